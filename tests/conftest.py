@@ -1,0 +1,1 @@
+"""Shared fixtures: where the optional data lies, and which CPU targets the machine has."""

@@ -1,0 +1,33 @@
+# Sets SPARSECORE_WITH_CUDA from SPARSECORE_CUDA, enabling the CUDA language where it is wanted.
+#
+# A compiler is looked for where CMake looks (CUDACXX, PATH), then under CUDA_HOME and the usual
+# prefix. Wheels and CI name CMAKE_CUDA_ARCHITECTURES; a source build takes the device it sees.
+set(SPARSECORE_WITH_CUDA OFF)
+if(NOT SPARSECORE_CUDA STREQUAL "OFF")
+  if(NOT CMAKE_CUDA_COMPILER AND NOT DEFINED ENV{CUDACXX})
+    find_program(sparsecore_nvcc nvcc HINTS $ENV{CUDA_HOME}/bin /usr/local/cuda/bin)
+    if(sparsecore_nvcc)
+      set(CMAKE_CUDA_COMPILER ${sparsecore_nvcc})
+    endif()
+  endif()
+  if(NOT DEFINED CMAKE_CUDA_ARCHITECTURES)
+    find_program(sparsecore_nvidia_smi nvidia-smi)
+    if(sparsecore_nvidia_smi AND CMAKE_VERSION VERSION_GREATER_EQUAL 3.24)
+      set(CMAKE_CUDA_ARCHITECTURES native)
+    else()
+      set(CMAKE_CUDA_ARCHITECTURES 90a)
+    endif()
+  endif()
+  include(CheckLanguage)
+  check_language(CUDA)
+  if(CMAKE_CUDA_COMPILER)
+    enable_language(CUDA)
+    set(CMAKE_CUDA_STANDARD 20)
+    find_package(CUDAToolkit REQUIRED)
+    set(SPARSECORE_WITH_CUDA ON)
+  elseif(SPARSECORE_CUDA STREQUAL "ON")
+    message(FATAL_ERROR "SPARSECORE_CUDA=ON, but no CUDA compiler was found: "
+                        "set CUDACXX or CUDA_HOME, or put nvcc on PATH")
+  endif()
+endif()
+message(STATUS "sparsecore CUDA side: ${SPARSECORE_WITH_CUDA}")

@@ -1,0 +1,113 @@
+#include "arrays.h"
+
+#include <algorithm>
+
+namespace sparsecore::bindings {
+namespace {
+
+py::dtype bfloat16_dtype() {
+  PYBIND11_CONSTINIT static py::gil_safe_call_once_and_store<py::object> storage;
+  return py::reinterpret_borrow<py::dtype>(
+      storage
+          .call_once_and_store_result(
+              [] { return py::object(py::dtype::from_args(
+                       py::module_::import("ml_dtypes").attr("bfloat16"))); })
+          .get_stored());
+}
+
+std::string shape_text(const py::array& array) { return py::str(array.attr("shape")); }
+
+bool addressable(const py::array& array) {
+  const py::ssize_t item = array.itemsize();
+  if (reinterpret_cast<std::uintptr_t>(array.data()) % static_cast<std::uintptr_t>(item) != 0) {
+    return false;
+  }
+  for (py::ssize_t axis = 0; axis < array.ndim(); ++axis) {
+    if (array.strides(axis) % item != 0) return false;
+  }
+  return true;
+}
+
+}  // namespace
+
+DType dtype_of(const py::array& array, const char* name) {
+  const py::dtype dtype = array.dtype();
+  const char kind = dtype.kind();
+  const py::ssize_t size = dtype.itemsize();
+  if (dtype.byteorder() != '>') {
+    if (kind == 'f' && size == 8) return DType::kFloat64;
+    if (kind == 'f' && size == 4) return DType::kFloat32;
+    if (kind == 'f' && size == 2) return DType::kFloat16;
+    if (kind == 'i' && size == 1) return DType::kInt8;
+    if (kind == 'i' && size == 4) return DType::kInt32;
+    if (dtype.num() == bfloat16_dtype().num()) return DType::kBFloat16;
+  }
+  throw py::type_error(std::string(name) + " has dtype " + std::string(py::str(dtype)) +
+                       ", expected float64, float32, float16, bfloat16 or int8");
+}
+
+py::dtype numpy_dtype(DType dtype) {
+  if (dtype == DType::kBFloat16) return bfloat16_dtype();
+  return py::dtype(dtype_name(dtype));
+}
+
+DenseArg dense_arg(py::array array, const char* name) {
+  if (array.ndim() != 1 && array.ndim() != 2) {
+    throw py::type_error(std::string(name) + " has " + std::to_string(array.ndim()) +
+                         " dimensions, expected 1 or 2");
+  }
+  const DType dtype = dtype_of(array, name);
+  if (!addressable(array)) array = array.attr("copy")("C");
+  const py::ssize_t item = array.itemsize();
+  MatrixView view{const_cast<void*>(array.data()), dtype, array.shape(0), 1,
+                  array.strides(0) / item, 1};
+  if (array.ndim() == 2) {
+    view.cols = array.shape(1);
+    view.col_stride = array.strides(1) / item;
+  }
+  return {std::move(array), view};
+}
+
+DenseArg matrix_arg(py::array array, const char* name) {
+  if (array.ndim() != 2) {
+    throw py::type_error(std::string(name) + " has " + std::to_string(array.ndim()) +
+                         " dimensions, expected 2");
+  }
+  return dense_arg(std::move(array), name);
+}
+
+VectorView vector_view(const py::array& array, const char* name) {
+  if (array.ndim() != 1) {
+    throw py::type_error(std::string(name) + " has " + std::to_string(array.ndim()) +
+                         " dimensions, expected 1");
+  }
+  if (!addressable(array)) {
+    throw py::value_error(std::string(name) + " is not aligned to its items");
+  }
+  return {array.data(), dtype_of(array, name), array.shape(0), array.strides(0) / array.itemsize()};
+}
+
+py::array values_arg(py::array array, const char* name, std::int64_t size) {
+  dtype_of(array, name);
+  if (array.size() != size) {
+    throw py::value_error(std::string(name) + " has shape " + shape_text(array) + ", expected " +
+                          std::to_string(size) + " items");
+  }
+  const bool contiguous = (array.flags() & py::array::c_style) != 0;
+  if (!contiguous || !addressable(array)) array = array.attr("copy")("C");
+  return array;
+}
+
+Int64Array to_array(const std::vector<std::int64_t>& values) {
+  Int64Array array(static_cast<py::ssize_t>(values.size()));
+  std::copy(values.begin(), values.end(), array.mutable_data());
+  return array;
+}
+
+py::array make_array(DType dtype, const std::vector<std::int64_t>& shape, bool column_major) {
+  const py::dtype numpy = numpy_dtype(dtype);
+  const py::module_ np = py::module_::import("numpy");
+  return np.attr("empty")(py::cast(shape), numpy, column_major ? "F" : "C");
+}
+
+}  // namespace sparsecore::bindings

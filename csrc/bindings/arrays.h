@@ -1,0 +1,48 @@
+// numpy arrays <-> views: dtype, rank and alignment are checked here and nowhere else.
+#pragma once
+
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "../views.h"
+
+namespace sparsecore::bindings {
+
+namespace py = pybind11;
+
+// Contiguous int64, as the Python side prepares every index argument.
+using Int64Array = py::array_t<std::int64_t, py::array::c_style>;
+
+// The storage type of an array; a TypeError naming `name` for any other dtype.
+DType dtype_of(const py::array& array, const char* name);
+py::dtype numpy_dtype(DType dtype);
+
+// An argument and what keeps its memory alive: the array itself, or an aligned copy.
+struct DenseArg {
+  py::array array;
+  MatrixView view;
+};
+
+// A 1-D (n, seen as n x 1) or 2-D array of any strides.
+DenseArg dense_arg(py::array array, const char* name);
+DenseArg matrix_arg(py::array array, const char* name);  // 2-D only
+VectorView vector_view(const py::array& array, const char* name);
+
+// Values of exactly `size` items, contiguous; copied if they are not.
+py::array values_arg(py::array array, const char* name, std::int64_t size);
+
+inline std::span<const std::int64_t> span_of(const Int64Array& array) {
+  return {array.data(), static_cast<std::size_t>(array.size())};
+}
+
+Int64Array to_array(const std::vector<std::int64_t>& values);
+
+// An uninitialised result; `column_major` asks for Fortran order.
+py::array make_array(DType dtype, const std::vector<std::int64_t>& shape, bool column_major = false);
+
+}  // namespace sparsecore::bindings

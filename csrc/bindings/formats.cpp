@@ -1,0 +1,289 @@
+// CsrStructure, Sparse24Structure and the functions that make them.
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include <cstring>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+
+#include "../construct.h"
+#include "../formats.h"
+#include "arrays.h"
+#include "registration.h"
+
+namespace sparsecore::bindings {
+namespace {
+
+using Shape = std::pair<std::int64_t, std::int64_t>;
+using CsrPtr = std::shared_ptr<CsrStructure>;
+
+// pybind11 holds non-const pointers; no bound method edits a structure.
+CsrPtr held(std::shared_ptr<const CsrStructure> structure) {
+  return std::const_pointer_cast<CsrStructure>(std::move(structure));
+}
+
+Duplicates duplicates_from(const std::string& policy) {
+  if (policy == "sum") return Duplicates::kSum;
+  if (policy == "error") return Duplicates::kError;
+  throw py::value_error("duplicates is '" + policy + "', expected 'sum' or 'error'");
+}
+
+// A read-only numpy view that keeps the owner alive.
+template <class Owner>
+py::array frozen_view(const std::shared_ptr<Owner>& owner, const void* data, const char* dtype,
+                      std::vector<py::ssize_t> shape) {
+  auto* keep = new std::shared_ptr<Owner>(owner);
+  const py::capsule capsule(keep, [](void* p) { delete static_cast<std::shared_ptr<Owner>*>(p); });
+  py::array array(py::dtype(dtype), std::move(shape), data, capsule);
+  array.attr("setflags")(py::arg("write") = false);
+  return array;
+}
+
+py::array index_view(const CsrPtr& self, const IndexArray& array) {
+  const std::string dtype = "u" + std::to_string(array.width());
+  return frozen_view(self, array.data(), dtype.c_str(), {array.size()});
+}
+
+template <class Make>
+py::tuple sorted_tuple(Make make) {
+  SortedCsr sorted;
+  {
+    const py::gil_scoped_release release;
+    sorted = make();
+  }
+  const auto optional = [](const std::optional<std::vector<std::int64_t>>& v) -> py::object {
+    return v ? py::object(to_array(*v)) : py::none();
+  };
+  return py::make_tuple(held(sorted.structure), optional(sorted.order), optional(sorted.starts));
+}
+
+py::tuple from_dense(py::array array, int threads) {
+  const DenseArg dense = matrix_arg(std::move(array), "W");
+  std::vector<std::int64_t> offsets;
+  {
+    const py::gil_scoped_release release;
+    offsets = count_nonzeros(dense.view, threads);
+  }
+  py::array values = make_array(dense.view.dtype, {offsets.back()});
+  std::shared_ptr<const CsrStructure> structure;
+  void* out = values.mutable_data();
+  {
+    const py::gil_scoped_release release;
+    structure = fill_nonzeros(dense.view, offsets, out, threads);
+  }
+  return py::make_tuple(held(structure), values);
+}
+
+py::array to_dense(const CsrStructure& self, py::array values_in) {
+  const py::array values = values_arg(std::move(values_in), "values", self.nnz());
+  py::array out = py::module_::import("numpy").attr("zeros")(
+      py::make_tuple(self.rows(), self.cols()), values.dtype());
+  void* target = out.mutable_data();
+  const void* source = values.data();
+  const py::gil_scoped_release release;
+  scatter_dense(self, source, values.itemsize(), target);
+  return out;
+}
+
+void check_row(const CsrStructure& self, std::int64_t row) {
+  if (row < 0 || row >= self.rows()) {
+    throw py::index_error("row " + std::to_string(row) + " is outside [0, " +
+                          std::to_string(self.rows()) + ")");
+  }
+}
+
+Int64Array row_columns(const CsrStructure& self, std::int64_t row) {
+  check_row(self, row);
+  const std::int64_t begin = self.offsets()[row], end = self.offsets()[row + 1];
+  Int64Array columns(end - begin);
+  for (std::int64_t p = begin; p < end; ++p) {
+    columns.mutable_data()[p - begin] = self.columns()[p];
+  }
+  return columns;
+}
+
+Int64Array row_ids(const CsrStructure& self) {
+  Int64Array ids(self.nnz());
+  std::int64_t* out = ids.mutable_data();
+  for (std::int64_t r = 0; r < self.rows(); ++r) {
+    std::fill(out + self.offsets()[r], out + self.offsets()[r + 1], r);
+  }
+  return ids;
+}
+
+// The total number of entries of rows `ids`, which are checked.
+std::int64_t gathered_size(const CsrStructure& self, const Int64Array& ids) {
+  std::int64_t total = 0;
+  for (const std::int64_t id : span_of(ids)) {
+    check_row(self, id);
+    total += self.offsets()[id + 1] - self.offsets()[id];
+  }
+  return total;
+}
+
+Int64Array gather_positions(const CsrStructure& self, const Int64Array& ids) {
+  Int64Array positions(gathered_size(self, ids));
+  std::int64_t* out = positions.mutable_data();
+  for (const std::int64_t id : span_of(ids)) {
+    for (std::int64_t p = self.offsets()[id]; p < self.offsets()[id + 1]; ++p) *out++ = p;
+  }
+  return positions;
+}
+
+py::array gather_values(const CsrStructure& self, const Int64Array& ids, py::array values_in) {
+  const py::array values = values_arg(std::move(values_in), "values", self.nnz());
+  py::array out = make_array(dtype_of(values, "values"), {gathered_size(self, ids)});
+  void* target = out.mutable_data();
+  const void* source = values.data();
+  // A private copy: the ids were checked, and another thread could still edit the caller's array.
+  const std::vector<std::int64_t> checked(ids.data(), ids.data() + ids.size());
+  const py::gil_scoped_release release;
+  gather_row_values(self, checked, source, values.itemsize(), target);
+  return out;
+}
+
+py::tuple transposed(const CsrStructure& self) {
+  TransposedCsr result;
+  {
+    const py::gil_scoped_release release;
+    result = transpose(self);
+  }
+  return py::make_tuple(held(result.structure), to_array(result.order));
+}
+
+py::array_t<bool> prune_24_mask(py::array array, int threads) {
+  const DenseArg dense = matrix_arg(std::move(array), "W");
+  py::array_t<bool> mask({dense.view.rows, dense.view.cols});
+  auto* out = reinterpret_cast<std::uint8_t*>(mask.mutable_data());
+  const py::gil_scoped_release release;
+  prune_24(dense.view, out, threads);
+  return mask;
+}
+
+py::tuple compress(py::array array, int threads) {
+  const DenseArg dense = matrix_arg(std::move(array), "W");
+  const MatrixView& view = dense.view;
+  py::array values = make_array(view.dtype, {view.rows, (view.cols + 3) / 4 * 2});
+  py::array_t<std::uint8_t> metadata({view.rows, (view.cols + 7) / 8});
+  void* values_out = values.mutable_data();
+  std::uint8_t* metadata_out = metadata.mutable_data();
+  {
+    const py::gil_scoped_release release;
+    compress_24(view, values_out, metadata_out, threads);
+  }
+  return py::make_tuple(values, metadata);
+}
+
+using Sparse24Ptr = std::shared_ptr<Sparse24Structure>;
+using ByteArray = py::array_t<std::uint8_t, py::array::c_style>;
+
+Sparse24Ptr make_sparse24(const ByteArray& metadata, Shape shape) {
+  const std::span<const std::uint8_t> bytes(metadata.data(),
+                                            static_cast<std::size_t>(metadata.size()));
+  return std::make_shared<Sparse24Structure>(shape.first, shape.second, bytes);
+}
+
+Int64Array column_ids(const Sparse24Structure& self) {
+  Int64Array ids({self.rows(), self.values_per_row()});
+  std::int64_t* out = ids.mutable_data();
+  const std::uint8_t* bytes = self.metadata().data();
+  for (std::int64_t r = 0; r < self.rows(); ++r) {
+    for (std::int64_t t = 0; t < self.values_per_row(); ++t) {
+      const int byte = bytes[r * self.metadata_per_row() + t / 4];
+      *out++ = t / 2 * 4 + ((byte >> (2 * (t % 4))) & 3);
+    }
+  }
+  return ids;
+}
+
+py::array sparse24_to_dense(const Sparse24Structure& self, py::array values_in) {
+  const py::array values =
+      values_arg(std::move(values_in), "values", self.rows() * self.values_per_row());
+  py::array out = py::module_::import("numpy").attr("zeros")(
+      py::make_tuple(self.rows(), self.cols()), values.dtype());
+  scatter_dense(self, values.data(), values.itemsize(), out.mutable_data());
+  return out;
+}
+
+void register_csr(py::module_& module) {
+  py::class_<CsrStructure, CsrPtr>(module, "CsrStructure", py::is_final())
+      .def_property_readonly("shape", [](const CsrStructure& s) { return Shape(s.rows(), s.cols()); })
+      .def_property_readonly("nnz", &CsrStructure::nnz)
+      .def_property_readonly("indptr",
+                             [](const CsrPtr& self) { return index_view(self, self->offsets()); })
+      .def_property_readonly("indices",
+                             [](const CsrPtr& self) { return index_view(self, self->columns()); })
+      .def("row_bounds",
+           [](const CsrStructure& self, std::int64_t row) {
+             check_row(self, row);
+             return std::pair(self.offsets()[row], self.offsets()[row + 1]);
+           },
+           py::arg("row"))
+      .def("row_columns", row_columns, py::arg("row"))
+      .def("row_ids", row_ids)
+      .def("gather_rows",
+           [](const CsrStructure& self, const Int64Array& rows) {
+             gathered_size(self, rows);
+             return held(gather_rows(self, span_of(rows)));
+           },
+           py::arg("rows").noconvert())
+      .def("gather_positions", gather_positions, py::arg("rows").noconvert())
+      .def("gather_values", gather_values, py::arg("rows").noconvert(), py::arg("values"))
+      .def("transpose", transposed)
+      .def("to_dense", to_dense, py::arg("values"))
+      .def("check", &CsrStructure::check)
+      .def("equals", &CsrStructure::operator==, py::arg("other"));
+  module.def("csr_from_arrays",
+             [](const Int64Array& indptr, const Int64Array& indices, Shape shape,
+                const std::string& duplicates) {
+               const Duplicates policy = duplicates_from(duplicates);
+               return sorted_tuple([&] {
+                 return csr_from_arrays(span_of(indptr), span_of(indices), shape.first,
+                                        shape.second, policy);
+               });
+             },
+             py::arg("indptr").noconvert(), py::arg("indices").noconvert(), py::arg("shape"),
+             py::arg("duplicates"));
+  module.def("csr_from_triplets",
+             [](const Int64Array& row, const Int64Array& col, Shape shape,
+                const std::string& duplicates) {
+               const Duplicates policy = duplicates_from(duplicates);
+               return sorted_tuple([&] {
+                 return csr_from_triplets(span_of(row), span_of(col), shape.first, shape.second,
+                                          policy);
+               });
+             },
+             py::arg("row").noconvert(), py::arg("col").noconvert(), py::arg("shape"),
+             py::arg("duplicates"));
+  module.def("csr_from_dense", from_dense, py::arg("dense"), py::arg("threads"));
+}
+
+void register_sparse24(py::module_& module) {
+  py::class_<Sparse24Structure, Sparse24Ptr>(module, "Sparse24Structure", py::is_final())
+      .def(py::init(&make_sparse24), py::arg("metadata").noconvert(), py::arg("shape"))
+      .def_property_readonly("shape",
+                             [](const Sparse24Structure& s) { return Shape(s.rows(), s.cols()); })
+      .def_property_readonly("metadata",
+                             [](const Sparse24Ptr& self) {
+                               return frozen_view(self, self->metadata().data(), "u1",
+                                                  {self->rows(), self->metadata_per_row()});
+                             })
+      .def("column_ids", column_ids)
+      .def("to_dense", sparse24_to_dense, py::arg("values"))
+      .def("check", &Sparse24Structure::check)
+      .def("equals", &Sparse24Structure::operator==, py::arg("other"));
+  module.def("prune_24", prune_24_mask, py::arg("dense"), py::arg("threads"));
+  module.def("compress_24", compress, py::arg("dense"), py::arg("threads"));
+}
+
+}  // namespace
+
+void register_formats(py::module_& module) {
+  register_csr(module);
+  register_sparse24(module);
+}
+
+}  // namespace sparsecore::bindings

@@ -1,0 +1,11 @@
+#include <pybind11/pybind11.h>
+
+#include "registration.h"
+
+PYBIND11_MODULE(_core, module) {
+  module.doc() = "The compiled core of sparsecore.";
+  module.attr("__version__") = SPARSECORE_VERSION;
+  sparsecore::bindings::register_runtime(module);
+  sparsecore::bindings::register_formats(module);
+  sparsecore::bindings::register_ops(module);
+}

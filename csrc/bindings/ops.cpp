@@ -1,0 +1,213 @@
+// The operations: arrays to views, GIL released, call, wrap. No arithmetic here.
+#include "../ops.h"
+
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+
+#include "../construct.h"
+#include "arrays.h"
+#include "registration.h"
+
+namespace sparsecore::bindings {
+namespace {
+
+using OptionalArray = std::optional<py::array>;
+
+// The keyword arguments that every product shares.
+struct ProductArgs {
+  py::array x;
+  OptionalArray scale, bias, residual;
+  std::optional<std::string> activation;
+  OptionalArray out;
+  int threads;
+  std::string name;
+};
+
+Activation activation_from(const ProductArgs& args) {
+  if (!args.activation) return Activation::kNone;
+  if (*args.activation == "relu") return Activation::kRelu;
+  if (*args.activation == "gelu") return Activation::kGelu;
+  if (*args.activation == "silu") return Activation::kSilu;
+  throw py::value_error(args.name + ": activation is '" + *args.activation +
+                        "', expected None, 'relu', 'gelu' or 'silu'");
+}
+
+bool is_column_major(const MatrixView& m) {
+  return m.rows > 1 && m.cols > 1 && std::abs(m.row_stride) < std::abs(m.col_stride);
+}
+
+// Where a product is written: the caller's `out`, or a new array in the memory order of x. An
+// unaligned `out` is written through a copy.
+class Output {
+ public:
+  Output(const ProductArgs& args, const DenseArg& x, std::int64_t rows, DType dtype) {
+    if (!args.out) {
+      std::vector<std::int64_t> shape{rows};
+      if (x.array.ndim() == 2) shape.push_back(x.view.cols);
+      result_ = make_array(dtype, shape, is_column_major(x.view));
+      written_ = dense_arg(result_, "out");
+      return;
+    }
+    result_ = *args.out;
+    if (!result_.writeable()) throw py::value_error(args.name + ": out is read-only");
+    if (result_.ndim() != x.array.ndim()) {
+      throw py::value_error(args.name + ": out has " + std::to_string(result_.ndim()) +
+                            " dimensions, X has " + std::to_string(x.array.ndim()));
+    }
+    written_ = dense_arg(result_, "out");
+  }
+
+  const MatrixView& view() const { return written_.view; }
+
+  py::array finish() {
+    if (!written_.array.is(result_)) {
+      py::module_::import("numpy").attr("copyto")(result_, written_.array);
+    }
+    return result_;
+  }
+
+ private:
+  py::array result_;
+  DenseArg written_;
+};
+
+// Fills in a Product and hands it to `call`, without the GIL.
+template <class Call>
+py::array run_product(const ProductArgs& args, std::int64_t rows, DType dtype, Call call) {
+  const DenseArg x = dense_arg(args.x, "X");
+  const DType result = product_dtype(args.name, dtype, x.view.dtype, args.scale.has_value());
+  Product product;
+  product.x = x.view;
+  if (args.scale) product.epilogue.scale = vector_view(*args.scale, "scale");
+  if (args.bias) product.epilogue.bias = vector_view(*args.bias, "bias");
+  std::optional<DenseArg> residual;
+  if (args.residual) {
+    residual = dense_arg(*args.residual, "residual");
+    product.epilogue.residual = residual->view;
+  }
+  product.epilogue.activation = activation_from(args);
+  product.threads = args.threads;
+  product.name = args.name;
+  Output output(args, x, rows, result);
+  product.out = output.view();
+  {
+    const py::gil_scoped_release release;
+    call(product);
+  }
+  return output.finish();
+}
+
+py::array plan_run(const Plan& plan, py::array x, bool transposed, OptionalArray scale,
+                   OptionalArray bias, OptionalArray residual,
+                   std::optional<std::string> activation, OptionalArray out, int threads,
+                   std::string name) {
+  const ProductArgs args{std::move(x),   std::move(scale),      std::move(bias),
+                         std::move(residual), std::move(activation), std::move(out),
+                         threads,        std::move(name)};
+  const CsrStructure& a = *plan.structure();
+  return run_product(args, transposed ? a.cols() : a.rows(), plan.dtype(), [&](Product& product) {
+    product.transposed = transposed;
+    plan_matmul(plan, product);
+  });
+}
+
+py::array csr_matmul_run(const CsrStructure& a, py::array values_in, py::array x, bool transposed,
+                         OptionalArray scale, OptionalArray bias, OptionalArray residual,
+                         std::optional<std::string> activation, OptionalArray out, int threads,
+                         std::string name) {
+  const ProductArgs args{std::move(x),   std::move(scale),      std::move(bias),
+                         std::move(residual), std::move(activation), std::move(out),
+                         threads,        std::move(name)};
+  const py::array values = values_arg(std::move(values_in), "A.data", a.nnz());
+  const CsrView view = a.view(values.data(), dtype_of(values, "A.data"));
+  return run_product(args, transposed ? a.cols() : a.rows(), view.dtype, [&](Product& product) {
+    product.transposed = transposed;
+    csr_matmul(view, product);
+  });
+}
+
+py::array sparse24_matmul_run(const Sparse24Structure& a, py::array values_in, py::array x,
+                              OptionalArray scale, OptionalArray bias, OptionalArray residual,
+                              std::optional<std::string> activation, OptionalArray out,
+                              int threads, std::string name) {
+  const ProductArgs args{std::move(x),   std::move(scale),      std::move(bias),
+                         std::move(residual), std::move(activation), std::move(out),
+                         threads,        std::move(name)};
+  const py::array values =
+      values_arg(std::move(values_in), "S.values", a.rows() * a.values_per_row());
+  const Sparse24View view = a.view(values.data(), dtype_of(values, "S.values"));
+  return run_product(args, a.rows(), view.dtype,
+                     [&](const Product& product) { sparse24_matmul(view, product); });
+}
+
+py::array sddmm_run(const CsrStructure& a, py::array u_in, py::array v_in, int threads) {
+  const DenseArg u = dense_arg(std::move(u_in), "U"), v = dense_arg(std::move(v_in), "V");
+  py::array d = make_array(sddmm_dtype(u.view.dtype, v.view.dtype), {a.nnz()});
+  void* out = d.mutable_data();
+  const py::gil_scoped_release release;
+  csr_sddmm(a.view(nullptr, u.view.dtype), u.view, v.view, out, threads);
+  return d;
+}
+
+std::unique_ptr<Plan> prepare_csr(std::shared_ptr<CsrStructure> structure, py::array values_in) {
+  const py::array values = values_arg(std::move(values_in), "A.data", structure->nnz());
+  return make_row_sweep_plan(std::move(structure), values.data(), dtype_of(values, "A.data"));
+}
+
+void register_plan(py::module_& module) {
+  py::class_<Plan>(module, "Plan", py::is_final())
+      .def_property_readonly(
+          "structure",
+          [](const Plan& plan) {
+            return std::const_pointer_cast<CsrStructure>(plan.structure());
+          })
+      .def_property_readonly("kernel", [](const Plan& plan) { return std::string(plan.kernel()); })
+      .def_property_readonly("nbytes", &Plan::nbytes)
+      .def("run", plan_run, py::arg("x"), py::kw_only(), py::arg("transposed") = false,
+           py::arg("scale") = py::none(), py::arg("bias") = py::none(),
+           py::arg("residual") = py::none(), py::arg("activation") = py::none(),
+           py::arg("out") = py::none(), py::arg("threads"), py::arg("name") = "csr_matmul")
+      .def("update",
+           [](Plan& plan, py::array values_in) {
+             const py::array values =
+                 values_arg(std::move(values_in), "data", plan.structure()->nnz());
+             if (dtype_of(values, "data") != plan.dtype()) {
+               throw py::type_error(std::string("data is ") + dtype_name(dtype_of(values, "data")) +
+                                    ", the plan was prepared with " + dtype_name(plan.dtype()));
+             }
+             plan.update(values.data());
+           },
+           py::arg("values"))
+      .def("unpack", [](const Plan& plan) {
+        py::array values = make_array(plan.dtype(), {plan.structure()->nnz()});
+        plan.unpack(values.mutable_data());
+        return values;
+      });
+  module.def("prepare_csr", prepare_csr, py::arg("structure"), py::arg("values"));
+}
+
+}  // namespace
+
+void register_ops(py::module_& module) {
+  register_plan(module);
+  module.def("csr_matmul", csr_matmul_run, py::arg("structure"), py::arg("values"), py::arg("x"),
+             py::kw_only(), py::arg("transposed") = false, py::arg("scale") = py::none(),
+             py::arg("bias") = py::none(), py::arg("residual") = py::none(),
+             py::arg("activation") = py::none(), py::arg("out") = py::none(), py::arg("threads"),
+             py::arg("name") = "csr_matmul");
+  module.def("sparse24_matmul", sparse24_matmul_run, py::arg("structure"), py::arg("values"),
+             py::arg("x"), py::kw_only(), py::arg("scale") = py::none(),
+             py::arg("bias") = py::none(), py::arg("residual") = py::none(),
+             py::arg("activation") = py::none(), py::arg("out") = py::none(), py::arg("threads"),
+             py::arg("name") = "sparse24_matmul");
+  module.def("csr_sddmm", sddmm_run, py::arg("structure"), py::arg("u"), py::arg("v"),
+             py::arg("threads"));
+}
+
+}  // namespace sparsecore::bindings

@@ -1,0 +1,12 @@
+// One function per binding file, called by module.cpp.
+#pragma once
+
+#include <pybind11/pybind11.h>
+
+namespace sparsecore::bindings {
+
+void register_formats(pybind11::module_& module);
+void register_ops(pybind11::module_& module);
+void register_runtime(pybind11::module_& module);
+
+}  // namespace sparsecore::bindings

@@ -1,0 +1,49 @@
+// Targets, threads, fork, interrupts, CUDA's status, and how C++ errors become Python's.
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include "../cuda/runtime.h"
+#include "../dispatch.h"
+#include "../ops.h"
+#include "../parallel.h"
+#include "registration.h"
+
+namespace sparsecore::bindings {
+namespace {
+
+namespace py = pybind11;
+
+// Only the main thread runs Python's signal handlers; elsewhere this finds nothing.
+bool signal_pending() {
+  const py::gil_scoped_acquire gil;
+  return PyErr_CheckSignals() != 0;  // the raised exception stays set for translate()
+}
+
+void translate(std::exception_ptr error) {
+  if (!error) return;
+  try {
+    std::rethrow_exception(error);
+  } catch (const Interrupted&) {
+    if (PyErr_Occurred() == nullptr) PyErr_SetNone(PyExc_KeyboardInterrupt);
+  } catch (const TypeMismatch& e) {
+    PyErr_SetString(PyExc_TypeError, e.what());
+  }
+}
+
+}  // namespace
+
+void register_runtime(py::module_& module) {
+  py::register_exception_translator(translate);
+  install_fork_remedy();
+  set_interrupt_check(signal_pending);
+  module.def("target", [] { return std::string(active_target()); });
+  module.def("supported_targets", supported_targets);
+  module.def("compiled_targets", compiled_targets);
+  module.def("set_target", [](const std::string& name) { set_target(name); }, py::arg("name"));
+  module.def("cuda_status", [] {
+    const cuda::Status status = cuda::status();
+    return std::pair(status.available, status.reason);
+  });
+}
+
+}  // namespace sparsecore::bindings

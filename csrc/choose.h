@@ -1,0 +1,26 @@
+// The one rule: how a product is run, by pattern, shape and dtype only, never by the values or the
+// machine's load, so that the same call gives the same bits.
+#pragma once
+
+#include <cstdint>
+
+#include "views.h"
+
+namespace sparsecore {
+
+// The type that sums are kept in, and the type that leaves.
+//
+// fp64 in fp64, everything narrower in fp32; int8 by int8 in int32, or exactly in fp64 (below
+// 2^53) where a sum of `longest_sum` products could pass int32.
+DType accumulator_for(DType values, DType x, std::int64_t longest_sum);
+DType result_for(DType values, DType x);
+
+// Whether an operation takes values of one dtype with a right side of another.
+bool mix_is_allowed(DType values, DType x);
+
+// Whether X can be read in place, or is first copied into contiguous panels of the accumulator
+// type, a tile of columns at a time.
+bool needs_panel(const MatrixView& x, DType accumulator, std::int64_t nnz,
+                 std::int64_t tile_width);
+
+}  // namespace sparsecore

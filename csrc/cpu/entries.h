@@ -1,0 +1,138 @@
+// Entries of a sparse matrix, decoded a window at a time: values to the accumulator type, columns
+// to 32 bits. This is what keeps storage dtypes and index widths out of the inner loops, at about
+// one load, one convert and one store per entry and column tile.
+#pragma once
+
+#include <cstdint>
+
+#include "../views.h"
+#include "convert.h"
+
+namespace sparsecore::SPARSECORE_TARGET {
+
+constexpr std::int64_t kWindow = 512;
+
+template <class Acc>
+struct Window {
+  alignas(64) Acc values[kWindow];
+  alignas(64) std::uint32_t columns[kWindow];
+};
+
+template <class Acc>
+struct Decoded {
+  const Acc* values;
+  const std::uint32_t* columns;
+};
+
+SPARSECORE_INLINE const std::uint32_t* decode_columns(const IndexView& columns, std::int64_t first,
+                                                      std::int64_t n, std::uint32_t* buffer) {
+  const auto widen = [&](auto* src) {
+    for (std::int64_t i = 0; i < n; ++i) buffer[i] = static_cast<std::uint32_t>(src[first + i]);
+  };
+  switch (columns.width) {
+    case 1:
+      widen(static_cast<const std::uint8_t*>(columns.data));
+      return buffer;
+    case 2:
+      widen(static_cast<const std::uint16_t*>(columns.data));
+      return buffer;
+    case 4:
+      return static_cast<const std::uint32_t*>(columns.data) + first;
+    default:  // the operations refuse right sides of more than 2^32 rows, so this does not cut
+      widen(static_cast<const std::uint64_t*>(columns.data));
+      return buffer;
+  }
+}
+
+template <class Acc>
+SPARSECORE_INLINE const Acc* decode_values(const void* values, DType dtype, std::int64_t first,
+                                           std::int64_t n, Acc* buffer) {
+  if (dtype == DTypeOf<Acc>::value) return static_cast<const Acc*>(values) + first;
+  load_values(values, dtype, first, n, buffer);
+  return buffer;
+}
+
+struct CsrEntries {
+  const CsrView& a;
+
+  SPARSECORE_INLINE std::int64_t begin(std::int64_t row) const { return a.offsets[row]; }
+  SPARSECORE_INLINE std::int64_t end(std::int64_t row) const { return a.offsets[row + 1]; }
+  // Entries of consecutive rows lie one after the other, so a window may span rows.
+  SPARSECORE_INLINE std::int64_t window_limit(std::int64_t, std::int64_t row_end) const {
+    return a.offsets[row_end];
+  }
+  template <class Acc>
+  SPARSECORE_INLINE Decoded<Acc> decode(std::int64_t, std::int64_t first, std::int64_t n,
+                                        Window<Acc>& window) const {
+    return {decode_values(a.values, a.dtype, first, n, window.values),
+            decode_columns(a.columns, first, n, window.columns)};
+  }
+};
+
+// Both slots of a group are entries, also where they hold a zero. Slots whose column lies in the
+// padding beyond the last real column are left out; as indices ascend, those end the row.
+struct Sparse24Entries {
+  const Sparse24View& a;
+
+  SPARSECORE_INLINE std::uint32_t nibble(std::int64_t row, std::int64_t group) const {
+    const std::uint8_t byte = a.metadata[row * a.metadata_bytes_per_row() + group / 2];
+    return (byte >> (4 * (group % 2))) & 15u;
+  }
+  SPARSECORE_INLINE std::int64_t begin(std::int64_t row) const { return row * 2 * a.groups(); }
+  SPARSECORE_INLINE std::int64_t end(std::int64_t row) const {
+    const std::int64_t tail = a.cols % 4;
+    std::int64_t count = 2 * (a.cols / 4);
+    if (tail != 0) {
+      const std::uint32_t bits = nibble(row, a.groups() - 1);
+      count += (bits & 3u) < tail;
+      count += (bits >> 2) < tail;
+    }
+    return begin(row) + count;
+  }
+  SPARSECORE_INLINE std::int64_t window_limit(std::int64_t row, std::int64_t) const {
+    return end(row);
+  }
+  template <class Acc>
+  SPARSECORE_INLINE Decoded<Acc> decode(std::int64_t row, std::int64_t first, std::int64_t n,
+                                        Window<Acc>& window) const {
+    const std::int64_t t0 = first - begin(row);  // even: windows are of even length
+    for (std::int64_t i = 0; i < n; i += 2) {
+      const std::int64_t group = (t0 + i) / 2;
+      const std::uint32_t bits = nibble(row, group);
+      const std::uint32_t base = static_cast<std::uint32_t>(4 * group);
+      window.columns[i] = base + (bits & 3u);
+      window.columns[i + 1] = base + (bits >> 2);
+    }
+    return {decode_values(a.values, a.dtype, first, n, window.values), window.columns};
+  }
+};
+
+// Calls body(row, values, columns, count, is_first) for the decoded pieces of every row in
+// [row_begin, row_end), in order; an empty row gets one call with count 0.
+template <class Acc, class Entries, class Body>
+SPARSECORE_INLINE void for_each_piece(const Entries& entries, std::int64_t row_begin,
+                                      std::int64_t row_end, Body body) {
+  Window<Acc> window;
+  Decoded<Acc> decoded{window.values, window.columns};
+  std::int64_t window_begin = 0, window_end = 0;
+  for (std::int64_t row = row_begin; row < row_end; ++row) {
+    std::int64_t p = entries.begin(row);
+    const std::int64_t end = entries.end(row);
+    bool is_first = true;
+    do {
+      if (p >= window_end && p < end) {
+        const std::int64_t limit = entries.window_limit(row, row_end);
+        window_begin = p;
+        window_end = limit - p < kWindow ? limit : p + kWindow;
+        decoded = entries.template decode<Acc>(row, p, window_end - p, window);
+      }
+      const std::int64_t stop = end < window_end || p == end ? end : window_end;
+      const std::int64_t offset = p == end ? 0 : p - window_begin;
+      body(row, decoded.values + offset, decoded.columns + offset, stop - p, is_first);
+      is_first = false;
+      p = stop;
+    } while (p < end);
+  }
+}
+
+}  // namespace sparsecore::SPARSECORE_TARGET

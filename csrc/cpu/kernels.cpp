@@ -1,0 +1,34 @@
+// The kernel tables of one CPU target. CMake compiles this file once per target, with
+// SPARSECORE_TARGET set to its name and the flags of its instruction set.
+#include "../dispatch.h"
+#include "compress24.h"
+#include "row_scatter.h"
+#include "row_sweep.h"
+#include "sddmm.h"
+#include "write_out.h"
+
+namespace sparsecore::SPARSECORE_TARGET {
+namespace {
+
+template <class Acc>
+constexpr Kernels<Acc> kTable = {
+    .tile_width = kTileVectors * kLanes<Acc>,
+    .csr_sweep = csr_sweep<Acc>,
+    .sparse24_sweep = sparse24_sweep<Acc>,
+    .csr_scatter = csr_scatter<Acc>,
+    .sddmm = sddmm<Acc>,
+    .load_panel = load_panel<Acc>,
+    .write_out = write_out<Acc>,
+};
+
+}  // namespace
+
+extern const TargetKernels kKernels;
+const TargetKernels kKernels = {
+    .float64 = kTable<double>,
+    .float32 = kTable<float>,
+    .int32 = kTable<std::int32_t>,
+    .compress24 = {.prune_row = prune_row, .compress_row = compress_row},
+};
+
+}  // namespace sparsecore::SPARSECORE_TARGET

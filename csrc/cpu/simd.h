@@ -1,0 +1,238 @@
+// The vector type that every kernel is written in, one block of intrinsics per target.
+//
+// Arithmetic uses the compiler's vector extensions (operators on Vec<T>); only what they cannot
+// say (masks, gathers, fused multiply-add, half precision) is spelled per target. This header is
+// compiled once per target into that target's own namespace.
+#pragma once
+
+#include <cstdint>
+
+#include "../dtype.h"
+
+#if defined(__AVX2__)
+#include <immintrin.h>
+#endif
+
+#if !defined(SPARSECORE_TARGET)
+#error "SPARSECORE_TARGET names the namespace of the target being compiled"
+#endif
+
+namespace sparsecore::SPARSECORE_TARGET {
+
+#if defined(__AVX512F__)
+constexpr int kVectorBytes = 64;
+#elif defined(__AVX2__)
+constexpr int kVectorBytes = 32;
+#else
+constexpr int kVectorBytes = 16;
+#endif
+
+template <class T>
+struct VecOf {
+  typedef T type __attribute__((vector_size(kVectorBytes)));
+  // The same vector at any address, allowed to alias arrays of T.
+  typedef T unaligned __attribute__((vector_size(kVectorBytes), aligned(sizeof(T)), may_alias));
+};
+template <class T>
+using Vec = typename VecOf<T>::type;
+template <class T>
+constexpr int kLanes = kVectorBytes / static_cast<int>(sizeof(T));
+
+template <class T>
+SPARSECORE_INLINE Vec<T> load(const T* p) {
+  return *reinterpret_cast<const typename VecOf<T>::unaligned*>(p);
+}
+
+template <class T>
+SPARSECORE_INLINE void store(T* p, Vec<T> v) {
+  *reinterpret_cast<typename VecOf<T>::unaligned*>(p) = v;
+}
+
+template <class T>
+SPARSECORE_INLINE Vec<T> broadcast(T value) {
+  return value - Vec<T>{};  // exact for every value, -0.0 included
+}
+
+// The first `count` lanes (0 ... kLanes) of a vector; the others are neither read nor written.
+template <class T>
+struct LaneMask;
+template <class T>
+SPARSECORE_INLINE Vec<T> load(const T* p, const LaneMask<T>& mask);
+template <class T>
+SPARSECORE_INLINE void store(T* p, Vec<T> v, const LaneMask<T>& mask);
+
+// base[index[0]], base[index[1]], ... (and, with a mask, zero in the lanes left out).
+template <class T>
+SPARSECORE_INLINE Vec<T> gather(const T* base, const std::uint32_t* index);
+
+template <class T>
+SPARSECORE_INLINE Vec<T> fma(Vec<T> a, Vec<T> b, Vec<T> c) {
+  return a * b + c;  // kernels are compiled with -ffp-contract=fast
+}
+
+template <class T>
+SPARSECORE_INLINE T reduce_add(Vec<T> v) {
+  // A tree, so that the order does not depend on how the compiler feels.
+  T lanes[kLanes<T>];
+  store(lanes, v);
+  for (int half = kLanes<T> / 2; half > 0; half /= 2) {
+    for (int i = 0; i < half; ++i) lanes[i] = lanes[i] + lanes[i + half];
+  }
+  return lanes[0];
+}
+
+#if defined(__AVX512F__)
+
+template <class T>
+struct LaneMask {
+  std::uint32_t bits;
+  SPARSECORE_INLINE explicit LaneMask(std::int64_t count)
+      : bits(static_cast<std::uint32_t>((1u << count) - 1u)) {}
+};
+
+template <>
+SPARSECORE_INLINE Vec<float> load(const float* p, const LaneMask<float>& m) {
+  return _mm512_maskz_loadu_ps(static_cast<__mmask16>(m.bits), p);
+}
+template <>
+SPARSECORE_INLINE Vec<double> load(const double* p, const LaneMask<double>& m) {
+  return _mm512_maskz_loadu_pd(static_cast<__mmask8>(m.bits), p);
+}
+template <>
+SPARSECORE_INLINE Vec<std::int32_t> load(const std::int32_t* p, const LaneMask<std::int32_t>& m) {
+  return reinterpret_cast<Vec<std::int32_t>>(
+      _mm512_maskz_loadu_epi32(static_cast<__mmask16>(m.bits), p));
+}
+template <>
+SPARSECORE_INLINE void store(float* p, Vec<float> v, const LaneMask<float>& m) {
+  _mm512_mask_storeu_ps(p, static_cast<__mmask16>(m.bits), v);
+}
+template <>
+SPARSECORE_INLINE void store(double* p, Vec<double> v, const LaneMask<double>& m) {
+  _mm512_mask_storeu_pd(p, static_cast<__mmask8>(m.bits), v);
+}
+template <>
+SPARSECORE_INLINE void store(std::int32_t* p, Vec<std::int32_t> v,
+                             const LaneMask<std::int32_t>& m) {
+  _mm512_mask_storeu_epi32(p, static_cast<__mmask16>(m.bits), reinterpret_cast<__m512i>(v));
+}
+
+// Gathers sign-extend 32-bit indices; columns reach 2^32 - 1, so they are widened to 64 bits in
+// the rare case (see gather_is_safe in row_sweep.h).
+template <>
+SPARSECORE_INLINE Vec<float> gather(const float* base, const std::uint32_t* index) {
+  return _mm512_i32gather_ps(_mm512_loadu_si512(index), base, 4);
+}
+template <>
+SPARSECORE_INLINE Vec<double> gather(const double* base, const std::uint32_t* index) {
+  return _mm512_i32gather_pd(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(index)), base, 8);
+}
+template <>
+SPARSECORE_INLINE Vec<std::int32_t> gather(const std::int32_t* base, const std::uint32_t* index) {
+  return reinterpret_cast<Vec<std::int32_t>>(
+      _mm512_i32gather_epi32(_mm512_loadu_si512(index), base, 4));
+}
+
+SPARSECORE_INLINE Vec<float> load_half(const Half* p) {
+  return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
+}
+SPARSECORE_INLINE void store_half(Half* p, Vec<float> v) {
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p),
+                      _mm512_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
+}
+constexpr bool kHasHalf = true;
+
+#elif defined(__AVX2__)
+
+template <class T>
+struct LaneMask {
+  __m256i lanes;
+  SPARSECORE_INLINE explicit LaneMask(std::int64_t count) {
+    if constexpr (sizeof(T) == 4) {
+      lanes = _mm256_cmpgt_epi32(_mm256_set1_epi32(static_cast<int>(count)),
+                                 _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+    } else {
+      lanes = _mm256_cmpgt_epi64(_mm256_set1_epi64x(count), _mm256_setr_epi64x(0, 1, 2, 3));
+    }
+  }
+};
+
+template <>
+SPARSECORE_INLINE Vec<float> load(const float* p, const LaneMask<float>& m) {
+  return _mm256_maskload_ps(p, m.lanes);
+}
+template <>
+SPARSECORE_INLINE Vec<double> load(const double* p, const LaneMask<double>& m) {
+  return _mm256_maskload_pd(p, m.lanes);
+}
+template <>
+SPARSECORE_INLINE Vec<std::int32_t> load(const std::int32_t* p, const LaneMask<std::int32_t>& m) {
+  return reinterpret_cast<Vec<std::int32_t>>(_mm256_maskload_epi32(p, m.lanes));
+}
+template <>
+SPARSECORE_INLINE void store(float* p, Vec<float> v, const LaneMask<float>& m) {
+  _mm256_maskstore_ps(p, m.lanes, v);
+}
+template <>
+SPARSECORE_INLINE void store(double* p, Vec<double> v, const LaneMask<double>& m) {
+  _mm256_maskstore_pd(p, m.lanes, v);
+}
+template <>
+SPARSECORE_INLINE void store(std::int32_t* p, Vec<std::int32_t> v,
+                             const LaneMask<std::int32_t>& m) {
+  _mm256_maskstore_epi32(p, m.lanes, reinterpret_cast<__m256i>(v));
+}
+
+template <>
+SPARSECORE_INLINE Vec<float> gather(const float* base, const std::uint32_t* index) {
+  return _mm256_i32gather_ps(base, _mm256_loadu_si256(reinterpret_cast<const __m256i*>(index)), 4);
+}
+template <>
+SPARSECORE_INLINE Vec<double> gather(const double* base, const std::uint32_t* index) {
+  return _mm256_i32gather_pd(base, _mm_loadu_si128(reinterpret_cast<const __m128i*>(index)), 8);
+}
+template <>
+SPARSECORE_INLINE Vec<std::int32_t> gather(const std::int32_t* base, const std::uint32_t* index) {
+  return reinterpret_cast<Vec<std::int32_t>>(_mm256_i32gather_epi32(
+      base, _mm256_loadu_si256(reinterpret_cast<const __m256i*>(index)), 4));
+}
+
+SPARSECORE_INLINE Vec<float> load_half(const Half* p) {
+  return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+}
+SPARSECORE_INLINE void store_half(Half* p, Vec<float> v) {
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(p),
+                   _mm256_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
+}
+constexpr bool kHasHalf = true;
+
+#else
+
+template <class T>
+struct LaneMask {
+  int count;
+  SPARSECORE_INLINE explicit LaneMask(std::int64_t lanes) : count(static_cast<int>(lanes)) {}
+};
+
+template <class T>
+SPARSECORE_INLINE Vec<T> load(const T* p, const LaneMask<T>& m) {
+  Vec<T> v = {};
+  for (int i = 0; i < m.count; ++i) v[i] = p[i];
+  return v;
+}
+template <class T>
+SPARSECORE_INLINE void store(T* p, Vec<T> v, const LaneMask<T>& m) {
+  for (int i = 0; i < m.count; ++i) p[i] = v[i];
+}
+template <class T>
+SPARSECORE_INLINE Vec<T> gather(const T* base, const std::uint32_t* index) {
+  Vec<T> v;
+  for (int i = 0; i < kLanes<T>; ++i) v[i] = base[index[i]];
+  return v;
+}
+
+constexpr bool kHasHalf = false;
+
+#endif
+
+}  // namespace sparsecore::SPARSECORE_TARGET

@@ -1,0 +1,132 @@
+// The way from accumulators to memory: epilogue, conversion to the output type, any strides.
+#pragma once
+
+#include <cstdint>
+
+#include "../kernels.h"
+#include "convert.h"
+
+namespace sparsecore::SPARSECORE_TARGET {
+
+template <class Acc>
+SPARSECORE_INLINE Acc activate(Acc v, Activation activation) {
+  switch (activation) {
+    case Activation::kRelu:
+      return v < 0 ? Acc(0) : v;  // NaN passes, as in torch
+    case Activation::kGelu:  // exact form: x * Phi(x) (Hendrycks and Gimpel 2016, section 2)
+      if constexpr (__is_same(Acc, double)) {
+        return 0.5 * v * (1.0 + __builtin_erf(v * 0.70710678118654752440));
+      } else {
+        return Acc(0.5f) * v * (Acc(1) + Acc(__builtin_erff(float(v) * 0.70710678118654752440f)));
+      }
+    case Activation::kSilu:
+      if constexpr (__is_same(Acc, double)) {
+        return v / (1.0 + __builtin_exp(-v));
+      } else {
+        return v / (Acc(1) + Acc(__builtin_expf(-float(v))));
+      }
+    case Activation::kNone:
+      return v;
+  }
+  return v;
+}
+
+template <class Acc>
+SPARSECORE_INLINE void apply_epilogue(Acc* row, std::int64_t r, std::int64_t first_col,
+                                      std::int64_t n, const LoadedEpilogue<Acc>& epilogue) {
+  if (epilogue.scale != nullptr) {
+    for (std::int64_t j = 0; j < n; ++j) row[j] *= epilogue.scale[r];
+  }
+  if (epilogue.bias != nullptr) {
+    for (std::int64_t j = 0; j < n; ++j) row[j] += epilogue.bias[r];
+  }
+  if (epilogue.residual.data != nullptr) {
+    const MatrixView& m = epilogue.residual;
+    with_storage<Acc>(m.data, m.dtype, [&](auto* data) {
+      const auto* p = data + r * m.row_stride + first_col * m.col_stride;
+      for (std::int64_t j = 0; j < n; ++j) row[j] += load_as<Acc>(p[j * m.col_stride]);
+    });
+  }
+  if (epilogue.activation != Activation::kNone) {
+    for (std::int64_t j = 0; j < n; ++j) row[j] = activate(row[j], epilogue.activation);
+  }
+}
+
+SPARSECORE_INLINE bool store_as(double v, double* p) { return *p = v, true; }
+SPARSECORE_INLINE bool store_as(float v, float* p) { return *p = v, true; }
+SPARSECORE_INLINE bool store_as(float v, Half* p) { return *p = to_half(v), true; }
+SPARSECORE_INLINE bool store_as(float v, BFloat16* p) { return *p = to_bfloat16(v), true; }
+SPARSECORE_INLINE bool store_as(std::int32_t v, std::int32_t* p) { return *p = v, true; }
+// Sums of int8 products too long for int32 are held exactly in a double (below 2^53).
+SPARSECORE_INLINE bool store_as(double v, std::int32_t* p) {
+  const bool fits = v >= -2147483648.0 && v <= 2147483647.0;
+  if (fits) *p = static_cast<std::int32_t>(v);
+  return fits;
+}
+
+template <class Acc, class T>
+SPARSECORE_INLINE bool store_run(const Acc* src, std::int64_t n, T* dst) {
+  bool fits = true;
+  std::int64_t i = 0;
+  if constexpr (kHasHalf && __is_same(T, Half) && __is_same(Acc, float)) {
+    for (; i + kLanes<float> <= n; i += kLanes<float>) store_half(dst + i, load(src + i));
+  }
+  for (; i < n; ++i) fits &= store_as(src[i], dst + i);
+  return fits;
+}
+
+template <class Acc, class T>
+SPARSECORE_INLINE bool store_block(const Acc* block, std::int64_t stride, const MatrixView& out) {
+  constexpr std::int64_t kRows = 16;  // a caller's block is at most this high
+  T* data = static_cast<T*>(out.data);
+  const std::int64_t rs = out.row_stride, cs = out.col_stride;
+  bool fits = true;
+  if (cs == 1) {
+    for (std::int64_t r = 0; r < out.rows; ++r) {
+      fits &= store_run(block + r * stride, out.cols, data + r * rs);
+    }
+  } else if (rs == 1) {  // column-major: full runs down each column, eight columns at a time
+    constexpr std::int64_t kCols = 8;
+    alignas(64) Acc runs[kCols * kRows];
+    for (std::int64_t c = 0; c < out.cols; c += kCols) {
+      const std::int64_t nc = out.cols - c < kCols ? out.cols - c : kCols;
+      transpose(block + c, stride, runs, kRows, out.rows, nc);
+      for (std::int64_t j = 0; j < nc; ++j) {
+        fits &= store_run(runs + j * kRows, out.rows, data + (c + j) * cs);
+      }
+    }
+  } else {
+    for (std::int64_t r = 0; r < out.rows; ++r) {
+      for (std::int64_t c = 0; c < out.cols; ++c) {
+        fits &= store_as(block[r * stride + c], data + r * rs + c * cs);
+      }
+    }
+  }
+  return fits;
+}
+
+template <class Acc>
+bool write_out(Acc* block, std::int64_t block_stride, std::int64_t first_row,
+               std::int64_t first_col, const LoadedEpilogue<Acc>& epilogue,
+               const MatrixView& out) {
+  for (std::int64_t r = 0; r < out.rows; ++r) {
+    apply_epilogue(block + r * block_stride, first_row + r, first_col, out.cols, epilogue);
+  }
+  if constexpr (__is_same(Acc, double)) {
+    return out.dtype == DType::kInt32 ? store_block<Acc, std::int32_t>(block, block_stride, out)
+                                      : store_block<Acc, double>(block, block_stride, out);
+  } else if constexpr (__is_same(Acc, float)) {
+    switch (out.dtype) {
+      case DType::kFloat16:
+        return store_block<Acc, Half>(block, block_stride, out);
+      case DType::kBFloat16:
+        return store_block<Acc, BFloat16>(block, block_stride, out);
+      default:
+        return store_block<Acc, float>(block, block_stride, out);
+    }
+  } else {
+    return store_block<Acc, std::int32_t>(block, block_stride, out);
+  }
+}
+
+}  // namespace sparsecore::SPARSECORE_TARGET

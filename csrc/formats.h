@@ -1,0 +1,104 @@
+// The structures that own validated indices. Constructed is valid: nothing later checks again, and
+// nothing later can change them, so no kernel can be led outside its arrays.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+
+#include "views.h"
+
+namespace sparsecore {
+
+// Owned unsigned integers, each 1, 2, 4 or 8 bytes wide.
+class IndexArray {
+ public:
+  IndexArray() = default;
+  IndexArray(std::int64_t size, int width);
+
+  // The smallest width that holds 0 ... largest.
+  static int width_for(std::uint64_t largest);
+
+  int width() const { return width_; }
+  std::int64_t size() const { return size_; }
+  std::int64_t nbytes() const { return size_ * width_; }
+  IndexView view() const { return {bytes_.get(), width_, size_}; }
+  std::int64_t operator[](std::int64_t i) const { return view()[i]; }
+  const std::byte* data() const { return bytes_.get(); }
+  std::byte* data() { return bytes_.get(); }
+
+ private:
+  std::unique_ptr<std::byte[]> bytes_;
+  std::int64_t size_ = 0;
+  int width_ = 1;
+};
+
+// Calls body(pointer) with the array's elements as uint8_t, uint16_t, uint32_t or uint64_t.
+template <class Body>
+decltype(auto) with_indices(IndexArray& array, Body&& body) {
+  switch (array.width()) {
+    case 1:
+      return body(reinterpret_cast<std::uint8_t*>(array.data()));
+    case 2:
+      return body(reinterpret_cast<std::uint16_t*>(array.data()));
+    case 4:
+      return body(reinterpret_cast<std::uint32_t*>(array.data()));
+    default:
+      return body(reinterpret_cast<std::uint64_t*>(array.data()));
+  }
+}
+
+// The pattern of a CSR matrix. Columns take the smallest width that holds cols - 1, row offsets the
+// smallest that holds the number of entries.
+class CsrStructure {
+ public:
+  // Takes ownership; the arrays must be valid (see check()).
+  CsrStructure(std::int64_t rows, std::int64_t cols, IndexArray offsets, IndexArray columns);
+
+  std::int64_t rows() const { return rows_; }
+  std::int64_t cols() const { return cols_; }
+  std::int64_t nnz() const { return columns_.size(); }
+  const IndexArray& offsets() const { return offsets_; }
+  const IndexArray& columns() const { return columns_; }
+  std::int64_t nbytes() const { return offsets_.nbytes() + columns_.nbytes(); }
+
+  CsrView view(const void* values, DType dtype) const;
+
+  // Re-validates everything, as a guard against memory corruption.
+  void check() const;
+  bool operator==(const CsrStructure& other) const;
+
+ private:
+  std::int64_t rows_, cols_;
+  IndexArray offsets_, columns_;
+};
+
+// The column positions of a 2:4 matrix in the canonical layout (see Sparse24View).
+class Sparse24Structure {
+ public:
+  // Copies and validates: every nibble must hold idx0 < idx1.
+  Sparse24Structure(std::int64_t rows, std::int64_t cols, std::span<const std::uint8_t> metadata);
+
+  std::int64_t rows() const { return rows_; }
+  std::int64_t cols() const { return cols_; }
+  std::int64_t values_per_row() const { return (cols_ + 3) / 4 * 2; }
+  std::int64_t metadata_per_row() const { return (cols_ + 7) / 8; }
+  std::span<const std::uint8_t> metadata() const;
+
+  Sparse24View view(const void* values, DType dtype) const;
+  void check() const;
+  bool operator==(const Sparse24Structure& other) const;
+
+ private:
+  std::int64_t rows_, cols_;
+  std::unique_ptr<std::uint8_t[]> metadata_;
+};
+
+// Throws std::invalid_argument if indptr does not describe nnz entries in `rows` rows, naming the
+// row; std::out_of_range if a column lies outside [0, cols), naming row and position.
+void validate_csr(std::span<const std::int64_t> indptr, std::span<const std::int64_t> indices,
+                  std::int64_t rows, std::int64_t cols);
+void validate_shape(const char* what, std::int64_t rows, std::int64_t cols);
+
+}  // namespace sparsecore

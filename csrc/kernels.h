@@ -1,0 +1,74 @@
+// The signature of every kernel that exists once per CPU target (see cpu/kernels.cpp).
+//
+// Kernels are instantiated on the accumulator type only: double, float or int32. Storage types and
+// index widths are decoded on the way in and encoded on the way out, a window at a time, so they
+// do not multiply the code.
+#pragma once
+
+#include <cstdint>
+
+#include "epilogue.h"
+#include "views.h"
+
+namespace sparsecore {
+
+// The part of a product that one kernel call computes: y[r - row_begin][0 ... n) for rows
+// [row_begin, row_end), from the n columns of the right side that `x` points at.
+template <class Acc>
+struct SweepTile {
+  std::int64_t row_begin;
+  std::int64_t row_end;
+  const Acc* x;          // x[k * x_stride + j]
+  std::int64_t x_stride;
+  Acc* y;                // y[(r - row_begin) * y_stride + j]
+  std::int64_t y_stride;
+  std::int64_t n;        // 1 ... Kernels<Acc>::tile_width
+};
+
+// An epilogue with its vectors already in the accumulator type (nullptr: absent).
+template <class Acc>
+struct LoadedEpilogue {
+  const Acc* scale;
+  const Acc* bias;
+  MatrixView residual;
+  Activation activation;
+};
+
+template <class Acc>
+struct Kernels {
+  std::int64_t tile_width;  // right-hand columns one sweep keeps in registers
+
+  // y = A x for a tile (cpu/row_sweep.h).
+  void (*csr_sweep)(const CsrView& a, const SweepTile<Acc>& tile);
+  void (*sparse24_sweep)(const Sparse24View& a, const SweepTile<Acc>& tile);
+
+  // y[column] += a[row][column] * x[row] for rows [row_begin, row_end) (cpu/row_scatter.h).
+  // Here x[(r - row_begin) * x_stride + j] and y[column * y_stride + j].
+  void (*csr_scatter)(const CsrView& a, const SweepTile<Acc>& tile);
+
+  // d[p] (+)= <u[row], v[column]> over n columns, p = entry of A in rows [row_begin, row_end)
+  // (cpu/sddmm.h).
+  void (*sddmm)(const CsrView& a, std::int64_t row_begin, std::int64_t row_end, const Acc* u,
+                std::int64_t u_stride, const Acc* v, std::int64_t v_stride, std::int64_t n,
+                bool accumulate, Acc* d);
+
+  // panel[r * panel_stride + j] = block[r][j], converted (cpu/convert.h).
+  void (*load_panel)(const MatrixView& block, Acc* panel, std::int64_t panel_stride);
+
+  // out = epilogue(block); `block` is overwritten. Row r of the block is row `first_row + r` of
+  // the epilogue's vectors. False if a value does not fit `out` (int32 only) (cpu/write_out.h).
+  bool (*write_out)(Acc* block, std::int64_t block_stride, std::int64_t first_row,
+                    std::int64_t first_col, const LoadedEpilogue<Acc>& epilogue,
+                    const MatrixView& out);
+};
+
+// 2:4 selection and compression of one contiguous row (cpu/compress24.h).
+struct Compress24Kernels {
+  // mask[c] = 1 for the two largest magnitudes of each four, ties to the lower column.
+  void (*prune_row)(const void* row, DType dtype, std::int64_t cols, std::uint8_t* mask);
+  // Returns the first group with more than two nonzeros, or -1.
+  std::int64_t (*compress_row)(const void* row, DType dtype, std::int64_t cols, void* values,
+                               std::uint8_t* metadata);
+};
+
+}  // namespace sparsecore

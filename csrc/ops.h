@@ -1,0 +1,40 @@
+// The public operations on views: do the arguments agree, then choose and run.
+#pragma once
+
+#include <memory>
+#include <stdexcept>
+#include <string_view>
+
+#include "epilogue.h"
+#include "formats.h"
+#include "plan.h"
+
+namespace sparsecore {
+
+// Dtypes that do not go together: a TypeError in Python.
+struct TypeMismatch : std::invalid_argument {
+  using std::invalid_argument::invalid_argument;
+};
+
+// What every product is told besides its matrix. `name` starts error messages.
+struct Product {
+  MatrixView x;
+  Epilogue epilogue;
+  MatrixView out;
+  bool transposed = false;
+  int threads = 1;
+  std::string_view name;
+};
+
+// The dtype of values @ x; throws TypeMismatch where the mix is not allowed.
+DType product_dtype(std::string_view name, DType values, DType x, bool has_scale);
+
+void csr_matmul(const CsrView& a, const Product& product);
+void plan_matmul(const Plan& plan, const Product& product);
+void sparse24_matmul(const Sparse24View& a, const Product& product);
+
+// d holds a.nnz() items of sddmm_dtype(u, v).
+DType sddmm_dtype(DType u, DType v);
+void csr_sddmm(const CsrView& a, const MatrixView& u, const MatrixView& v, void* d, int threads);
+
+}  // namespace sparsecore

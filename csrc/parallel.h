@@ -1,0 +1,42 @@
+// The one way work is spread over threads.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <stdexcept>
+#include <vector>
+
+#include "views.h"
+
+namespace sparsecore {
+
+// Chunk boundaries: chunk i is [bounds[i], bounds[i + 1]).
+using Bounds = std::vector<std::int64_t>;
+
+// Cuts [0, n) evenly, or rows evenly by entries. `work` is the whole job's cost in elementary
+// operations (multiply-adds, copies): it decides how many chunks there are, so that every thread
+// gets some and none lasts so long that an interrupt waits.
+Bounds even_bounds(std::int64_t n, int threads, double work);
+Bounds balanced_bounds(const IndexView& offsets, int threads, double work);
+
+// The threads worth using for a job of `work` elementary operations.
+int useful_threads(int threads, double work);
+
+// Runs body(begin, end) for every chunk on up to `threads` threads. The first exception a body
+// throws is rethrown here. Between chunks the calling thread asks the interrupt check; if it says
+// stop, the remaining chunks are skipped and Interrupted is thrown.
+void parallel_for(const Bounds& bounds, int threads,
+                  const std::function<void(std::int64_t, std::int64_t)>& body);
+
+struct Interrupted : std::runtime_error {
+  Interrupted() : std::runtime_error("interrupted") {}
+};
+
+// `check` returns true when the work should stop; called at most every 50 ms, from the thread that
+// called parallel_for. nullptr: never asked.
+void set_interrupt_check(bool (*check)());
+
+// Makes a forked child's first parallel region work (see parallel.cpp).
+void install_fork_remedy();
+
+}  // namespace sparsecore

@@ -1,0 +1,38 @@
+// The central noun: a matrix made ready to be multiplied.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string_view>
+
+#include "epilogue.h"
+#include "formats.h"
+
+namespace sparsecore {
+
+class Plan {
+ public:
+  virtual ~Plan() = default;
+
+  // out = epilogue(A @ x), or with A transposed. The arguments agree already (see ops.h).
+  virtual void run(const MatrixView& x, const Epilogue& epilogue, const MatrixView& out,
+                   bool transposed, int threads) const = 0;
+
+  // Replaces the values: structure().nnz() items of dtype(). Products already running keep the
+  // values they started with.
+  virtual void update(const void* values) = 0;
+
+  // Copies the current values out, in CSR order.
+  virtual void unpack(void* values) const = 0;
+
+  virtual const std::shared_ptr<const CsrStructure>& structure() const = 0;
+  virtual DType dtype() const = 0;
+  virtual std::int64_t nbytes() const = 0;  // owned by the plan, the shared structure left out
+  virtual std::string_view kernel() const = 0;
+};
+
+// The plan that packs nothing: CSR as it is, a snapshot of the values (plans/row_sweep.h).
+std::unique_ptr<Plan> make_row_sweep_plan(std::shared_ptr<const CsrStructure> structure,
+                                          const void* values, DType dtype);
+
+}  // namespace sparsecore

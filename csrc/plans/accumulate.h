@@ -1,0 +1,98 @@
+// What the plans share: choosing the accumulator's instantiation, panels, loaded epilogues.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <new>
+#include <stdexcept>
+#include <vector>
+
+#include "../dispatch.h"
+#include "../parallel.h"
+
+namespace sparsecore {
+
+// Rows of a product that are finished in cache before they are written out (16 fp32 values fill
+// a cache line of a column-major result).
+constexpr std::int64_t kBlockRows = 16;
+
+// Calls body(Acc{}) for the accumulator type that a DType names.
+template <class Body>
+void with_accumulator(DType accumulator, Body&& body) {
+  switch (accumulator) {
+    case DType::kFloat64:
+      return body(double{});
+    case DType::kInt32:
+      return body(std::int32_t{});
+    default:
+      return body(float{});
+  }
+}
+
+// Uninitialised scratch, aligned to cache lines.
+template <class T>
+class Scratch {
+ public:
+  explicit Scratch(std::int64_t size)
+      : data_(static_cast<T*>(::operator new(static_cast<std::size_t>(size) * sizeof(T), kAlign))) {
+  }
+  T* data() const { return data_.get(); }
+
+ private:
+  static constexpr std::align_val_t kAlign{64};
+  struct Free {
+    void operator()(T* p) const { ::operator delete(p, kAlign); }
+  };
+  std::unique_ptr<T, Free> data_;
+};
+
+inline MatrixView block_of(const MatrixView& m, std::int64_t row, std::int64_t rows,
+                           std::int64_t col, std::int64_t cols) {
+  auto* base = static_cast<std::byte*>(m.data);
+  const std::int64_t offset = (row * m.row_stride + col * m.col_stride) * item_size(m.dtype);
+  return {base + offset, m.dtype, rows, cols, m.row_stride, m.col_stride};
+}
+
+// panel[r * panel_stride + j] = block[r][j], on several threads.
+template <class Acc>
+void load_panel_parallel(const MatrixView& block, Acc* panel, std::int64_t panel_stride,
+                         int threads) {
+  const double work = static_cast<double>(block.rows) * static_cast<double>(block.cols);
+  const int useful = useful_threads(threads, work);
+  parallel_for(even_bounds(block.rows, useful, work), useful,
+               [&](std::int64_t begin, std::int64_t end) {
+                 kernels<Acc>().load_panel(block_of(block, begin, end - begin, 0, block.cols),
+                                           panel + begin * panel_stride, panel_stride);
+               });
+}
+
+// The epilogue's vectors in the accumulator type, owned for the time of a product.
+template <class Acc>
+class EpilogueLoader {
+ public:
+  explicit EpilogueLoader(const Epilogue& epilogue)
+      : scale_(loaded(epilogue.scale)),
+        bias_(loaded(epilogue.bias)),
+        view_{scale_.empty() ? nullptr : scale_.data(), bias_.empty() ? nullptr : bias_.data(),
+              epilogue.residual, epilogue.activation} {}
+  const LoadedEpilogue<Acc>& view() const { return view_; }
+
+ private:
+  static std::vector<Acc> loaded(const VectorView& v) {
+    if (v.data == nullptr) return {};
+    std::vector<Acc> values(static_cast<std::size_t>(v.size));
+    const MatrixView column{const_cast<void*>(v.data), v.dtype, v.size, 1, v.stride, 1};
+    kernels<Acc>().load_panel(column, values.data(), 1);
+    return values;
+  }
+
+  std::vector<Acc> scale_, bias_;
+  LoadedEpilogue<Acc> view_;
+};
+
+inline void require_fits(bool fits) {
+  if (!fits) throw std::overflow_error("a sum of int8 products does not fit int32");
+}
+
+}  // namespace sparsecore

@@ -1,0 +1,106 @@
+#include "row_scatter.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "../choose.h"
+#include "accumulate.h"
+
+namespace sparsecore {
+namespace {
+
+constexpr std::int64_t kPanelRows = 64;  // rows of X converted at a time
+
+// The scratch columns of the result are kept near this, half a usual second-level cache.
+constexpr std::int64_t kScratchBytes = 512 << 10;
+
+template <class Acc>
+void zero(const SweepTile<Acc>& tile, std::int64_t rows) {
+  for (std::int64_t r = 0; r < rows; ++r) {
+    std::fill_n(tile.y + r * tile.y_stride, tile.n, Acc{0});
+  }
+}
+
+// Columns [col, col + n) of the result, by one thread. tile.y is zeroed, then added to.
+template <class Acc>
+void scatter_columns(const CsrView& a, const MatrixView& x, SweepTile<Acc> tile, std::int64_t col) {
+  zero(tile, a.cols);
+  if (x.dtype == DTypeOf<Acc>::value && (x.col_stride == 1 || tile.n == 1)) {
+    tile.row_begin = 0;
+    tile.row_end = a.rows;
+    tile.x = static_cast<const Acc*>(block_of(x, 0, a.rows, col, tile.n).data);
+    tile.x_stride = x.row_stride;
+    return kernels<Acc>().csr_scatter(a, tile);
+  }
+  const Scratch<Acc> panel(kPanelRows * tile.n);
+  tile.x = panel.data();
+  tile.x_stride = tile.n;
+  for (std::int64_t r = 0; r < a.rows; r += kPanelRows) {
+    tile.row_begin = r;
+    tile.row_end = std::min(r + kPanelRows, a.rows);
+    kernels<Acc>().load_panel(block_of(x, r, tile.row_end - r, col, tile.n), panel.data(), tile.n);
+    kernels<Acc>().csr_scatter(a, tile);
+  }
+}
+
+template <class Acc>
+bool write_columns(const SweepTile<Acc>& tile, std::int64_t col, const Epilogue& epilogue,
+                   const MatrixView& out) {
+  const EpilogueLoader<Acc> loaded(epilogue);
+  bool fits = true;
+  for (std::int64_t r = 0; r < out.rows; r += kBlockRows) {
+    const std::int64_t rows = std::min(kBlockRows, out.rows - r);
+    fits &= kernels<Acc>().write_out(tile.y + r * tile.y_stride, tile.y_stride, r, col,
+                                     loaded.view(), block_of(out, r, rows, col, tile.n));
+  }
+  return fits;
+}
+
+template <class Acc>
+void run(const CsrView& a, const MatrixView& x, const Epilogue& epilogue, const MatrixView& out,
+         int threads) {
+  const std::int64_t lanes = kernels<Acc>().tile_width / 8;
+  const bool direct =
+      epilogue.empty() && out.dtype == DTypeOf<Acc>::value && (out.col_stride == 1 || out.cols == 1);
+  const double work =
+      (static_cast<double>(a.nnz()) + static_cast<double>(a.rows + a.cols)) *
+      static_cast<double>(x.cols);
+  const int useful = useful_threads(threads, work);
+
+  std::int64_t width = kernels<Acc>().tile_width;
+  if (!direct) {
+    const std::int64_t fitting = kScratchBytes / static_cast<std::int64_t>(sizeof(Acc)) /
+                                 std::max<std::int64_t>(a.cols, 1);
+    width = std::clamp(fitting, lanes, width);
+  }
+  const std::int64_t share = (x.cols + useful - 1) / useful;
+  width = std::clamp((share + lanes - 1) / lanes * lanes, lanes, width);
+
+  Bounds bounds;
+  for (std::int64_t col = 0; col < x.cols; col += width) bounds.push_back(col);
+  bounds.push_back(x.cols);
+  parallel_for(bounds, useful, [&](std::int64_t begin, std::int64_t end) {
+    SweepTile<Acc> tile{};
+    tile.n = end - begin;
+    if (direct) {
+      tile.y = static_cast<Acc*>(block_of(out, 0, out.rows, begin, tile.n).data);
+      tile.y_stride = out.row_stride;
+      return scatter_columns(a, x, tile, begin);
+    }
+    const Scratch<Acc> sums(out.rows * tile.n);
+    tile.y = sums.data();
+    tile.y_stride = tile.n;
+    scatter_columns(a, x, tile, begin);
+    require_fits(write_columns(tile, begin, epilogue, out));
+  });
+}
+
+}  // namespace
+
+void row_scatter(const CsrView& a, const MatrixView& x, const Epilogue& epilogue,
+                 const MatrixView& out, int threads) {
+  with_accumulator(accumulator_for(a.dtype, x.dtype, a.rows),
+                   [&]<class Acc>(Acc) { run<Acc>(a, x, epilogue, out, threads); });
+}
+
+}  // namespace sparsecore

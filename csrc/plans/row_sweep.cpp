@@ -1,0 +1,173 @@
+#include "row_sweep.h"
+
+#include <algorithm>
+#include <atomic>
+#include <cstring>
+#include <utility>
+
+#include "../choose.h"
+#include "../plan.h"
+#include "accumulate.h"
+#include "row_scatter.h"
+
+namespace sparsecore {
+namespace {
+
+constexpr std::int64_t kWidestTile = 128;  // AVX-512: 8 vectors of 16
+
+template <class Acc>
+void sweep(const CsrView& a, const SweepTile<Acc>& tile) {
+  kernels<Acc>().csr_sweep(a, tile);
+}
+template <class Acc>
+void sweep(const Sparse24View& a, const SweepTile<Acc>& tile) {
+  kernels<Acc>().sparse24_sweep(a, tile);
+}
+
+std::int64_t longest_row(const CsrView& a) {
+  std::int64_t longest = 0;
+  for (std::int64_t r = 0; r < a.rows; ++r) {
+    longest = std::max(longest, a.offsets[r + 1] - a.offsets[r]);
+  }
+  return longest;
+}
+std::int64_t longest_row(const Sparse24View& a) { return 2 * a.groups(); }
+
+Bounds row_bounds(const CsrView& a, int threads, double work) {
+  return balanced_bounds(a.offsets, threads, work);
+}
+Bounds row_bounds(const Sparse24View& a, int threads, double work) {
+  return even_bounds(a.rows, threads, work);
+}
+
+// One tile of columns [col, col + n) of the result, for rows [begin, end). `x` are those columns
+// of the right side, in the accumulator type.
+template <class Acc, class View>
+void sweep_rows(const View& a, SweepTile<Acc> tile, std::int64_t begin, std::int64_t end,
+                std::int64_t col, const LoadedEpilogue<Acc>& epilogue, bool direct,
+                const MatrixView& out) {
+  if (direct) {
+    const MatrixView target = block_of(out, begin, end - begin, col, tile.n);
+    tile.row_begin = begin;
+    tile.row_end = end;
+    tile.y = static_cast<Acc*>(target.data);
+    tile.y_stride = target.row_stride;
+    return sweep(a, tile);
+  }
+  alignas(64) Acc block[kBlockRows * kWidestTile];
+  tile.y = block;
+  tile.y_stride = tile.n == 1 ? 1 : kWidestTile;
+  bool fits = true;
+  for (std::int64_t r = begin; r < end; r += kBlockRows) {
+    tile.row_begin = r;
+    tile.row_end = std::min(r + kBlockRows, end);
+    sweep(a, tile);
+    fits &= kernels<Acc>().write_out(block, tile.y_stride, r, col, epilogue,
+                                     block_of(out, r, tile.row_end - r, col, tile.n));
+  }
+  require_fits(fits);
+}
+
+template <class Acc, class View>
+void run(const View& a, const MatrixView& x, const Epilogue& epilogue, const MatrixView& out,
+         int threads) {
+  const std::int64_t tile_width = kernels<Acc>().tile_width;
+  const bool panel_needed = needs_panel(x, DTypeOf<Acc>::value, a.nnz(), tile_width);
+  const bool direct =
+      epilogue.empty() && out.dtype == DTypeOf<Acc>::value && (out.col_stride == 1 || out.cols == 1);
+  const EpilogueLoader<Acc> loaded(epilogue);
+  const std::int64_t panel_stride = std::min(tile_width, x.cols);
+  const Scratch<Acc> panel(panel_needed ? x.rows * panel_stride : 0);
+
+  for (std::int64_t col = 0; col < x.cols; col += tile_width) {
+    const std::int64_t n = std::min(tile_width, x.cols - col);
+    const MatrixView columns = block_of(x, 0, x.rows, col, n);
+    SweepTile<Acc> tile{0, 0, static_cast<const Acc*>(columns.data), columns.row_stride,
+                        nullptr, 0, n};
+    if (panel_needed) {
+      load_panel_parallel(columns, panel.data(), panel_stride, threads);
+      tile.x = panel.data();
+      tile.x_stride = panel_stride;
+    }
+    if (n == 1) tile.x_stride = 1;
+    const double work = (static_cast<double>(a.nnz()) + static_cast<double>(a.rows)) *
+                        static_cast<double>(n);
+    const int useful = useful_threads(threads, work);
+    parallel_for(row_bounds(a, useful, work), useful, [&](std::int64_t begin, std::int64_t end) {
+      sweep_rows(a, tile, begin, end, col, loaded.view(), direct, out);
+    });
+  }
+}
+
+template <class View>
+void row_sweep_any(const View& a, const MatrixView& x, const Epilogue& epilogue,
+                   const MatrixView& out, int threads) {
+  const bool integers = a.dtype == DType::kInt8 && x.dtype == DType::kInt8;
+  with_accumulator(accumulator_for(a.dtype, x.dtype, integers ? longest_row(a) : 0),
+                   [&]<class Acc>(Acc) { run<Acc>(a, x, epilogue, out, threads); });
+}
+
+class RowSweepPlan final : public Plan {
+ public:
+  RowSweepPlan(std::shared_ptr<const CsrStructure> structure, const void* values, DType dtype)
+      : structure_(std::move(structure)), dtype_(dtype) {
+    RowSweepPlan::update(values);
+  }
+
+  void run(const MatrixView& x, const Epilogue& epilogue, const MatrixView& out, bool transposed,
+           int threads) const override {
+    const Values values = values_.load();
+    const CsrView view = structure_->view(values.get(), dtype_);
+    if (transposed) {
+      row_scatter(view, x, epilogue, out, threads);
+    } else {
+      row_sweep(view, x, epilogue, out, threads);
+    }
+  }
+
+  void update(const void* values) override {
+    const std::size_t size = bytes();
+    std::shared_ptr<std::byte[]> copy(new std::byte[size]);
+    if (size > 0) std::memcpy(copy.get(), values, size);
+    values_.store(std::move(copy));
+  }
+
+  void unpack(void* values) const override {
+    if (bytes() > 0) std::memcpy(values, values_.load().get(), bytes());
+  }
+
+  const std::shared_ptr<const CsrStructure>& structure() const override { return structure_; }
+  DType dtype() const override { return dtype_; }
+  std::int64_t nbytes() const override { return static_cast<std::int64_t>(bytes()); }
+  std::string_view kernel() const override { return "row_sweep"; }
+
+ private:
+  using Values = std::shared_ptr<const std::byte[]>;
+
+  std::size_t bytes() const {
+    return static_cast<std::size_t>(structure_->nnz() * item_size(dtype_));
+  }
+
+  std::shared_ptr<const CsrStructure> structure_;
+  DType dtype_;
+  std::atomic<Values> values_;
+};
+
+}  // namespace
+
+void row_sweep(const CsrView& a, const MatrixView& x, const Epilogue& epilogue,
+               const MatrixView& out, int threads) {
+  row_sweep_any(a, x, epilogue, out, threads);
+}
+
+void row_sweep(const Sparse24View& a, const MatrixView& x, const Epilogue& epilogue,
+               const MatrixView& out, int threads) {
+  row_sweep_any(a, x, epilogue, out, threads);
+}
+
+std::unique_ptr<Plan> make_row_sweep_plan(std::shared_ptr<const CsrStructure> structure,
+                                          const void* values, DType dtype) {
+  return std::make_unique<RowSweepPlan>(std::move(structure), values, dtype);
+}
+
+}  // namespace sparsecore

@@ -1,0 +1,79 @@
+#include "sddmm.h"
+
+#include <algorithm>
+
+#include "../choose.h"
+#include "accumulate.h"
+
+namespace sparsecore {
+namespace {
+
+constexpr std::int64_t kPanelColumns = 256;
+
+// Rows of `m` that the kernel can read: contiguous, in the accumulator type.
+template <class Acc>
+bool reads_direct(const MatrixView& m) {
+  return m.dtype == DTypeOf<Acc>::value && m.col_stride == 1;
+}
+
+template <class Acc>
+struct Operand {
+  const MatrixView& m;
+  Scratch<Acc> panel;
+  bool direct;
+
+  explicit Operand(const MatrixView& matrix, std::int64_t width)
+      : m(matrix),
+        panel(reads_direct<Acc>(matrix) ? 0 : matrix.rows * width),
+        direct(reads_direct<Acc>(matrix)) {}
+
+  // Columns [col, col + n) and the distance between their rows.
+  std::pair<const Acc*, std::int64_t> columns(std::int64_t col, std::int64_t n, int threads) const {
+    const MatrixView block = block_of(m, 0, m.rows, col, n);
+    if (direct) return {static_cast<const Acc*>(block.data), m.row_stride};
+    load_panel_parallel(block, panel.data(), n, threads);
+    return {panel.data(), n};
+  }
+};
+
+template <class Acc>
+void run(const CsrView& a, const MatrixView& u, const MatrixView& v, void* d, DType d_dtype,
+         int threads) {
+  const bool whole = reads_direct<Acc>(u) && reads_direct<Acc>(v);
+  const std::int64_t width = whole ? std::max<std::int64_t>(u.cols, 1) : kPanelColumns;
+  const Operand<Acc> left(u, width), right(v, width);
+  const bool direct = d_dtype == DTypeOf<Acc>::value;
+  const Scratch<Acc> scratch(direct ? 0 : a.nnz());
+  Acc* sums = direct ? static_cast<Acc*>(d) : scratch.data();
+  if (u.cols == 0) std::fill_n(sums, a.nnz(), Acc{0});
+
+  for (std::int64_t col = 0; col < u.cols; col += width) {
+    const std::int64_t n = std::min(width, u.cols - col);
+    const auto [u_data, u_stride] = left.columns(col, n, threads);
+    const auto [v_data, v_stride] = right.columns(col, n, threads);
+    const double work =
+        static_cast<double>(a.nnz()) * static_cast<double>(n) + static_cast<double>(a.rows);
+    const int useful = useful_threads(threads, work);
+    parallel_for(balanced_bounds(a.offsets, useful, work), useful,
+                 [&, u_data = u_data, v_data = v_data, u_stride = u_stride, v_stride = v_stride](
+                     std::int64_t begin, std::int64_t end) {
+                   kernels<Acc>().sddmm(a, begin, end, u_data, u_stride, v_data, v_stride, n,
+                                        col > 0, sums);
+                 });
+  }
+  if (!direct) {
+    const MatrixView out{d, d_dtype, 1, a.nnz(), a.nnz(), 1};
+    const LoadedEpilogue<Acc> nothing{};
+    require_fits(kernels<Acc>().write_out(sums, a.nnz(), 0, 0, nothing, out));
+  }
+}
+
+}  // namespace
+
+void sampled_product(const CsrView& a, const MatrixView& u, const MatrixView& v, void* d,
+                     DType d_dtype, int threads) {
+  with_accumulator(accumulator_for(u.dtype, v.dtype, u.cols),
+                   [&]<class Acc>(Acc) { run<Acc>(a, u, v, d, d_dtype, threads); });
+}
+
+}  // namespace sparsecore

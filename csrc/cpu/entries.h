@@ -24,8 +24,11 @@ struct Decoded {
   const std::uint32_t* columns;
 };
 
-SPARSECORE_INLINE const std::uint32_t* decode_columns(const IndexView& columns, std::int64_t first,
-                                                      std::int64_t n, std::uint32_t* buffer) {
+// Called once a window, so kept out of line: inlined, it would be compiled into every tile shape.
+__attribute__((noinline)) inline const std::uint32_t* decode_columns(const IndexView& columns,
+                                                                     std::int64_t first,
+                                                                     std::int64_t n,
+                                                                     std::uint32_t* buffer) {
   const auto widen = [&](auto* src) {
     for (std::int64_t i = 0; i < n; ++i) buffer[i] = static_cast<std::uint32_t>(src[first + i]);
   };
@@ -45,7 +48,7 @@ SPARSECORE_INLINE const std::uint32_t* decode_columns(const IndexView& columns, 
 }
 
 template <class Acc>
-SPARSECORE_INLINE const Acc* decode_values(const void* values, DType dtype, std::int64_t first,
+__attribute__((noinline)) const Acc* decode_values(const void* values, DType dtype, std::int64_t first,
                                            std::int64_t n, Acc* buffer) {
   if (dtype == DTypeOf<Acc>::value) return static_cast<const Acc*>(values) + first;
   load_values(values, dtype, first, n, buffer);

@@ -76,20 +76,20 @@ void run(const View& a, const MatrixView& x, const Epilogue& epilogue, const Mat
   const bool direct =
       epilogue.empty() && out.dtype == DTypeOf<Acc>::value && (out.col_stride == 1 || out.cols == 1);
   const EpilogueLoader<Acc> loaded(epilogue);
-  const std::int64_t panel_stride = std::min(tile_width, x.cols);
-  const Scratch<Acc> panel(panel_needed ? x.rows * panel_stride : 0);
+  const std::int64_t panel_columns = panel_needed ? std::min(tile_width, x.cols) : 1;
+  const Scratch<Acc> panel(x.rows * panel_columns);
 
   for (std::int64_t col = 0; col < x.cols; col += tile_width) {
     const std::int64_t n = std::min(tile_width, x.cols - col);
     const MatrixView columns = block_of(x, 0, x.rows, col, n);
     SweepTile<Acc> tile{0, 0, static_cast<const Acc*>(columns.data), columns.row_stride,
                         nullptr, 0, n};
-    if (panel_needed) {
-      load_panel_parallel(columns, panel.data(), panel_stride, threads);
+    // A single column is gathered from, which wants it contiguous.
+    if (panel_needed || (n == 1 && columns.row_stride != 1)) {
+      load_panel_parallel(columns, panel.data(), n, threads);
       tile.x = panel.data();
-      tile.x_stride = panel_stride;
+      tile.x_stride = n;
     }
-    if (n == 1) tile.x_stride = 1;
     const double work = (static_cast<double>(a.nnz()) + static_cast<double>(a.rows)) *
                         static_cast<double>(n);
     const int useful = useful_threads(threads, work);

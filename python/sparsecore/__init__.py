@@ -1,0 +1,59 @@
+"""sparsecore: makes pruned neural networks really smaller and faster, and says where it cannot.
+
+Formats (`COO`, `CSR`, `Sparse24`), operations on them (`csr_matmul`, `sparse24_matmul`, `linear`,
+`csr_sddmm`, `prune_24`), what sparsity costs (`analysis`), pruning (`pruning`) and torch modules
+(`nn`). numpy in, numpy out; torch in, torch out; torch is imported only by those who use it.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from sparsecore import analysis, cpu, cuda
+from sparsecore._core import __version__
+from sparsecore.formats import COO, CSR, Sparse24, Storage
+from sparsecore.io import load, save
+from sparsecore.ops import (
+    csr_matmul,
+    csr_sddmm,
+    get_num_threads,
+    linear,
+    prune_24,
+    set_num_threads,
+    sparse24_matmul,
+)
+from sparsecore.plan import Plan
+
+if TYPE_CHECKING:
+    from sparsecore import nn, pruning
+
+__all__ = [
+    "COO",
+    "CSR",
+    "Plan",
+    "Sparse24",
+    "Storage",
+    "__version__",
+    "analysis",
+    "cpu",
+    "csr_matmul",
+    "csr_sddmm",
+    "cuda",
+    "get_num_threads",
+    "linear",
+    "load",
+    "nn",
+    "prune_24",
+    "pruning",
+    "save",
+    "set_num_threads",
+    "sparse24_matmul",
+]
+
+
+def __getattr__(name: str) -> Any:
+    # Subpackages that bring torch, or that most numerical users never touch, load when named.
+    if name in ("nn", "pruning"):
+        import importlib
+
+        return importlib.import_module(f"sparsecore.{name}")
+    msg = f"module 'sparsecore' has no attribute {name!r}"
+    raise AttributeError(msg)

@@ -1,0 +1,151 @@
+"""What a caller may pass as values, indices, positions, a shape, a dtype or a device."""
+
+from collections.abc import Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from sparsecore import interop
+from sparsecore.interop import VALUE_DTYPES, DTypeLike, Int64, Values
+
+# Values, or a (nested) sequence of numbers.
+ValuesLike: TypeAlias = Any
+# An integer array, tensor or sequence.
+IndexLike: TypeAlias = Any
+
+_INT64_MAX = np.iinfo(np.int64).max
+
+
+def value_dtype(dtype: DTypeLike, *, name: str) -> np.dtype[Any]:
+    """Return the numpy dtype of `dtype` if values may have it.
+
+    Raises
+    ------
+    TypeError
+        Where it is none of fp64, fp32, fp16, bf16 and int8, or not in native byte order.
+    """
+    try:
+        result = None if dtype is None else interop.numpy_dtype(dtype)
+    except TypeError:
+        result = None
+    if result is not None and result in VALUE_DTYPES.values():
+        return result
+    if result is not None and not result.isnative:
+        msg = f"{name} has dtype {result.str!r}, expected the native byte order"
+        raise TypeError(msg)
+    msg = f"{name} has dtype {dtype}, expected one of {', '.join(VALUE_DTYPES)}"
+    raise TypeError(msg)
+
+
+def as_values(x: ValuesLike, *, name: str, ndim: int, like: Values | None = None) -> Values:
+    """Return `x` as values: a tensor as it is, anything else as a contiguous numpy array.
+
+    Parameters
+    ----------
+    x : numpy array, torch tensor or nested sequence of numbers
+    name : str
+        The argument's name, for the message.
+    ndim : int
+        The number of axes that `x` must have.
+    like : values, optional
+        The kind and dtype that a sequence takes; arrays and tensors keep their own.
+
+    Raises
+    ------
+    TypeError
+        Where the dtype, the number of axes, the device or the layout is not one that works.
+    """
+    if interop.is_tensor(x):
+        interop.to_numpy(x, name=name)
+        values = x
+    elif isinstance(x, np.ndarray) or like is None:
+        values = np.asarray(x)
+    else:
+        values = interop.from_numpy(np.asarray(x, interop.numpy_dtype(like.dtype)), like=like)
+    value_dtype(values.dtype, name=name)
+    if values.ndim != ndim:
+        msg = f"{name} has {values.ndim} axes, expected {ndim}"
+        raise TypeError(msg)
+    if interop.is_tensor(values):
+        return values
+    return np.require(values, requirements=("C", "A"))
+
+
+def as_indices(x: IndexLike, *, name: str) -> Int64:
+    """Return `x` as a contiguous 1-D int64 array.
+
+    Raises
+    ------
+    TypeError
+        Where `x` is not 1-D or does not hold integers (booleans are none).
+    IndexError
+        Where an unsigned 64-bit index is past int64.
+    """
+    array = interop.to_numpy(x, name=name) if interop.is_tensor(x) else np.asarray(x)
+    if isinstance(x, list | tuple) and not x:
+        array = array.astype(np.int64)
+    if array.dtype.kind not in "iu":
+        msg = f"{name} has dtype {array.dtype}, expected integers"
+        raise TypeError(msg)
+    if array.ndim != 1:
+        msg = f"{name} has {array.ndim} axes, expected 1"
+        raise TypeError(msg)
+    if array.dtype.kind == "u" and array.dtype.itemsize == 8:
+        outside = array > _INT64_MAX
+        if outside.any():
+            position = int(np.argmax(outside))
+            msg = f"{name} holds {array[position]} at position {position}, past the largest int64"
+            raise IndexError(msg)
+    return np.ascontiguousarray(array, dtype=np.int64)
+
+
+def as_positions(x: IndexLike, size: int, *, name: str) -> Int64:
+    """Return `x` as positions into `size` things; negative ones count from the end.
+
+    Raises
+    ------
+    IndexError
+        Where one is outside; names it.
+    """
+    positions = as_indices(x, name=name)
+    outside = (positions < -size) | (positions >= size)
+    if outside.any():
+        where = int(np.argmax(outside))
+        msg = f"{name} {positions[where]} at position {where} is outside [{-size}, {size})"
+        raise IndexError(msg)
+    return np.where(positions < 0, positions + size, positions)
+
+
+def as_shape(shape: Sequence[Any], *, name: str) -> tuple[int, int]:
+    """Return `shape` as two ints.
+
+    Raises
+    ------
+    TypeError
+        Where it is not a sequence of integers.
+    ValueError
+        Where it has not two of them, or one is negative or past int64.
+    """
+    try:
+        sizes = tuple(int(size.__index__()) for size in shape)
+    except (TypeError, AttributeError):
+        msg = f"{name}: shape is {shape!r}, expected two integers"
+        raise TypeError(msg) from None
+    if len(sizes) != 2 or min(sizes) < 0 or max(sizes) > _INT64_MAX:
+        msg = f"{name}: shape is {shape!r}, expected two sizes from 0 to {_INT64_MAX}"
+        raise ValueError(msg)
+    return sizes[0], sizes[1]
+
+
+def on_device(values: Values, device: Any, *, name: str) -> Values:
+    """Return `values` on `device`; only the CPU is there to be asked for.
+
+    Raises
+    ------
+    RuntimeError
+        For every device other than the CPU.
+    """
+    if str(device) == "cpu":
+        return values
+    msg = f"{name}: device {str(device)!r} is not available, matrices live on 'cpu'"
+    raise RuntimeError(msg)

@@ -1,0 +1,159 @@
+"""Dense arrays, scipy's matrices and torch's sparse tensors, taken apart and put together."""
+
+import sys
+import warnings
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from sparsecore import interop
+from sparsecore.formats import arguments
+from sparsecore.formats.arguments import ValuesLike
+from sparsecore.interop import Array, Int64, Values
+
+if TYPE_CHECKING:
+    from sparsecore import _core
+
+
+# ---- dense ----
+
+
+def dense_values(W: ValuesLike, *, name: str) -> Values:
+    """Return `W` as 2-D values: an array or tensor as it is, in whatever memory order it has."""
+    if interop.is_tensor(W):
+        return arguments.as_values(W, name=name, ndim=2)
+    array = np.asarray(W)
+    arguments.value_dtype(array.dtype, name=name)
+    if array.ndim != 2:
+        msg = f"{name} has {array.ndim} axes, expected 2"
+        raise TypeError(msg)
+    return array if array.flags.aligned else array.copy()
+
+
+def tracks_gradient(W: Values) -> bool:
+    """Whether an operation on `W` would be recorded by torch's autograd."""
+    return interop.is_tensor(W) and bool(W.requires_grad and _torch().is_grad_enabled())
+
+
+def scatter_dense(structure: "_core.CsrStructure", data: Values) -> Values:
+    """Return the dense (m, n) matrix; differentiable for torch."""
+    if not interop.is_tensor(data):
+        return structure.to_dense(data)
+    return data.new_zeros(structure.shape).index_put(_position(structure, data.device), data)
+
+
+def gather_dense(structure: "_core.CsrStructure", W: Values) -> Values:
+    """Return the values of a tensor `W` at the stored positions; differentiable."""
+    return W[_position(structure, W.device)]
+
+
+def _position(structure: "_core.CsrStructure", device: Any) -> tuple[Any, Any]:
+    row, col = structure.row_ids(), structure.indices.astype(np.int64)
+    return interop.as_tensor(row, device=device), interop.as_tensor(col, device=device)
+
+
+# ---- scipy ----
+
+
+def check_scipy(matrix: Any, *, name: str) -> None:
+    """Raise TypeError where `matrix` is not a 2-D scipy sparse array or matrix."""
+    scipy_sparse = sys.modules.get("scipy.sparse")
+    if scipy_sparse is None or not scipy_sparse.issparse(matrix) or matrix.ndim != 2:
+        msg = f"{name} is a {type(matrix).__name__}, expected a 2-D scipy sparse array or matrix"
+        raise TypeError(msg)
+
+
+def scipy_values(data: Values, *, name: str) -> Array:
+    """Return a writable copy of `data` in a dtype that scipy computes with.
+
+    Raises
+    ------
+    TypeError
+        For fp16 and bf16: scipy has no sparse arrays of them.
+    """
+    array = interop.to_numpy(data, name=name)
+    if array.dtype.name in ("float16", "bfloat16"):
+        msg = f"{name}: scipy has no sparse arrays of {array.dtype}; use A.astype('float32') first"
+        raise TypeError(msg)
+    return array.copy()
+
+
+def widen(index: Array, largest: int) -> Array:
+    """Return `index` as int32 where `largest` fits it, else int64: what scipy and numpy expect."""
+    fits = largest <= np.iinfo(np.int32).max
+    return index.astype(np.int32 if fits else np.int64)
+
+
+# ---- torch ----
+
+
+def torch_values(data: Values) -> Any:
+    """Return values as a torch tensor: itself, or a copy of the numpy array."""
+    return data if interop.is_tensor(data) else interop.as_tensor(data)
+
+
+def require_layout(tensor: Any, *allowed: str, name: str) -> str:
+    """Return the layout of `tensor` ("strided", "sparse_coo", ...), which must be in `allowed`.
+
+    Raises
+    ------
+    TypeError
+        Where `tensor` is no tensor, or in another layout.
+    """
+    if not interop.is_tensor(tensor):
+        msg = f"{name} is a {type(tensor).__name__}, expected a torch tensor"
+        raise TypeError(msg)
+    layout = str(tensor.layout).removeprefix("torch.")
+    if layout not in allowed:
+        msg = f"{name} has layout {layout}, expected {' or '.join(allowed)}"
+        raise TypeError(msg)
+    return layout
+
+
+def coo_parts(tensor: Any, *, name: str) -> tuple[Any, Any, Any]:
+    """Return (values, row, col) of a sparse_coo tensor, duplicates and order kept where they can.
+
+    A tensor with a graph is coalesced by torch first: only then do gradients pass to its values.
+    """
+    if tensor.ndim != 2:
+        msg = f"{name} has {tensor.ndim} axes, expected 2"
+        raise TypeError(msg)
+    if tensor.requires_grad or tensor.is_coalesced():
+        tensor = tensor.coalesce()
+        values, indices = tensor.values(), tensor.indices()
+    else:
+        values, indices = tensor._values(), tensor._indices()
+    if indices.shape[0] != 2:
+        msg = f"{name} has {indices.shape[0]} sparse axes, expected 2"
+        raise TypeError(msg)
+    return values, indices[0], indices[1]
+
+
+def csr_tensor(structure: "_core.CsrStructure", data: Values) -> Any:
+    """Return a torch.sparse_csr tensor that shares the values where they are torch's."""
+    torch = _torch()
+    values = torch_values(data)
+    offsets, columns = (
+        interop.as_tensor(index.astype(np.int64), device=values.device)
+        for index in (structure.indptr, structure.indices)
+    )
+    with warnings.catch_warnings():
+        # Torch says once per process that its CSR layout is in beta; the user asked for it by name.
+        warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
+        return torch.sparse_csr_tensor(
+            offsets, columns, values, size=structure.shape, check_invariants=False
+        )
+
+
+def coo_tensor(shape: tuple[int, int], data: Values, row: Int64, col: Int64) -> Any:
+    """Return a torch.sparse_coo tensor in the order given, not coalesced."""
+    values = torch_values(data)
+    indices = interop.as_tensor(np.stack([row, col]), device=values.device)
+    return _torch().sparse_coo_tensor(indices, values, size=shape, check_invariants=False)
+
+
+def _torch() -> Any:
+    """Import torch: only after the user handed a tensor in, or asked for one by a method's name."""
+    import torch
+
+    return torch

@@ -1,0 +1,371 @@
+"""COO: a value, a row and a column an entry. The format to build and edit a matrix in."""
+
+import copy
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Literal, final
+
+import numpy as np
+
+from sparsecore import interop
+from sparsecore.formats import arguments, compare, convert, storage
+from sparsecore.formats.arguments import IndexLike, ValuesLike
+from sparsecore.formats.csr import CSR
+from sparsecore.formats.storage import Storage
+from sparsecore.formats.triplets import canonical_order, narrow
+from sparsecore.interop import Array, DTypeLike, Values
+
+if TYPE_CHECKING:
+    import scipy.sparse
+
+
+@final
+class COO:
+    """A matrix as triplets: entry p holds ``data[p]`` at ``(row[p], col[p])``.
+
+    Entries keep the order they came in, and a coordinate may come more than once: the matrix that
+    they stand for has the sum there. Indices are copied into the smallest unsigned width that holds
+    them; values stay the caller's array or tensor. Every edit returns a new matrix.
+
+    Parameters
+    ----------
+    triplets : (data, (row, col))
+        (nnz,) values of float64, float32, float16, bfloat16 or int8 (numpy or torch), and two
+        (nnz,) integer arrays.
+    shape : (m, n)
+
+    Raises
+    ------
+    TypeError
+        Where values are not 1-D or of another dtype, or indices are not integers.
+    ValueError
+        Where the lengths differ.
+    IndexError
+        Where an index is outside the shape; names the position.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import sparsecore as sc
+    >>> A = sc.COO((np.array([1.0, 2.0, 3.0]), ([0, 1, 0], [2, 0, 2])), shape=(2, 3))
+    >>> A
+    <COO 2x3, nnz=3 (density 50%), float64, rows uint8, columns uint8, 30 bytes>
+    >>> A.toarray()
+    array([[0., 0., 4.],
+           [2., 0., 0.]])
+    """
+
+    __slots__ = ("__weakref__", "_col", "_data", "_row", "_shape")
+
+    _shape: tuple[int, int]
+    _data: Values
+    _row: Array
+    _col: Array
+
+    # numpy then leaves `array @ A` and the like to A, or refuses them, but never densifies.
+    __array_ufunc__ = None
+
+    format = "coo"
+
+    def __init__(
+        self, triplets: tuple[ValuesLike, tuple[IndexLike, IndexLike]], shape: Sequence[int]
+    ) -> None:
+        try:
+            data, (row, col) = triplets
+        except (TypeError, ValueError):
+            msg = "COO: expected (data, (row, col))"
+            raise TypeError(msg) from None
+        sizes = arguments.as_shape(shape, name="COO")
+        values = arguments.as_values(data, name="COO: data", ndim=1)
+        rows = arguments.as_indices(row, name="COO: row")
+        cols = arguments.as_indices(col, name="COO: col")
+        if not len(values) == len(rows) == len(cols):
+            msg = f"COO: data, row and col have lengths {len(values)}, {len(rows)}, {len(cols)}"
+            raise ValueError(msg)
+        self._shape = sizes
+        self._row = narrow(rows, sizes[0], name="COO: row")
+        self._col = narrow(cols, sizes[1], name="COO: column")
+        self._data = interop.read_only(values)
+
+    @classmethod
+    def _wrap(cls, shape: tuple[int, int], data: Values, row: Array, col: Array) -> "COO":
+        """Put together parts that are known to be valid; `row` and `col` are in stored widths."""
+        self = object.__new__(cls)
+        self._shape = shape
+        self._data = interop.read_only(data)
+        self._row, self._col = row, col
+        for index in (row, col):
+            index.flags.writeable = False
+        return self
+
+    # ---- from and to ----
+
+    @classmethod
+    def from_dense(cls, W: ValuesLike) -> "COO":
+        """Take the non-zeros of a dense (m, n) matrix, row by row: as `CSR.from_dense` does."""
+        return CSR.from_dense(W).tocoo()
+
+    @classmethod
+    def from_scipy(cls, matrix: Any) -> "COO":
+        """Take any 2-D scipy sparse array or matrix; a COO one keeps its order and duplicates."""
+        convert.check_scipy(matrix, name="COO.from_scipy: matrix")
+        coo = matrix.tocoo()
+        return cls((coo.data.copy(), (coo.row, coo.col)), coo.shape)
+
+    @classmethod
+    def from_torch(cls, tensor: Any) -> "COO":
+        """Take a strided, sparse_csr or sparse_coo torch tensor, sharing values where it can."""
+        name = "COO.from_torch: tensor"
+        layouts = ("strided", "sparse_csr", "sparse_coo")
+        if convert.require_layout(tensor, *layouts, name=name) != "sparse_coo":
+            return CSR.from_torch(tensor).tocoo()
+        values, row, col = convert.coo_parts(tensor, name=name)
+        return cls((values, (row, col)), tuple(tensor.shape))
+
+    def toarray(self) -> Values:
+        """Return the dense (m, n) matrix, duplicates summed; differentiable for torch."""
+        return self.tocsr().toarray()
+
+    def tocsr(self, duplicates: Literal["sum", "error"] = "sum") -> CSR:
+        """Convert to CSR.
+
+        Parameters
+        ----------
+        duplicates : {"sum", "error"}
+            What entries at one coordinate get: they are summed (fp16 and bf16 in fp32), or refused.
+
+        Raises
+        ------
+        ValueError
+            For a duplicate under "error".
+        OverflowError
+            Where a sum of int8 values does not fit int8.
+        """
+        position = self._row.astype(np.int64), self._col.astype(np.int64)
+        return CSR._from_triplets(self._data, position, self._shape, duplicates)
+
+    def tocoo(self) -> "COO":
+        """Return the matrix itself."""
+        return self
+
+    def to_scipy(self) -> "scipy.sparse.coo_array[Any]":
+        """Return a scipy coo_array with a copy of the values and int32 or int64 indices."""
+        import scipy.sparse
+
+        data = convert.scipy_values(self._data, name="COO.to_scipy")
+        largest = max(self._shape)
+        position = convert.widen(self._row, largest), convert.widen(self._col, largest)
+        return scipy.sparse.coo_array((data, position), shape=self._shape)
+
+    def to_torch(self) -> Any:
+        """Return an uncoalesced torch.sparse_coo tensor in the stored order."""
+        row, col = self._row.astype(np.int64), self._col.astype(np.int64)
+        return convert.coo_tensor(self._shape, self._data, row, col)
+
+    # ---- what it is ----
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(rows, columns)."""
+        return self._shape
+
+    @property
+    def data(self) -> Values:
+        """(nnz,) values: a read-only view of the numpy array, or the torch tensor itself."""
+        return self._data
+
+    @property
+    def row(self) -> Any:
+        """(nnz,) rows: numpy in stored width, read-only; for torch values an int64 copy."""
+        return interop.index_view(self._row, like=self._data)
+
+    @property
+    def col(self) -> Any:
+        """(nnz,) columns: numpy in stored width, read-only; for torch values an int64 copy."""
+        return interop.index_view(self._col, like=self._data)
+
+    @property
+    def dtype(self) -> Any:
+        """The numpy or torch dtype of the values."""
+        return self._data.dtype
+
+    @property
+    def nnz(self) -> int:
+        """Number of stored entries, duplicates and stored zeros included."""
+        return len(self._row)
+
+    @property
+    def density(self) -> float:
+        """Stored entries per element; 0.0 where there is none; above 1 only with duplicates."""
+        return storage.density(self._shape, self.nnz)
+
+    @property
+    def sparsity(self) -> float:
+        """1 - `density`."""
+        return 1.0 - self.density
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of values, rows and columns as stored."""
+        return int(self._data.nbytes + self._row.nbytes + self._col.nbytes)
+
+    @property
+    def device(self) -> Any:
+        """The torch.device of the values, or "cpu" for numpy."""
+        return interop.device_of(self._data)
+
+    def storage(self) -> Storage:
+        """Bytes by part: columns for `col`, row_offsets for `row`."""
+        return storage.coo_storage(self._shape, self.nnz, self._data.itemsize)
+
+    # ---- edits: each returns a new matrix ----
+
+    def append(self, data: ValuesLike, position: tuple[IndexLike, IndexLike]) -> "COO":
+        """Return the matrix with entries added at the end.
+
+        Parameters
+        ----------
+        data : (k,) values of this matrix's kind and dtype; a sequence of numbers takes both
+        position : (row, col), each (k,) integers
+
+        Examples
+        --------
+        >>> import sparsecore as sc
+        >>> A = sc.COO(([1.0], ([0], [0])), shape=(2, 2)).append([5.0], ([1], [0]))
+        >>> A.data.tolist(), A.row.tolist(), A.col.tolist()
+        ([1.0, 5.0], [0, 1], [0, 0])
+        """
+        more = arguments.as_values(data, name="COO.append: data", ndim=1, like=self._data)
+        added = COO((more, position), self._shape)
+        return COO._wrap(
+            self._shape,
+            interop.concatenate(self._data, added._data, name="COO.append: data"),
+            np.concatenate([self._row, added._row]),
+            np.concatenate([self._col, added._col]),
+        )
+
+    def drop(self, entries: IndexLike) -> "COO":
+        """Return the matrix without some of its entries.
+
+        Parameters
+        ----------
+        entries : (nnz,) bool, or (k,) integers
+            True for each entry to drop (as in numpy.delete; not a mask of what is kept), or the
+            positions to drop; negative positions count from the end.
+
+        Raises
+        ------
+        IndexError
+            Where a position is outside.
+        ValueError
+            Where a mask has another length than nnz.
+
+        Examples
+        --------
+        >>> import sparsecore as sc
+        >>> A = sc.COO(([1.0, 0.1, 2.0], ([0, 0, 1], [0, 1, 1])), shape=(2, 2))
+        >>> A.drop(A.data < 0.5).data.tolist(), A.drop([0, -1]).data.tolist()
+        ([1.0, 2.0], [0.1])
+        """
+        keep = np.flatnonzero(~self._dropped(entries))
+        return COO._wrap(
+            self._shape, interop.take(self._data, keep), self._row[keep], self._col[keep]
+        )
+
+    def _dropped(self, entries: IndexLike) -> Array:
+        tensor = interop.is_tensor(entries)
+        array = interop.to_numpy(entries, name="COO.drop") if tensor else np.asarray(entries)
+        if array.dtype == np.bool_:
+            if array.shape != (self.nnz,):
+                msg = f"COO.drop: the mask has shape {array.shape}, the matrix {self.nnz} entries"
+                raise ValueError(msg)
+            return array
+        dropped = np.zeros(self.nnz, dtype=np.bool_)
+        dropped[arguments.as_positions(entries, self.nnz, name="COO.drop: position")] = True
+        return dropped
+
+    def sum_duplicates(self) -> "COO":
+        """Return the canonical matrix: by row, then column, one entry a coordinate.
+
+        Raises
+        ------
+        OverflowError
+            Where a sum of int8 values does not fit int8.
+        """
+        order, starts = canonical_order(self._row, self._col)
+        data = interop.combine(self._data, order, None if len(starts) == self.nnz else starts)
+        first = order[starts]
+        return COO._wrap(self._shape, data, self._row[first], self._col[first])
+
+    # ---- copies and comparisons ----
+
+    @property
+    def T(self) -> "COO":
+        """The transpose: the same entries in the same order, rows and columns swapped."""
+        return COO._wrap(self._shape[::-1], self._data, self._col, self._row)
+
+    def astype(self, dtype: DTypeLike) -> "COO":
+        """Return the matrix with its values cast to `dtype`, as numpy or torch casts them."""
+        target = arguments.value_dtype(dtype, name="COO.astype: dtype")
+        return self._with(interop.cast(self._data, target))
+
+    def to(self, device: Any) -> "COO":
+        """Return the matrix on `device`, which can only be the CPU; else RuntimeError."""
+        return self._with(arguments.on_device(self._data, device, name="COO.to"))
+
+    def copy(self) -> "COO":
+        """Return a matrix with its own values; the immutable indices are shared."""
+        return self._with(interop.copy_values(self._data))
+
+    def equals(self, other: object) -> bool:
+        """Whether `other` is a COO of equal shape, dtype and entries, in the same order.
+
+        NaN equals NaN. Whether numpy or torch holds the values makes no difference.
+        """
+        return (
+            isinstance(other, COO)
+            and self._shape == other._shape
+            and np.array_equal(self._row, other._row)
+            and np.array_equal(self._col, other._col)
+            and compare.same_values(self._data, other._data)
+        )
+
+    def allclose(
+        self, other: "COO", *, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False
+    ) -> bool:
+        """Whether two matrices are near each other, element by element, as numpy.allclose says.
+
+        Order, duplicates and stored zeros make no difference.
+        """
+        if self._shape != other.shape:
+            return False
+        tolerance = compare.Tolerance(rtol, atol, equal_nan)
+        mine, theirs = (self._data, self._row, self._col), (other._data, other._row, other._col)
+        return compare.close_triplets(mine, theirs, tolerance)
+
+    def check(self) -> None:
+        """Validate everything again; raises as the constructor does."""
+        COO((self._data, (self._row, self._col)), self._shape)
+
+    def _with(self, data: Values) -> "COO":
+        return COO._wrap(self._shape, data, self._row, self._col)
+
+    def __copy__(self) -> "COO":
+        """Return a matrix that shares everything."""
+        return self._with(self._data)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "COO":
+        """Return a matrix with its own values; the immutable indices are shared."""
+        return self._with(copy.deepcopy(self._data, memo))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle through the constructor, so that what is loaded is validated."""
+        return COO, ((self._data, (self._row, self._col)), self._shape)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
+        """Refuse: making a matrix dense is asked for by name, ``A.toarray()``."""
+        raise storage.array_refusal(self)
+
+    def __repr__(self) -> str:
+        """Return one line: shape, nnz, density, dtype, index widths, bytes."""
+        widths = f"rows {self._row.dtype}, columns {self._col.dtype}"
+        return storage.describe("COO", self._shape, self.nnz, self.dtype, widths, self.nbytes)

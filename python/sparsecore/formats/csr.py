@@ -1,0 +1,391 @@
+"""CSR: values and columns row by row. The format that products read."""
+
+import copy
+import operator
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Literal, final
+
+import numpy as np
+
+from sparsecore import _core, interop
+from sparsecore.formats import arguments, compare, convert, storage
+from sparsecore.formats.arguments import IndexLike, ValuesLike
+from sparsecore.formats.storage import Storage
+from sparsecore.formats.transposed import TransposedCSR, product_from_left
+from sparsecore.interop import Array, DTypeLike, Int64, Values
+from sparsecore.threads import get_num_threads
+
+if TYPE_CHECKING:
+    import scipy.sparse
+
+    from sparsecore.formats.coo import COO
+    from sparsecore.plan import Plan
+
+
+@final
+class CSR:
+    """A matrix as compressed rows.
+
+    Row i holds ``data[p]`` at column ``indices[p]`` for each p from ``indptr[i]`` up to
+    ``indptr[i + 1]``. Columns are ascending and unique in each row. The indices are validated once,
+    copied into the smallest unsigned widths that hold them, and never change; the caller's arrays
+    are not edited. Values stay the caller's array (seen through a read-only view) or the caller's
+    tensor, which may be a Parameter.
+
+    Parameters
+    ----------
+    arrays : (data, indices, indptr)
+        (nnz,) values of float64, float32, float16, bfloat16 or int8 (numpy or torch), (nnz,)
+        integer columns, (m + 1,) integer row offsets. Unsorted rows are sorted in a copy.
+    shape : (m, n)
+    duplicates : {"error", "sum"}
+        What a column that comes twice in a row gets: refused, or summed (fp16 and bf16 in fp32).
+
+    Raises
+    ------
+    TypeError
+        Where values are not 1-D or of another dtype, or indices are not integers.
+    ValueError
+        Where lengths differ, the offsets do not start at 0, decrease (names the row) or do not end
+        at nnz, or a row has a duplicate.
+    IndexError
+        Where a column is outside the shape; names row and position.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import sparsecore as sc
+    >>> W = np.array([[0., 3, 0, 7], [0, 0, 8, 0], [2, 5, 0, 0], [0, 0, 0, 9]])
+    >>> A = sc.CSR.from_dense(W)
+    >>> A
+    <CSR 4x4, nnz=6 (density 37.5%), float64, columns uint8, offsets uint8, 59 bytes>
+    >>> A.data.tolist(), A.indices.tolist(), A.indptr.tolist()
+    ([3.0, 7.0, 8.0, 2.0, 5.0, 9.0], [1, 3, 2, 0, 1, 3], [0, 2, 3, 5, 6])
+    """
+
+    __slots__ = ("__weakref__", "_data", "_structure")
+
+    _structure: _core.CsrStructure
+    _data: Values
+
+    # numpy then leaves `X @ A` to A.__rmatmul__.
+    __array_ufunc__ = None
+
+    format = "csr"
+
+    def __init__(
+        self,
+        arrays: tuple[ValuesLike, IndexLike, IndexLike],
+        shape: Sequence[int],
+        *,
+        duplicates: Literal["error", "sum"] = "error",
+    ) -> None:
+        try:
+            data, indices, indptr = arrays
+        except (TypeError, ValueError):
+            msg = "CSR: expected (data, indices, indptr); a dense matrix goes to CSR.from_dense"
+            raise TypeError(msg) from None
+        sizes = arguments.as_shape(shape, name="CSR")
+        values = arguments.as_values(data, name="CSR: data", ndim=1)
+        columns = arguments.as_indices(indices, name="CSR: indices")
+        offsets = arguments.as_indices(indptr, name="CSR: indptr")
+        if len(values) != len(columns):
+            msg = f"CSR: data has length {len(values)}, indices {len(columns)}"
+            raise ValueError(msg)
+        self._structure, order, starts = _core.csr_from_arrays(offsets, columns, sizes, duplicates)
+        self._data = interop.read_only(interop.combine(values, order, starts))
+
+    @classmethod
+    def _wrap(cls, structure: _core.CsrStructure, data: Values) -> "CSR":
+        """Put together a validated structure and values that are known to fit it."""
+        self = object.__new__(cls)
+        self._structure = structure
+        self._data = interop.read_only(data)
+        return self
+
+    @classmethod
+    def _from_triplets(
+        cls,
+        data: Values,
+        position: tuple[Int64, Int64],
+        shape: tuple[int, int],
+        duplicates: Literal["sum", "error"],
+    ) -> "CSR":
+        structure, order, starts = _core.csr_from_triplets(*position, shape, duplicates)
+        return cls._wrap(structure, interop.combine(data, order, starts))
+
+    # ---- from and to ----
+
+    @classmethod
+    def from_dense(cls, W: ValuesLike) -> "CSR":
+        """Take the non-zeros of a dense matrix.
+
+        Parameters
+        ----------
+        W : (m, n) numpy array or torch tensor, in any memory order
+            NaN is a non-zero, -0.0 a zero. Where `W` requires grad, the values are a differentiable
+            gather of it.
+        """
+        W = convert.dense_values(W, name="CSR.from_dense: W")
+        array = interop.to_numpy(W, name="CSR.from_dense: W")
+        structure, values = _core.csr_from_dense(array, get_num_threads())
+        if convert.tracks_gradient(W):
+            return cls._wrap(structure, convert.gather_dense(structure, W))
+        return cls._wrap(structure, interop.from_numpy(values, like=W))
+
+    @classmethod
+    def from_scipy(cls, matrix: Any) -> "CSR":
+        """Take any 2-D scipy sparse array or matrix, duplicates summed; the values are copied."""
+        convert.check_scipy(matrix, name="CSR.from_scipy: matrix")
+        csr = matrix.tocsr()
+        arrays = csr.data.copy(), csr.indices, csr.indptr
+        return cls(arrays, csr.shape, duplicates="sum")
+
+    @classmethod
+    def from_torch(cls, tensor: Any) -> "CSR":
+        """Take a strided, sparse_csr or sparse_coo torch tensor; differentiable.
+
+        A strided tensor gives up its zeros; sparse ones keep what they store, duplicates summed.
+        """
+        name = "CSR.from_torch: tensor"
+        layout = convert.require_layout(tensor, "strided", "sparse_csr", "sparse_coo", name=name)
+        if layout == "strided":
+            return cls.from_dense(tensor)
+        shape = tuple(tensor.shape)
+        if layout == "sparse_coo":
+            from sparsecore.formats.coo import COO
+
+            values, row, col = convert.coo_parts(tensor, name=name)
+            return COO((values, (row, col)), shape).tocsr()
+        arrays = tensor.values(), tensor.col_indices(), tensor.crow_indices()
+        return cls(arrays, shape, duplicates="sum")
+
+    def toarray(self) -> Values:
+        """Return the dense (m, n) matrix; differentiable for torch."""
+        return convert.scatter_dense(self._structure, self._data)
+
+    def tocoo(self) -> "COO":
+        """Convert to COO, entries in canonical order; values are shared."""
+        from sparsecore.formats.coo import COO
+
+        row = self._structure.row_ids().astype(storage.index_dtype(self.shape[0]))
+        return COO._wrap(self.shape, self._data, row, self._structure.indices)
+
+    def tocsr(self) -> "CSR":
+        """Return the matrix itself."""
+        return self
+
+    def to_scipy(self) -> "scipy.sparse.csr_array[Any]":
+        """Return a scipy csr_array with a copy of the values and int32 or int64 indices."""
+        import scipy.sparse
+
+        data = convert.scipy_values(self._data, name="CSR.to_scipy")
+        largest = max(*self.shape, self.nnz)
+        columns = convert.widen(self._structure.indices, largest)
+        offsets = convert.widen(self._structure.indptr, largest)
+        return scipy.sparse.csr_array((data, columns, offsets), shape=self.shape)
+
+    def to_torch(self) -> Any:
+        """Return a torch.sparse_csr tensor with int64 indices; torch values are shared."""
+        return convert.csr_tensor(self._structure, self._data)
+
+    # ---- what it is ----
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(rows, columns)."""
+        return self._structure.shape
+
+    @property
+    def data(self) -> Values:
+        """(nnz,) values: a read-only view of the numpy array, or the torch tensor itself."""
+        return self._data
+
+    @property
+    def indices(self) -> Any:
+        """(nnz,) columns: numpy in stored width, read-only; for torch values an int64 copy."""
+        return interop.index_view(self._structure.indices, like=self._data)
+
+    @property
+    def indptr(self) -> Any:
+        """(m + 1,) row offsets: numpy in stored width, read-only; for torch an int64 copy."""
+        return interop.index_view(self._structure.indptr, like=self._data)
+
+    @property
+    def dtype(self) -> Any:
+        """The numpy or torch dtype of the values."""
+        return self._data.dtype
+
+    @property
+    def nnz(self) -> int:
+        """Number of stored entries, stored zeros included."""
+        return self._structure.nnz
+
+    @property
+    def density(self) -> float:
+        """Stored entries per element; 0.0 for a matrix without elements."""
+        return storage.density(self.shape, self.nnz)
+
+    @property
+    def sparsity(self) -> float:
+        """1 - `density`."""
+        return 1.0 - self.density
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of values, columns and row offsets as stored."""
+        structure = self._structure
+        return int(self._data.nbytes + structure.indices.nbytes + structure.indptr.nbytes)
+
+    @property
+    def device(self) -> Any:
+        """The torch.device of the values, or "cpu" for numpy."""
+        return interop.device_of(self._data)
+
+    def storage(self) -> Storage:
+        """Bytes by part, beside those of the dense matrix."""
+        return storage.csr_storage(self.shape, self.nnz, self._data.itemsize)
+
+    # ---- reading rows ----
+
+    def row(self, i: int) -> tuple[Any, Values]:
+        """Return columns (int64) and values of row `i`; a negative `i` counts from the end.
+
+        Examples
+        --------
+        >>> import sparsecore as sc
+        >>> A = sc.CSR(([3.0, 7.0, 8.0], [1, 3, 2], [0, 2, 3]), shape=(2, 4))
+        >>> cols, vals = A.row(0)
+        >>> cols.tolist(), vals.tolist()
+        ([1, 3], [3.0, 7.0])
+        """
+        m, index = self.shape[0], operator.index(i)
+        if not -m <= index < m:
+            msg = f"CSR.row: row {index} is outside [{-m}, {m})"
+            raise IndexError(msg)
+        index %= m
+        begin, end = self._structure.row_bounds(index)
+        columns = interop.from_numpy(self._structure.row_columns(index), like=self._data)
+        return columns, self._data[begin:end]
+
+    def gather_rows(self, row_ids: IndexLike) -> "CSR":
+        """Return the matrix whose row j is row ``row_ids[j]`` of this one; differentiable.
+
+        Parameters
+        ----------
+        row_ids : (r,) integers
+            In any order, repeated or not; negative ones count from the end.
+        """
+        rows = arguments.as_positions(row_ids, self.shape[0], name="CSR.gather_rows: row")
+        structure = self._structure.gather_rows(rows)
+        if interop.is_tensor(self._data):
+            positions = self._structure.gather_positions(rows)
+            return CSR._wrap(structure, interop.take(self._data, positions))
+        return CSR._wrap(structure, self._structure.gather_values(rows, self._data))
+
+    # ---- products ----
+
+    @property
+    def T(self) -> TransposedCSR:
+        """The transpose, as a lazy view: products with it run the transposed kernel."""
+        return TransposedCSR(self)
+
+    def __matmul__(self, X: ValuesLike) -> Values:
+        """Return ``A @ X`` by `sparsecore.csr_matmul`."""
+        from sparsecore.ops import csr_matmul
+
+        return csr_matmul(self, X)
+
+    def __rmatmul__(self, X: ValuesLike) -> Values:
+        """Return ``X @ A``."""
+        return product_from_left(X, self.T)
+
+    def prepare(self, *, n: int | None = None, backward: bool = False) -> "Plan":
+        """Pack the matrix for many products: see `sparsecore.plan.prepare`."""
+        from sparsecore.plan import prepare
+
+        return prepare(self, n=n, backward=backward)
+
+    # ---- copies and comparisons ----
+
+    def with_data(self, data: ValuesLike) -> "CSR":
+        """Return a matrix with the same structure and other values; the structure is shared.
+
+        Raises
+        ------
+        ValueError
+            Where `data` does not have nnz values.
+        """
+        values = arguments.as_values(data, name="CSR.with_data: data", ndim=1, like=self._data)
+        if len(values) != self.nnz:
+            msg = f"CSR.with_data: data has length {len(values)}, the matrix {self.nnz} entries"
+            raise ValueError(msg)
+        return CSR._wrap(self._structure, values)
+
+    def astype(self, dtype: DTypeLike) -> "CSR":
+        """Return the matrix with its values cast to `dtype`, as numpy or torch casts them."""
+        target = arguments.value_dtype(dtype, name="CSR.astype: dtype")
+        return CSR._wrap(self._structure, interop.cast(self._data, target))
+
+    def to(self, device: Any) -> "CSR":
+        """Return the matrix on `device`, which can only be the CPU; else RuntimeError."""
+        return CSR._wrap(self._structure, arguments.on_device(self._data, device, name="CSR.to"))
+
+    def copy(self) -> "CSR":
+        """Return a matrix with its own values; the immutable structure is shared."""
+        return CSR._wrap(self._structure, interop.copy_values(self._data))
+
+    def same_structure(self, other: "CSR") -> bool:
+        """Whether two matrices have the same shape and store the same positions."""
+        return self._structure is other._structure or self._structure.equals(other._structure)
+
+    def equals(self, other: object) -> bool:
+        """Whether `other` is a CSR of equal shape, dtype, structure and values.
+
+        NaN equals NaN. Whether numpy or torch holds the values makes no difference.
+        """
+        return (
+            isinstance(other, CSR)
+            and self.same_structure(other)
+            and compare.same_values(self._data, other._data)
+        )
+
+    def allclose(
+        self, other: "CSR", *, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False
+    ) -> bool:
+        """Whether two matrices are near each other, element by element, as numpy.allclose says.
+
+        Stored zeros make no difference.
+        """
+        if self.same_structure(other):
+            tolerance = compare.Tolerance(rtol, atol, equal_nan)
+            return tolerance.holds(self._data, other._data)
+        return self.tocoo().allclose(other.tocoo(), rtol=rtol, atol=atol, equal_nan=equal_nan)
+
+    def check(self) -> None:
+        """Validate everything again; raises as the constructor does."""
+        self._structure.check()
+        self.with_data(self._data)
+
+    def __copy__(self) -> "CSR":
+        """Return a matrix that shares everything."""
+        return CSR._wrap(self._structure, self._data)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "CSR":
+        """Return a matrix with its own values; the immutable indices are shared."""
+        return CSR._wrap(self._structure, copy.deepcopy(self._data, memo))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle through the constructor, so that what is loaded is validated."""
+        arrays = self._data, np.array(self._structure.indices), np.array(self._structure.indptr)
+        return CSR, (arrays, self.shape)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
+        """Refuse: making a matrix dense is asked for by name, ``A.toarray()``."""
+        raise storage.array_refusal(self)
+
+    def __repr__(self) -> str:
+        """Return one line: shape, nnz, density, dtype, index widths, bytes."""
+        structure = self._structure
+        widths = f"columns {structure.indices.dtype}, offsets {structure.indptr.dtype}"
+        return storage.describe("CSR", self.shape, self.nnz, self.dtype, widths, self.nbytes)

@@ -1,0 +1,309 @@
+"""2:4: two stored values in each group of four columns, and two bits for the place of each."""
+
+import copy
+from collections.abc import Sequence
+from typing import Any, final
+
+import numpy as np
+
+from sparsecore import _core, interop
+from sparsecore.formats import arguments, compare, convert, storage
+from sparsecore.formats.arguments import ValuesLike
+from sparsecore.formats.storage import Storage
+from sparsecore.interop import Array, DTypeLike, Values
+from sparsecore.threads import get_num_threads
+
+
+@final
+class Sparse24:
+    """A matrix with at most two non-zeros in each group of four neighbours in a row.
+
+    Group g of a row holds ``values[2 * g]`` and ``values[2 * g + 1]``; their places in the group
+    are a nibble of `metadata`, ``idx0 | idx1 << 2`` with ``idx0 < idx1``, two groups a byte, the
+    earlier one in the low half. Read little-endian, these bytes equal what torch's
+    ``sparse_semi_structured_from_dense_cutlass`` has before its re-ordering. Where k is not a
+    multiple of 8, the last groups are padded; the padding is never seen.
+
+    Parameters
+    ----------
+    arrays : (values, metadata)
+        (m, 2 * ceil(k / 4)) values of float64, float32, float16, bfloat16 or int8 (numpy or torch)
+        and (m, ceil(k / 8)) uint8. A slot beyond column k - 1 must hold 0.
+    shape : (m, k)
+
+    Raises
+    ------
+    TypeError
+        Where values or metadata have another dtype or are not 2-D.
+    ValueError
+        Where shapes do not fit, a nibble does not ascend (names row and group), or a slot beyond
+        the last column holds a value.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import sparsecore as sc
+    >>> W = np.array([[1, 0, 0, 2, 0, 3, 4, 0]], dtype=np.float32)
+    >>> S = sc.Sparse24.from_dense(W)
+    >>> S.values.tolist(), hex(S.metadata[0, 0])
+    ([[1.0, 2.0, 3.0, 4.0]], '0x9c')
+    >>> S
+    <Sparse24 1x8, nnz=4 (density 50%), float32, metadata uint8, 17 bytes>
+    """
+
+    __slots__ = ("__weakref__", "_structure", "_values")
+
+    _structure: _core.Sparse24Structure
+    _values: Values
+
+    # numpy then never densifies a matrix by itself.
+    __array_ufunc__ = None
+
+    format = "sparse24"
+
+    def __init__(self, arrays: tuple[ValuesLike, Any], shape: Sequence[int]) -> None:
+        try:
+            values, metadata = arrays
+        except (TypeError, ValueError):
+            msg = "Sparse24: expected (values, metadata); a dense matrix goes to from_dense"
+            raise TypeError(msg) from None
+        m, k = arguments.as_shape(shape, name="Sparse24")
+        values = arguments.as_values(values, name="Sparse24: values", ndim=2)
+        _check_shape(values, (m, -(-k // 4) * 2), name="values")
+        structure = _core.Sparse24Structure(_metadata_bytes(metadata, (m, -(-k // 8))), (m, k))
+        _check_padding(structure, values)
+        self._structure = structure
+        self._values = interop.read_only(values)
+
+    @classmethod
+    def _wrap(cls, structure: _core.Sparse24Structure, values: Values) -> "Sparse24":
+        """Put together a validated structure and values that are known to fit it."""
+        self = object.__new__(cls)
+        self._structure = structure
+        self._values = interop.read_only(values)
+        return self
+
+    # ---- from and to ----
+
+    @classmethod
+    def from_dense(cls, W: ValuesLike, prune: bool = False) -> "Sparse24":
+        """Compress a dense 2:4 matrix.
+
+        Parameters
+        ----------
+        W : (m, k) numpy array or torch tensor, in any memory order
+            -0.0 is a zero, NaN is none. Where `W` requires grad, the values are a differentiable
+            gather of it.
+        prune : bool
+            Keep the two largest magnitudes of each group first, as `sparsecore.prune_24` does.
+
+        Raises
+        ------
+        ValueError
+            Where `W` is not 2:4 and `prune` is False; names row and group.
+        """
+        W = convert.dense_values(W, name="Sparse24.from_dense: W")
+        if prune:
+            W = _pruned(W)
+        array = interop.to_numpy(W, name="Sparse24.from_dense: W")
+        values, metadata = _core.compress_24(array, get_num_threads())
+        structure = _core.Sparse24Structure(metadata, array.shape)
+        if convert.tracks_gradient(W):
+            return cls._wrap(structure, _gather(structure, W))
+        return cls._wrap(structure, interop.from_numpy(values, like=W))
+
+    def toarray(self) -> Values:
+        """Return the dense (m, k) matrix; differentiable for torch."""
+        if not interop.is_tensor(self._values):
+            return self._structure.to_dense(self._values)
+        m, k = self.shape
+        column = interop.as_tensor(self._structure.column_ids(), device=self._values.device)
+        dense = self._values.new_zeros((m, -(-k // 4) * 4))
+        return dense.scatter(1, column, self._values)[:, :k]
+
+    # ---- what it is ----
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(rows, columns)."""
+        return self._structure.shape
+
+    @property
+    def values(self) -> Values:
+        """(m, 2 * ceil(k / 4)) values: a read-only view of the numpy array, or the torch tensor."""
+        return self._values
+
+    @property
+    def metadata(self) -> Any:
+        """(m, ceil(k / 8)) uint8: numpy, read-only; for torch values a copy."""
+        return interop.from_numpy(self._structure.metadata, like=self._values)
+
+    @property
+    def dtype(self) -> Any:
+        """The numpy or torch dtype of the values."""
+        return self._values.dtype
+
+    @property
+    def nnz(self) -> int:
+        """Number of stored values, stored zeros included, padding not."""
+        k = self.shape[1]
+        if k % 4 == 0:
+            return self.shape[0] * (k // 2)
+        return int(np.count_nonzero(self._structure.column_ids() < k))
+
+    @property
+    def density(self) -> float:
+        """Stored values per element; 0.0 for a matrix without elements."""
+        return storage.density(self.shape, self.nnz)
+
+    @property
+    def sparsity(self) -> float:
+        """1 - `density`."""
+        return 1.0 - self.density
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of values and metadata as stored."""
+        return int(self._values.nbytes + self._structure.metadata.nbytes)
+
+    @property
+    def device(self) -> Any:
+        """The torch.device of the values, or "cpu" for numpy."""
+        return interop.device_of(self._values)
+
+    def storage(self) -> Storage:
+        """Bytes by part: `columns` stands for the metadata."""
+        return storage.sparse24_storage(self.shape, self._values.itemsize)
+
+    # ---- products ----
+
+    def __matmul__(self, X: ValuesLike) -> Values:
+        """Return ``S @ X`` by `sparsecore.sparse24_matmul`."""
+        from sparsecore.ops import sparse24_matmul
+
+        return sparse24_matmul(self, X)
+
+    # ---- copies and comparisons ----
+
+    def astype(self, dtype: DTypeLike) -> "Sparse24":
+        """Return the matrix with its values cast to `dtype`, as numpy or torch casts them."""
+        target = arguments.value_dtype(dtype, name="Sparse24.astype: dtype")
+        return Sparse24._wrap(self._structure, interop.cast(self._values, target))
+
+    def to(self, device: Any) -> "Sparse24":
+        """Return the matrix on `device`, which can only be the CPU; else RuntimeError."""
+        values = arguments.on_device(self._values, device, name="Sparse24.to")
+        return Sparse24._wrap(self._structure, values)
+
+    def copy(self) -> "Sparse24":
+        """Return a matrix with its own values; the immutable structure is shared."""
+        return Sparse24._wrap(self._structure, interop.copy_values(self._values))
+
+    def equals(self, other: object) -> bool:
+        """Whether `other` is a Sparse24 of equal shape, dtype, metadata and values.
+
+        NaN equals NaN. Whether numpy or torch holds the values makes no difference.
+        """
+        return (
+            isinstance(other, Sparse24)
+            and self._structure.equals(other._structure)
+            and compare.same_values(self._values, other._values)
+        )
+
+    def allclose(
+        self, other: "Sparse24", *, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False
+    ) -> bool:
+        """Whether two matrices are near each other, element by element, as numpy.allclose says.
+
+        Which zeros are stored makes no difference.
+        """
+        if self.shape != other.shape:
+            return False
+        tolerance = compare.Tolerance(rtol, atol, equal_nan)
+        if self._structure.equals(other._structure):
+            return tolerance.holds(self._values, other._values)
+        return tolerance.holds(self.toarray(), other.toarray())
+
+    def check(self) -> None:
+        """Validate everything again; raises as the constructor does."""
+        self._structure.check()
+        Sparse24((self._values, self._structure.metadata), self.shape)
+
+    def __copy__(self) -> "Sparse24":
+        """Return a matrix that shares everything."""
+        return Sparse24._wrap(self._structure, self._values)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "Sparse24":
+        """Return a matrix with its own values; the immutable indices are shared."""
+        return Sparse24._wrap(self._structure, copy.deepcopy(self._values, memo))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle through the constructor, so that what is loaded is validated."""
+        return Sparse24, ((self._values, np.array(self._structure.metadata)), self.shape)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
+        """Refuse: making a matrix dense is asked for by name, ``A.toarray()``."""
+        raise storage.array_refusal(self)
+
+    def __repr__(self) -> str:
+        """Return one line: shape, nnz, density, dtype, index width, bytes."""
+        return storage.describe(
+            "Sparse24", self.shape, self.nnz, self.dtype, "metadata uint8", self.nbytes
+        )
+
+
+def _metadata_bytes(metadata: Any, expected: tuple[int, int]) -> Array:
+    """Return metadata as a C-ordered uint8 array of the expected shape."""
+    tensor = interop.is_tensor(metadata)
+    name = "Sparse24: metadata"
+    array = interop.to_numpy(metadata, name=name) if tensor else np.asarray(metadata)
+    if array.dtype != np.uint8 or array.ndim != 2:
+        msg = f"{name} is {array.ndim}-D of dtype {array.dtype}, expected 2-D uint8"
+        raise TypeError(msg)
+    _check_shape(array, expected, name="metadata")
+    return np.ascontiguousarray(array)
+
+
+def _check_shape(array: Values, expected: tuple[int, int], *, name: str) -> None:
+    if tuple(array.shape) != expected:
+        msg = f"Sparse24: {name} has shape {tuple(array.shape)}, expected {expected}"
+        raise ValueError(msg)
+
+
+def _check_padding(structure: _core.Sparse24Structure, values: Values) -> None:
+    """Raise ValueError where a slot that points past the last column does not hold 0."""
+    k = structure.shape[1]
+    if k % 4 == 0:
+        return
+    array = interop.to_numpy(values, name="Sparse24: values")
+    bad = (structure.column_ids() >= k) & (array != 0)
+    if bad.any():
+        row, slot = (int(axis[0]) for axis in np.nonzero(bad))
+        msg = (
+            f"Sparse24: values[{row}, {slot}] is {array[row, slot]} in a slot past the last of "
+            f"{k} columns, expected 0"
+        )
+        raise ValueError(msg)
+
+
+def _pruned(W: Values) -> Values:
+    """Return `W` with all but the two largest magnitudes of each group at 0; differentiable."""
+    array = interop.to_numpy(W, name="Sparse24.from_dense: W")
+    mask = _core.prune_24(array, get_num_threads())
+    if interop.is_tensor(W):
+        return W.masked_fill(interop.as_tensor(~mask, device=W.device), 0)
+    return np.where(mask, array, array.dtype.type(0))
+
+
+def _gather(structure: _core.Sparse24Structure, W: Values) -> Values:
+    """Return the values of a tensor `W` in the slots of `structure`; differentiable.
+
+    Slots past the last column get 0. A slot of an under-full group points at a zero of `W`: adding
+    +0.0 turns a -0.0 there into the +0.0 that compression pads with, and lets the gradient pass.
+    """
+    k = structure.shape[1]
+    column = interop.as_tensor(structure.column_ids(), device=W.device)
+    if k == 0:
+        return W.new_zeros(tuple(column.shape))
+    values = W.gather(1, column.clamp(max=k - 1)) + 0.0
+    return values.masked_fill(column >= k, 0)

@@ -1,0 +1,241 @@
+"""The one place that knows both numpy and torch.
+
+Everything else in the package handles values through these functions. Torch is imported by the
+user, not here: whether something is a tensor is asked of ``sys.modules``, and only `as_tensor`,
+which somebody calls who wants a tensor, imports it.
+"""
+
+import sys
+from typing import Any, TypeAlias
+
+import ml_dtypes
+import numpy as np
+import numpy.typing as npt
+
+# A numpy array or a torch tensor. Any, because a union would make every caller of `A.data` narrow
+# a type that it knows.
+Values: TypeAlias = Any
+# A numpy dtype, anything that np.dtype accepts, or a torch.dtype.
+DTypeLike: TypeAlias = Any
+Array: TypeAlias = npt.NDArray[Any]
+Int64: TypeAlias = npt.NDArray[np.int64]
+
+VALUE_DTYPES: dict[str, np.dtype[Any]] = {
+    "float64": np.dtype(np.float64),
+    "float32": np.dtype(np.float32),
+    "float16": np.dtype(np.float16),
+    "bfloat16": np.dtype(ml_dtypes.bfloat16),
+    "int8": np.dtype(np.int8),
+}
+_BFLOAT16 = VALUE_DTYPES["bfloat16"]
+_HALVES = (VALUE_DTYPES["float16"], _BFLOAT16)
+
+
+def torch_or_none() -> Any:
+    """Return the torch module if the process has imported it, else None."""
+    return sys.modules.get("torch")
+
+
+def is_tensor(x: object) -> bool:
+    """Whether `x` is a torch tensor."""
+    torch = torch_or_none()
+    return torch is not None and isinstance(x, torch.Tensor)
+
+
+def device_of(values: Values) -> Any:
+    """Return the device of values: a torch.device, or "cpu" for numpy."""
+    return values.device if is_tensor(values) else "cpu"
+
+
+# ---- dtypes ----
+
+
+def numpy_dtype(dtype: DTypeLike) -> np.dtype[Any]:
+    """Return the numpy dtype of a numpy or torch dtype (bfloat16 is that of ml_dtypes)."""
+    torch = torch_or_none()
+    if torch is not None and isinstance(dtype, torch.dtype):
+        return np.dtype(str(dtype).removeprefix("torch."))
+    return np.dtype(dtype)
+
+
+# ---- between the two ----
+
+
+def to_numpy(x: object, *, name: str) -> Array:
+    """View `x` as a numpy array without a copy; a tensor's graph is left behind.
+
+    Parameters
+    ----------
+    x : numpy array or strided CPU torch tensor
+        bfloat16 tensors become arrays of ml_dtypes.bfloat16.
+    name : str
+        The argument's name, for the message.
+
+    Raises
+    ------
+    TypeError
+        Where `x` is something else, a sparse tensor, or on another device.
+    """
+    if isinstance(x, np.ndarray):
+        return x
+    torch = torch_or_none()
+    if torch is None or not isinstance(x, torch.Tensor):
+        msg = f"{name} is a {type(x).__name__}, expected a numpy array or a torch tensor"
+        raise TypeError(msg)
+    if x.device.type != "cpu":
+        msg = f"{name} is on device {str(x.device)!r}, expected 'cpu'"
+        raise TypeError(msg)
+    if x.layout != torch.strided:
+        msg = f"{name} has layout {x.layout}, expected torch.strided"
+        raise TypeError(msg)
+    tensor = x.detach() if x.requires_grad else x
+    if tensor.dtype == torch.bfloat16:
+        bits: Array = tensor.view(torch.int16).numpy()
+        return bits.view(_BFLOAT16)
+    array: Array = tensor.numpy()
+    return array
+
+
+def from_numpy(array: Array, *, like: Values) -> Values:
+    """Wrap a numpy array in the kind of `like`: without a copy where torch can share the memory."""
+    if not is_tensor(like):
+        return array
+    return as_tensor(array, device=like.device)
+
+
+def as_tensor(array: Array, *, device: Any = "cpu") -> Any:
+    """Wrap a numpy array as a torch tensor, copying read-only arrays and negative strides."""
+    import torch
+
+    if not array.flags.writeable or any(stride < 0 for stride in array.strides):
+        array = array.copy()
+    if array.dtype == _BFLOAT16:
+        return torch.from_numpy(array.view(np.int16)).view(torch.bfloat16).to(device)
+    return torch.from_numpy(array).to(device)
+
+
+def index_view(index: Array, *, like: Values) -> Any:
+    """Return stored indices as the user sees them: the array itself, or an int64 tensor copy.
+
+    (Torch takes a uint8 index for a mask, so its users never get the compact widths.)
+    """
+    if not is_tensor(like):
+        return index
+    return as_tensor(index.astype(np.int64), device=like.device)
+
+
+def read_only(values: Values) -> Values:
+    """Return a read-only view of a numpy array; a tensor is returned as it is."""
+    if is_tensor(values):
+        return values
+    view = values.view()
+    view.flags.writeable = False
+    return view
+
+
+def cast(values: Values, dtype: np.dtype[Any]) -> Values:
+    """Convert values as numpy's and torch's own casts do; differentiable for torch."""
+    if is_tensor(values):
+        return values.to(getattr(torch_or_none(), dtype.name))
+    return values.astype(dtype)
+
+
+def copy_values(values: Values) -> Values:
+    """Return values in memory of their own; for torch, differentiable."""
+    return values.clone() if is_tensor(values) else values.copy()
+
+
+# ---- values moved as indices are ----
+
+
+def concatenate(a: Values, b: Values, *, name: str) -> Values:
+    """Join two 1-D vectors of values; differentiable for torch.
+
+    Raises
+    ------
+    TypeError
+        Where one is numpy's and one torch's, or the dtypes differ; `name` is what `b` is called.
+    """
+    if is_tensor(a) != is_tensor(b) or a.dtype != b.dtype:
+        msg = f"{name} is {_kind(b)}, the matrix has {_kind(a)}"
+        raise TypeError(msg)
+    if is_tensor(a):
+        return torch_or_none().cat([a, b])
+    return np.concatenate([a, b])
+
+
+def _kind(values: Values) -> str:
+    return str(values.dtype) if is_tensor(values) else f"numpy {values.dtype}"
+
+
+def take(data: Values, order: Int64 | None) -> Values:
+    """Return ``data[order]`` (`data` itself where `order` is None); differentiable for torch."""
+    if order is None:
+        return data
+    if is_tensor(data):
+        return data.index_select(0, as_tensor(order, device=data.device))
+    return data[order]
+
+
+def combine(data: Values, order: Int64 | None, starts: Int64 | None) -> Values:
+    """Reorder values, then sum each run of duplicates.
+
+    Parameters
+    ----------
+    data : (k,) values
+    order : (k,) int64 or None
+        Positions of `data` in canonical order; None keeps the order.
+    starts : (s,) int64 or None
+        Where each run begins in that order; None where every run has one member.
+
+    Returns
+    -------
+    (s,) values
+        Differentiable for torch. fp16 and bf16 are summed in fp32 and rounded once.
+
+    Raises
+    ------
+    OverflowError
+        Where a sum of int8 values does not fit int8.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> combine(np.array([1.0, 2.0, 4.0]), np.array([2, 0, 1]), np.array([0, 1]))
+    array([4., 3.])
+    """
+    data = take(data, order)
+    if starts is None:
+        return data
+    if is_tensor(data):
+        return _sum_runs_torch(data, starts)
+    sums = np.add.reduceat(data.astype(_accumulator(data.dtype)), starts)
+    if data.dtype == np.int8:
+        _check_int8(sums)
+    return sums.astype(data.dtype, copy=False)
+
+
+def _accumulator(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    if dtype == np.int8:
+        return np.dtype(np.int64)
+    return np.dtype(np.float32) if dtype in _HALVES else dtype
+
+
+def _sum_runs_torch(data: Any, starts: Int64) -> Any:
+    torch = torch_or_none()
+    lengths = np.diff(starts, append=len(data))
+    runs = as_tensor(np.repeat(np.arange(len(starts)), lengths), device=data.device)
+    wide = getattr(torch, _accumulator(numpy_dtype(data.dtype)).name)
+    sums = torch.zeros(len(starts), dtype=wide, device=data.device)
+    sums = sums.index_add(0, runs, data.to(wide))
+    if data.dtype == torch.int8:
+        _check_int8(to_numpy(sums, name="sums"))
+    return sums.to(data.dtype)
+
+
+def _check_int8(sums: Array) -> None:
+    outside = (sums < -128) | (sums > 127)
+    if outside.any():
+        position = int(np.argmax(outside))
+        msg = f"duplicates at stored entry {position} sum to {sums[position]}, outside int8"
+        raise OverflowError(msg)

@@ -1,0 +1,15 @@
+"""Torch modules that run sparse, and the conversion of models to them."""
+
+from sparsecore.nn.modules import CSRLinear, Sparse24Linear
+from sparsecore.nn.report import LayerReport, Report, load_choices, save_choices
+from sparsecore.nn.sparsify import sparsify_
+
+__all__ = [
+    "CSRLinear",
+    "LayerReport",
+    "Report",
+    "Sparse24Linear",
+    "load_choices",
+    "save_choices",
+    "sparsify_",
+]

@@ -1,0 +1,220 @@
+"""The choice for one layer: dense, CSR or 2:4, and the sentence that says why."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import partial
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from sparsecore.nn.accuracy import layer_error, random_input, tolerance
+from sparsecore.nn.layers import Call, Site, Use
+from sparsecore.nn.modules import CSRLinear, Sparse24Linear
+from sparsecore.nn.report import Format, duration
+from sparsecore.timing import Timer
+
+__all__ = ["Decision", "Layer", "decide", "survey"]
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """A linear layer, how the example called it, and whether there is anything to choose."""
+
+    site: Site
+    calls: Mapping[Call, int]
+    sparsity: float
+    is_24: bool
+    # Why it cannot be exchanged, and why it need not be; None where the choice is open.
+    obstacle: str | None
+    idle: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What was chosen for a layer, and what that was based on."""
+
+    layer: Layer
+    choice: Format
+    why: str
+    # What stands in the model: the sparse module, or the layer itself.
+    module: nn.Module
+    nbytes: Mapping[Format, int]
+    error: float | None = None
+    seconds: Mapping[Format, float] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """The layer's name in the model."""
+        return self.layer.site.name
+
+    @property
+    def tolerance(self) -> float:
+        """The error that rounding explains."""
+        linear = self.layer.site.linear
+        return tolerance(linear.weight.dtype, linear.in_features)
+
+    @property
+    def saved(self) -> float:
+        """Seconds saved in one run of the model; 0 where nothing was measured."""
+        return self.seconds["dense"] - self.seconds[self.choice] if self.seconds else 0.0
+
+    def back_to_dense(self, why: str) -> "Decision":
+        """Return the decision undone, its measurements kept."""
+        module = self.layer.site.linear
+        return replace(self, choice="dense", module=module, error=None, why=why)
+
+
+# ---- what is known of a layer ----
+
+
+def survey(site: Site, use: Use | None) -> Layer:
+    """Put together what is known of a layer; `use` is None where the example did not watch it."""
+    weight = site.linear.weight.detach()
+    known = weight.device.type != "meta"
+    zeros = int((weight == 0).sum()) if known else 0
+    return Layer(
+        site=site,
+        calls={} if use is None else use.calls,
+        sparsity=zeros / max(weight.numel(), 1),
+        is_24=known and is_24(weight),
+        obstacle=site.obstacle if use is None else _obstacle(site.linear, use),
+        idle=None if zeros else "it has no zeros: prune it first",
+    )
+
+
+def _obstacle(linear: nn.Linear, use: Use) -> str | None:
+    """Say why a layer with this use cannot be exchanged."""
+    if use.read:
+        read = ", ".join(sorted(use.read))
+        return f"the model reads its {read} directly, which a sparse layer does not have"
+    if not use.calls:
+        return "the example did not call it"
+    if any(call.autocast for call in use.calls):
+        return "the model calls it under autocast, which sparse layers do not follow"
+    for call in use.calls:
+        if call.dtype != linear.weight.dtype:
+            return f"its input is {call.dtype}, its weight {linear.weight.dtype}"
+    return None
+
+
+def is_24(weight: Tensor) -> bool:
+    """Whether no group of four in a row of `weight`, (m, k), has more than two nonzeros.
+
+    Examples
+    --------
+    >>> import torch
+    >>> is_24(torch.tensor([[1.0, 2, 0, 0, 0, 3]])), is_24(torch.tensor([[1.0, 2, 0, 4]]))
+    (True, False)
+    """
+    kept = F.pad(weight != 0, (0, -weight.shape[1] % 4))
+    groups = kept.view(weight.shape[0], kept.shape[1] // 4, 4)
+    return bool((groups.sum(dim=-1) <= 2).all())
+
+
+# ---- what is chosen ----
+
+
+def decide(
+    layer: Layer, *, given: Format | None, max_error: float | None, timer: Timer | None
+) -> Decision:
+    """Choose a format for a layer.
+
+    Parameters
+    ----------
+    layer : Layer
+    given : Format or None
+        The choice, where it was made in advance; only "dense" where the layer has an obstacle.
+    max_error : float or None
+        Largest error of a sparse module, see `layer_error`; None for the tolerance that rounding
+        explains.
+    timer : Timer or None
+        Measures the formats; None takes the sparse one with the fewest bytes.
+
+    Raises
+    ------
+    ValueError
+        If 2:4 is given and the weight is not.
+    """
+    linear = layer.site.linear
+    dense = Decision(layer, "dense", "it was given", linear, {"dense": linear.weight.nbytes})
+    if given == "dense":
+        return dense
+    reason = layer.obstacle or layer.idle
+    if given is None and reason is not None:
+        return replace(dense, why=reason)
+    open_forms: tuple[Format, ...] = ("csr", "2:4") if layer.is_24 else ("csr",)
+    forms = open_forms if given is None else (given,)
+    modules = {form: _build(layer, form) for form in forms}
+    sizes = {form: module.nbytes for form, module in modules.items()}
+    dense = replace(dense, nbytes={**dense.nbytes, **sizes})
+    errors = {form: _error(layer, module) for form, module in modules.items()}
+    limit = dense.tolerance if max_error is None else max_error
+    exact = {form: module for form, module in modules.items() if errors[form] <= limit}
+    if not exact:
+        off = ", ".join(f"{form} is off by {errors[form]:.2g}" for form in forms)
+        return replace(dense, why=f"{off}, where {limit:.2g} is allowed")
+    return _best(dense, exact, errors, timer=None if given else timer, given=given)
+
+
+def _best(
+    dense: Decision,
+    modules: Mapping[Format, nn.Module],
+    errors: Mapping[Format, float],
+    *,
+    timer: Timer | None,
+    given: Format | None,
+) -> Decision:
+    """Choose among modules that are exact enough, and dense."""
+    seconds: dict[Format, float] = {}
+    if timer is not None:
+        seconds = _measure({"dense": dense.module, **modules}, dense.layer.calls, timer)
+        choice = min(seconds, key=lambda form: seconds[form])
+        why = _fastest(choice, seconds)
+    elif given is not None:
+        choice, why = given, "it was given"
+    else:
+        choice = min(modules, key=lambda form: dense.nbytes[form])
+        sizes = ", ".join(f"{form} {size:,}" for form, size in dense.nbytes.items())
+        why = f"{choice} is the smallest sparse format; bytes: {sizes}"
+    if choice == "dense":
+        return replace(dense, why=why, seconds=seconds)
+    return replace(
+        dense,
+        choice=choice,
+        why=why,
+        module=modules[choice],
+        error=errors[choice],
+        seconds=seconds,
+    )
+
+
+def _fastest(choice: Format, seconds: Mapping[Format, float]) -> str:
+    times = [f"{form} {duration(time)}" for form, time in seconds.items() if form != choice]
+    return f"{choice} is the fastest: {duration(seconds[choice])}, {', '.join(times)}"
+
+
+def _build(layer: Layer, form: Format) -> CSRLinear | Sparse24Linear:
+    try:
+        module = (CSRLinear if form == "csr" else Sparse24Linear).from_dense(layer.site.linear)
+    except ValueError as error:
+        msg = f"sparsify_: layer {layer.site.name!r}: {error}"
+        raise ValueError(msg) from error
+    module.matrix()  # so that its bytes count what the kernels hold
+    return module
+
+
+def _error(layer: Layer, module: nn.Module) -> float:
+    return max(layer_error(layer.site.linear, module, call) for call in layer.calls)
+
+
+def _measure(
+    modules: Mapping[Format, nn.Module], calls: Mapping[Call, int], timer: Timer
+) -> dict[Format, float]:
+    """Return the median seconds that each module takes for all calls of one run of the model."""
+    seconds: dict[Format, float] = dict.fromkeys(modules, 0.0)
+    for call, times in calls.items():
+        x = random_input(call)
+        measured = timer({form: partial(module, x) for form, module in modules.items()})
+        for form in modules:
+            seconds[form] += times * measured[form].median
+    return seconds

@@ -1,0 +1,239 @@
+"""Which linear layers of a model can be exchanged, and what an example does with them."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parametrize, prune
+
+__all__ = ["Call", "Site", "Use", "find_linears", "install", "observe", "obstacle", "undisturbed"]
+
+_HOOKS = ("_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backward_hooks")
+_DTYPES = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """A linear layer and every place of the model that holds it."""
+
+    name: str
+    linear: nn.Linear
+    slots: tuple[tuple[nn.Module, str], ...]
+    # Why the layer must stay as it is, or None.
+    obstacle: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """How a layer was called: what decides the time and the legality of a sparse one."""
+
+    shape: tuple[int, ...]
+    dtype: torch.dtype
+    autocast: bool
+
+    @property
+    def rows(self) -> int:
+        """Rows of the matrix that the input is, its leading dimensions flattened."""
+        return int(torch.Size(self.shape[:-1]).numel())
+
+
+@dataclass(slots=True)
+class Use:
+    """What one run of a model did with a layer."""
+
+    # Each kind of call and how often it happened, in order of appearance.
+    calls: dict[Call, int]
+    # The attributes that something else read and that a sparse layer does not have.
+    read: set[str]
+
+
+# ---- what can be exchanged ----
+
+
+def obstacle(linear: nn.Linear) -> str | None:
+    """Say why exchanging `linear` would lose something, and what to do; None where it would not.
+
+    A copy of the weight stands for the layer only where the weight is a plain Parameter and the
+    forward is nn.Linear's own.
+    """
+    if parametrize.is_parametrized(linear):
+        return (
+            "its parameters are parametrized: call "
+            "torch.nn.utils.parametrize.remove_parametrizations on it first"
+        )
+    if type(linear) is not nn.Linear:
+        return (
+            f"it is a {type(linear).__name__}, not a plain nn.Linear: others may read its weight "
+            "directly, as torch.nn.MultiheadAttention does"
+        )
+    if "forward" in vars(linear):
+        return "its forward was replaced on the instance"
+    hooks = [hook for kind in _HOOKS for hook in getattr(linear, kind).values()]
+    if any(isinstance(hook, prune.BasePruningMethod) for hook in hooks):
+        return "its mask is still applied in forward: call torch.nn.utils.prune.remove on it first"
+    if hooks or _tensor_hooks(linear.weight):
+        return "it has hooks, which would be lost: remove them first"
+    if type(linear._parameters.get("weight")) is not nn.Parameter:
+        return f"its weight is a {type(linear.weight).__name__}, not a plain Parameter"
+    return None
+
+
+def _tensor_hooks(tensor: Tensor) -> bool:
+    return bool(tensor._backward_hooks or tensor._post_accumulate_grad_hooks)
+
+
+def find_linears(model: nn.Module) -> list[Site]:
+    """Find every nn.Linear of a model, each once, in the order of ``named_modules``.
+
+    Found by type, never by name. A layer registered several times is one site with several slots.
+    """
+    names = {
+        module: name for name, module in model.named_modules() if isinstance(module, nn.Linear)
+    }
+    slots: dict[nn.Module, list[tuple[nn.Module, str]]] = {linear: [] for linear in names}
+    for parent in model.modules():
+        for key, child in parent._modules.items():
+            if child is not None and child in slots:
+                slots[child].append((parent, key))
+    owners = _owners(model)
+    return [
+        Site(name, linear, tuple(slots[linear]), _site_obstacle(name, linear, owners))
+        for linear, name in names.items()
+        if isinstance(linear, nn.Linear)
+    ]
+
+
+def _site_obstacle(name: str, linear: nn.Linear, owners: Mapping[int, Sequence[str]]) -> str | None:
+    reason = obstacle(linear)
+    if reason is not None:
+        return reason
+    if not name:
+        return "the model is this layer itself: wrap it in torch.nn.Sequential"
+    weight = linear.weight
+    if weight.device.type != "cpu":
+        return f"its weight is on {weight.device}, and the kernels run on the CPU"
+    if weight.dtype not in _DTYPES:
+        return f"its weight is {weight.dtype}, which has no kernel"
+    others = [owner for owner in owners[_storage(weight)] if owner != f"{name}.weight"]
+    if others:
+        return f"its weight is tied: {', '.join(others)} shares its memory"
+    return None
+
+
+def _storage(tensor: Tensor) -> int:
+    return tensor.untyped_storage().data_ptr()
+
+
+def _owners(model: nn.Module) -> dict[int, list[str]]:
+    """Which parameters and buffers lie in each storage."""
+    owners: dict[int, list[str]] = {}
+    for prefix, module in model.named_modules():
+        for name, tensor in (*module._parameters.items(), *module._buffers.items()):
+            # Subclasses may have no storage to ask for.
+            if type(tensor) in {Tensor, nn.Parameter} and tensor.layout == torch.strided:
+                path = f"{prefix}.{name}" if prefix else name
+                owners.setdefault(_storage(tensor), []).append(path)
+    return owners
+
+
+def install(site: Site, module: nn.Module) -> None:
+    """Put `module` at every place of the model that held the layer."""
+    for parent, key in site.slots:
+        parent.register_module(key, module)
+
+
+# ---- what an example does with them ----
+
+
+class _Probe(nn.Module):
+    """Stands where a sparse layer would stand, and notes what such a layer would have to do.
+
+    A forward hook would not do: torch's fused transformer layers read the weights instead of
+    calling the layers, except where a layer has hooks.
+    """
+
+    def __init__(self, linear: nn.Linear, use: Use) -> None:
+        super().__init__()
+        # Past nn.Module's bookkeeping: as a submodule it would change the model's names.
+        vars(self).update(linear=linear, use=use, training=linear.training)
+        self.in_features = linear.in_features
+        self.out_features = linear.out_features
+        # A model may ask its parameters for their dtype: they are there, as a sparse layer's are.
+        self._parameters.update(values=linear.weight, bias=linear.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Note the call and answer as the dense layer."""
+        call = Call(tuple(x.shape), x.dtype, torch.is_autocast_enabled("cpu"))
+        self.use.calls[call] = self.use.calls.get(call, 0) + 1
+        y: Tensor = self.linear(x)
+        return y
+
+    def __getattr__(self, name: str) -> Any:
+        """Note the reading of what a sparse layer does not have."""
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            self.use.read.add(name)
+            return getattr(self.linear, name)
+
+
+def observe(sites: Sequence[Site], run: Callable[[], Any]) -> tuple[Any, dict[str, Use]]:
+    """Run a model once and return its output and what became of each layer that has no obstacle.
+
+    Parameters
+    ----------
+    sites : sequence of Site
+        Of the model.
+    run : callable
+        Runs the model.
+
+    Returns
+    -------
+    output : object
+        What `run` returned.
+    uses : dict of str to Use
+        By the sites' names.
+    """
+    probed = [site for site in sites if site.obstacle is None]
+    uses = {site.name: Use({}, set()) for site in probed}
+    try:
+        for site in probed:
+            install(site, _Probe(site.linear, uses[site.name]))
+        return run(), uses
+    finally:
+        for site in probed:
+            install(site, site.linear)
+
+
+@contextmanager
+def undisturbed(model: nn.Module) -> Iterator[None]:
+    """Run a model in eval mode without gradients, and leave no trace of it.
+
+    Training modes, buffers and torch's CPU generator are put back; attributes of other kinds that
+    a forward changes (a cache in a list) are not.
+    """
+    modes = [(module, module.training) for module in model.modules()]
+    buffers = [(module, dict(module._buffers)) for module in model.modules()]
+    copies = [(b, _version(b), b.clone()) for b in model.buffers()]
+    try:
+        model.eval()
+        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+            yield
+    finally:
+        for module, training in modes:
+            module.training = training
+        for module, before in buffers:
+            module._buffers.clear()
+            module._buffers.update(before)
+        with torch.inference_mode():  # the only mode that may write to buffers made in it
+            for buffer, version, copy in copies:
+                if version is None or version != _version(buffer):
+                    buffer.copy_(copy)
+
+
+def _version(tensor: Tensor) -> int | None:
+    """Count the writes to a tensor; None where torch does not."""
+    return None if tensor.is_inference() else tensor._version

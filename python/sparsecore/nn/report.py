@@ -1,0 +1,219 @@
+"""What `sparsify_` measured and chose: values, a text table, and choices in a file."""
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal, TypeAlias, get_args
+
+__all__ = ["Format", "LayerReport", "Report", "load_choices", "save_choices"]
+
+Format: TypeAlias = Literal["dense", "csr", "2:4"]
+FORMATS: tuple[Format, ...] = get_args(Format)
+
+
+@dataclass(frozen=True, slots=True)
+class LayerReport:
+    """One linear layer: what it is, what was measured, what was chosen and why.
+
+    Attributes
+    ----------
+    name : str
+        As in ``model.named_modules()``.
+    shape : (int, int)
+        Of the weight: (out_features, in_features).
+    sparsity : float
+        Fraction of the weight that is exactly zero.
+    is_24 : bool
+        Whether no group of four in a row has more than two nonzeros.
+    rows : tuple of int
+        Rows of each kind of input that the example gave the layer, leading dimensions flattened.
+        Empty where it was not called.
+    seconds : mapping of str to float
+        Median time in one run of the model, by format; empty where nothing was measured.
+    nbytes : mapping of str to int
+        Bytes of the weight in memory by format, the kernels' own copy of indices included.
+    error : float or None
+        Of the chosen sparse format, see `sparsify_`; None for dense.
+    choice : {"dense", "csr", "2:4"}
+    why : str
+        One sentence with its numbers.
+    """
+
+    name: str
+    shape: tuple[int, int]
+    sparsity: float
+    is_24: bool
+    rows: tuple[int, ...]
+    seconds: Mapping[Format, float]
+    nbytes: Mapping[Format, int]
+    error: float | None
+    choice: Format
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """The layers, and the whole model before and after. ``str(report)`` is a table.
+
+    Attributes
+    ----------
+    layers : tuple of LayerReport
+    seconds_before, seconds_after : float or None
+        Median time of the model on the example, all dense and as chosen; None where the policy
+        measures nothing.
+    bytes_before, bytes_after : int
+        Of all parameters and buffers and the kernels' own copies.
+    max_error : float
+        Largest difference between the outputs of the chosen and of the dense model, relative to
+        the largest magnitude of the output tensor.
+    """
+
+    layers: tuple[LayerReport, ...]
+    seconds_before: float | None
+    seconds_after: float | None
+    bytes_before: int
+    bytes_after: int
+    max_error: float
+
+    @property
+    def choices(self) -> dict[str, Format]:
+        """The format of each layer: save it, or give it to ``sparsify_`` as `policy`."""
+        return {layer.name: layer.choice for layer in self.layers}
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything as JSON-ready lists, dicts, numbers and strings."""
+        as_dict: dict[str, Any] = json.loads(json.dumps(asdict(self)))
+        return as_dict
+
+    def __str__(self) -> str:
+        """Return a table of the layers, the reasons, and the model's totals."""
+        return "\n".join([*_table(self.layers), "", *_reasons(self.layers), "", *_totals(self)])
+
+
+# ---- text ----
+
+
+def duration(seconds: float) -> str:
+    """Format seconds with three digits and a unit.
+
+    Examples
+    --------
+    >>> duration(0.00123), duration(45.6e-6), duration(12)
+    ('1.23 ms', '45.6 us', '12 s')
+    """
+    for unit, size in (("s", 1.0), ("ms", 1e-3), ("us", 1e-6)):
+        if seconds >= size:
+            return f"{seconds / size:.3g} {unit}" if seconds < 1000 * size else f"{seconds:.0f} s"
+    return f"{seconds * 1e9:.3g} ns"
+
+
+def _table(layers: Sequence[LayerReport]) -> list[str]:
+    head = ["layer", "shape", "sparsity", "2:4", "rows", *FORMATS, "bytes", "choice"]
+    rows = [head, *map(_row, layers)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    ]
+    return [lines[0], "-" * max(map(len, lines)), *lines[1:]]
+
+
+def _row(layer: LayerReport) -> list[str]:
+    times = [duration(layer.seconds[f]) if f in layer.seconds else "-" for f in FORMATS]
+    after = layer.nbytes[layer.choice]
+    before = layer.nbytes["dense"]
+    return [
+        layer.name,
+        f"{layer.shape[0]} x {layer.shape[1]}",
+        f"{layer.sparsity:.1%}",
+        "yes" if layer.is_24 else "no",
+        ", ".join(map(str, layer.rows)) or "-",
+        *times,
+        f"{before:,}" if after == before else f"{before:,} -> {after:,}",
+        layer.choice,
+    ]
+
+
+def _reasons(layers: Sequence[LayerReport]) -> list[str]:
+    return [f"{layer.name}: {layer.why}" for layer in layers]
+
+
+def _totals(report: Report) -> list[str]:
+    lines = [f"memory: {report.bytes_before:,} -> {report.bytes_after:,} bytes"]
+    if report.seconds_before is not None and report.seconds_after is not None:
+        ratio = report.seconds_before / report.seconds_after if report.seconds_after else 1.0
+        lines.append(
+            f"time:   {duration(report.seconds_before)} -> {duration(report.seconds_after)} "
+            f"({ratio:.2f}x)"
+        )
+    lines.append(f"output: differs by {report.max_error:.2g} at most (relative)")
+    return lines
+
+
+# ---- files ----
+
+
+def save_choices(path: str | os.PathLike[str], choices: Report | Mapping[str, Format]) -> None:
+    """Write the choices of a report as a JSON object, layer name to format.
+
+    Parameters
+    ----------
+    path : path
+        The file, overwritten if it exists.
+    choices : Report, or mapping of str to {"dense", "csr", "2:4"}
+
+    Raises
+    ------
+    ValueError
+        If a choice is not one of the three formats.
+
+    Examples
+    --------
+    >>> import tempfile, pathlib
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = pathlib.Path(folder, "choices.json")
+    ...     save_choices(path, {"fc1": "csr", "fc2": "dense"})
+    ...     load_choices(path)
+    {'fc1': 'csr', 'fc2': 'dense'}
+    """
+    mapping = choices.choices if isinstance(choices, Report) else choices
+    text = json.dumps(check_choices(mapping, name="save_choices: choices"), indent=2)
+    Path(path).write_text(text + "\n", encoding="utf-8")
+
+
+def load_choices(path: str | os.PathLike[str]) -> dict[str, Format]:
+    """Read what :func:`save_choices` wrote, to give it to ``sparsify_`` as `policy`.
+
+    Raises
+    ------
+    ValueError
+        If the file is not a JSON object of layer names to formats.
+    """
+    name = f"load_choices: {Path(path).name}"
+    try:
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
+    except ValueError as error:
+        msg = f"{name} is not JSON: {error}"
+        raise ValueError(msg) from error
+    return check_choices(content, name=name)
+
+
+def check_choices(choices: object, *, name: str) -> dict[str, Format]:
+    """Return `choices` as a dict if it maps names to formats.
+
+    Raises
+    ------
+    ValueError
+        If it does not, naming the layer.
+    """
+    if not isinstance(choices, Mapping):
+        msg = f"{name} is a {type(choices).__name__}, expected a mapping of layer name to format"
+        raise ValueError(msg)
+    for layer, choice in choices.items():
+        if not isinstance(layer, str) or choice not in FORMATS:
+            expected = ", ".join(map(repr, FORMATS))
+            msg = f"{name} has {choice!r} for layer {layer!r}, expected one of {expected}"
+            raise ValueError(msg)
+    return dict(choices)

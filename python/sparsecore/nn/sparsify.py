@@ -1,0 +1,223 @@
+"""From a pruned torch model to one that runs sparse where that was measured to be faster."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import Any, Literal, TypeAlias
+
+import torch
+from torch import nn
+
+from sparsecore import ops, timing
+from sparsecore.nn.choose import Decision, Layer, decide, survey
+from sparsecore.nn.example import Example
+from sparsecore.nn.layers import find_linears, observe
+from sparsecore.nn.report import Format, LayerReport, Report, check_choices
+from sparsecore.nn.settle import Outcome, Trial, settle
+from sparsecore.threads import checked
+
+__all__ = ["sparsify_"]
+
+Policy: TypeAlias = Literal["measured", "always"] | Mapping[str, Format]
+
+
+def sparsify_(
+    model: nn.Module,
+    example_inputs: Any,
+    policy: Policy = "measured",
+    *,
+    max_error: float | None = None,
+    threads: int | None = None,
+    choices: Mapping[str, Format] | None = None,
+    progress: Callable[[int, int, str], object] | None = None,
+    timer: timing.Timer | None = None,
+) -> Report:
+    """Exchange the linear layers of a pruned model for sparse ones, in place, where that pays.
+
+    The model runs once on the example, which tells how each ``nn.Linear`` is called. Each is then
+    measured dense, as CSR and, where its weight is 2:4, as 2:4, on inputs of these shapes and
+    dtypes, and the fastest is taken. At last the whole model is measured against the dense one:
+    while it is not faster, the half of the exchanged layers that saved the least goes back to dense
+    and it is measured again. So the model is faster than before, or all dense.
+
+    A layer stays dense, and the report says why, where the example does not call it; where it has
+    hooks, parametrizations or a pruning mask that is still applied; where it is a subclass of
+    nn.Linear, or the model reads its weight directly; where its weight is tied to another; and
+    where it has no zeros.
+
+    Training goes on with the nonzeros: make the optimizer after the conversion, as the weights are
+    new Parameters (biases are the same ones). The padding slots of a 2:4 group that has fewer than
+    two nonzeros are trained, too.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        On the CPU; exact zeros are what pruning left. Its training modes, buffers and torch's
+        random state are afterwards as before.
+    example_inputs : tensor, tuple or dict
+        What the model is called with: one argument, several, or keyword arguments. Choose the batch
+        size of the later use: it decides which format is the fastest. Never edited.
+    policy : {"measured", "always"} or mapping of str to {"dense", "csr", "2:4"}
+        "always" measures nothing and takes the sparse format with the fewer bytes for each layer
+        that has zeros. A mapping (``report.choices``) is carried out as it is, without measuring;
+        layers that it does not name stay dense.
+    max_error : float, optional
+        The largest error allowed, for layers and for the model, both relative; what exceeds it
+        stays dense. Without it, for a layer with k columns: ``(k + 2) eps(accumulator) +
+        eps(dtype)`` of the sum of magnitudes ``|x| |W|^T + |b|``, against the product in fp64; for
+        the model: the sum of this over its exchanged layers, of the largest magnitude of each
+        output, against the dense model.
+    threads : int, optional
+        Threads to measure with, for torch and sparsecore.
+    choices : mapping of str to {"dense", "csr", "2:4"}, optional
+        Layers that are decided in advance; the policy decides the others. They are not measured,
+        and do not go back to dense for the sake of time.
+    progress : callable, optional
+        Called as ``progress(done, total, name)`` after each step.
+    timer : callable, optional
+        Measures a mapping of callables; `sparsecore.timing.interleaved` if not given.
+
+    Returns
+    -------
+    Report
+        ``print(report)`` shows a table.
+
+    Raises
+    ------
+    ValueError
+        If the policy is unknown, or a choice names no linear layer, a layer that cannot be
+        exchanged, or 2:4 for a weight that is not.
+    TypeError
+        If `example_inputs` is not a tensor, tuple or dict.
+
+    Examples
+    --------
+    >>> import torch
+    >>> model = torch.nn.Sequential(torch.nn.Linear(64, 64), torch.nn.ReLU())
+    >>> with torch.no_grad():
+    ...     _ = model[0].weight.masked_fill_(torch.rand(64, 64) < 0.9, 0)
+    >>> x = torch.rand(8, 64)
+    >>> before = model(x)
+    >>> report = sparsify_(model, x, policy={"0": "csr"})
+    >>> report.choices, torch.allclose(model(x), before, atol=1e-5)
+    ({'0': 'csr'}, True)
+    """
+    given = _given(policy, choices)
+    example = Example.of(example_inputs)
+    timer = timer or partial(timing.interleaved, min_runs=11, min_seconds=0.1)
+    measure = timer if policy == "measured" else None
+    with _threads(threads), torch.inference_mode(False), torch.no_grad():
+        size = _bytes(model)
+        sites = find_linears(model)
+        reference, uses = observe(sites, partial(example.output, model))
+        layers = [survey(site, uses.get(site.name)) for site in sites]
+        given = _complete(given, layers, fill=not isinstance(policy, str))
+        decisions: list[Decision] = []
+        for layer in layers:
+            choice = given.get(layer.site.name)
+            decisions.append(decide(layer, given=choice, max_error=max_error, timer=measure))
+            _tell(progress, len(decisions), len(layers) + 1, layer.site.name)
+        trial = Trial(model, example, reference, max_error, frozenset(given))
+        outcome = settle(trial, decisions, measure)
+        _tell(progress, len(layers) + 1, len(layers) + 1, "the whole model")
+    return _report(outcome, size)
+
+
+# ---- arguments ----
+
+
+def _given(policy: Policy, choices: Mapping[str, Format] | None) -> dict[str, Format]:
+    """Return the choices that were made in advance."""
+    if isinstance(policy, str) and policy not in {"measured", "always"}:
+        msg = (
+            f"sparsify_: policy is {policy!r}, expected 'measured', 'always' or a mapping of layer "
+            "name to format"
+        )
+        raise ValueError(msg)
+    given = {} if isinstance(policy, str) else check_choices(policy, name="sparsify_: policy")
+    return given | check_choices(choices or {}, name="sparsify_: choices")
+
+
+def _complete(
+    given: Mapping[str, Format], layers: Sequence[Layer], *, fill: bool
+) -> dict[str, Format]:
+    """Check that the choices can be carried out; `fill` makes every other layer dense.
+
+    Raises
+    ------
+    ValueError
+        If they cannot, naming the layer.
+    """
+    known = {layer.site.name: layer for layer in layers}
+    for name, choice in given.items():
+        if name not in known:
+            msg = f"sparsify_: the choices name {name!r}, which is no nn.Linear of the model"
+            raise ValueError(msg)
+        if choice != "dense" and known[name].obstacle is not None:
+            msg = f"sparsify_: layer {name!r} cannot become {choice}: {known[name].obstacle}"
+            raise ValueError(msg)
+    return {**(dict.fromkeys(known, "dense") if fill else {}), **given}
+
+
+@contextmanager
+def _threads(count: int | None) -> Iterator[None]:
+    """Let torch and sparsecore use so many threads."""
+    if count is None:
+        yield
+        return
+    of_torch = torch.get_num_threads()
+    torch.set_num_threads(checked(count, name="sparsify_: threads"))
+    ours = ops.get_num_threads()
+    try:
+        # Set only where it does not follow torch anyway: there is no way to set that again.
+        if ours != count:
+            ops.set_num_threads(count)
+        yield
+    finally:
+        torch.set_num_threads(of_torch)
+        if ours != count:
+            ops.set_num_threads(ours)
+
+
+def _tell(
+    progress: Callable[[int, int, str], object] | None, done: int, total: int, name: str
+) -> None:
+    if progress is not None:
+        progress(done, total, name)
+
+
+# ---- result ----
+
+
+def _report(outcome: Outcome, model_bytes: int) -> Report:
+    exchanged = sum(d.nbytes[d.choice] - d.nbytes["dense"] for d in outcome.decisions)
+    return Report(
+        layers=tuple(map(_layer_report, outcome.decisions)),
+        seconds_before=outcome.seconds_before,
+        seconds_after=outcome.seconds_after,
+        bytes_before=model_bytes,
+        bytes_after=model_bytes + exchanged,
+        max_error=outcome.error,
+    )
+
+
+def _layer_report(decision: Decision) -> LayerReport:
+    layer = decision.layer
+    return LayerReport(
+        name=layer.site.name,
+        shape=(layer.site.linear.out_features, layer.site.linear.in_features),
+        sparsity=layer.sparsity,
+        is_24=layer.is_24,
+        rows=tuple(dict.fromkeys(call.rows for call in layer.calls)),
+        seconds=decision.seconds,
+        nbytes=decision.nbytes,
+        error=decision.error,
+        choice=decision.choice,
+        why=decision.why,
+    )
+
+
+def _bytes(model: nn.Module) -> int:
+    """Bytes of the parameters and buffers, shared ones once."""
+    tensors = (*model.parameters(), *model.buffers())
+    return sum(tensor.nbytes for tensor in tensors)

@@ -1,0 +1,406 @@
+"""The operations. Each accepts numpy arrays or torch CPU tensors and returns what X is.
+
+Arguments become views here, torch calls that need a gradient go to ``torch_ops``, everything else
+goes straight to the core, which checks that the arguments agree.
+"""
+
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+
+from sparsecore import _core, interop
+from sparsecore.formats import CSR, Sparse24, TransposedCSR
+from sparsecore.interop import Array, Values
+from sparsecore.plan import Plan
+from sparsecore.threads import get_num_threads, resolved, set_num_threads
+
+__all__ = [
+    "csr_matmul",
+    "csr_sddmm",
+    "get_num_threads",
+    "linear",
+    "prune_24",
+    "set_num_threads",
+    "sparse24_matmul",
+]
+
+Activation: TypeAlias = Literal["relu", "gelu", "silu"]
+# What products run on: a matrix or a plan, with A.T already taken apart.
+Left: TypeAlias = CSR | Plan | Sparse24
+
+
+def csr_matmul(
+    A: Any, X: Values, *, scale: Values = None, out: Values = None, threads: int | None = None
+) -> Values:
+    """Multiply a sparse matrix by a dense one: ``A @ X``.
+
+    Entries that A does not store contribute nothing, whatever X holds there: also NaN and
+    infinities. Sums are kept in fp64 for fp64, in fp32 for fp32, fp16 and bf16, in int32 for int8
+    (exactly; a sum outside int32 raises). The kernel depends on A's pattern, the shapes and the
+    dtypes only, and rows are never split over threads: the same call gives the same bits, with any
+    number of threads.
+
+    Parameters
+    ----------
+    A : CSR, its transpose ``A.T``, Plan, scipy sparse, or torch sparse_csr; (m, k)
+        The last two are converted in each call.
+    X : (k,) or (k, n) numpy array or torch CPU tensor
+        Any strides. Its dtype equals A's, or: fp32 with fp16 or bf16 A; any floating dtype with
+        int8 A and `scale`. A column-major X gives a column-major result.
+    scale : (m,) floating array, optional
+        Factor of each row of the result. Needed for int8 A with floating X.
+    out : array like the result, optional
+        Written instead of a new array. It must not overlap an argument, and takes no part in
+        gradients.
+    threads : int, optional
+        At most this many; by default `get_num_threads()`.
+
+    Returns
+    -------
+    (m,) or (m, n) array or tensor, as X
+        Of X's dtype; int32 for int8 by int8. Differentiable in ``A.data`` (at the stored
+        positions) and X where these are tensors that require grad; a Plan's values are constant.
+
+    Raises
+    ------
+    ValueError
+        Where shapes do not agree, or `out` has another shape or dtype, is read-only or overlaps an
+        argument.
+    TypeError
+        Where dtypes, devices or kinds do not go together; both sides are named.
+    OverflowError
+        Where a sum of int8 products does not fit int32.
+    RuntimeError
+        Where `out` is given and a gradient is asked for.
+
+    Examples
+    --------
+    A row (3, 0, 4, 0, 2, 0, 1) times a column takes four multiplications; what the column holds at
+    the zeros does not matter:
+
+    >>> import numpy as np
+    >>> import sparsecore as sc
+    >>> A = sc.CSR.from_dense(np.array([[3.0, 0, 4, 0, 2, 0, 1]]))
+    >>> sc.csr_matmul(A, np.array([2.0, 1, 5, np.nan, 4, 1, 3]))
+    array([37.])
+    """
+    left, transposed = _left(A, "csr_matmul")
+    return matmul(left, X, transposed=transposed, scale=scale, out=out, threads=threads)
+
+
+def sparse24_matmul(
+    S: Sparse24, X: Values, *, scale: Values = None, out: Values = None, threads: int | None = None
+) -> Values:
+    """Multiply a 2:4 matrix by a dense one: ``S @ X``.
+
+    As `csr_matmul`, with one difference: both slots of every group of four are stored, so a slot
+    that holds a zero multiplies as IEEE says (0 times NaN is NaN).
+
+    Parameters
+    ----------
+    S : Sparse24, (m, k)
+    X : (k,) or (k, n) numpy array or torch CPU tensor
+    scale, out, threads
+        As in `csr_matmul`.
+
+    Returns
+    -------
+    (m,) or (m, n) array or tensor, as X
+        Differentiable in ``S.values`` and X.
+
+    Raises
+    ------
+    ValueError, TypeError, OverflowError, RuntimeError
+        As `csr_matmul`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import sparsecore as sc
+    >>> S = sc.Sparse24.from_dense(np.array([[1.0, 0, 0, 2], [0, 3, 0, 0]]))
+    >>> sc.sparse24_matmul(S, np.ones(4))
+    array([3., 3.])
+    """
+    if not isinstance(S, Sparse24):
+        msg = f"sparse24_matmul: S is a {type(S).__name__}, expected a Sparse24"
+        raise TypeError(msg)
+    return matmul(S, X, scale=scale, out=out, threads=threads)
+
+
+def linear(
+    x: Values,
+    A: Any,
+    bias: Values = None,
+    *,
+    activation: Activation | None = None,
+    residual: Values = None,
+    scale: Values = None,
+    out: Values = None,
+    threads: int | None = None,
+) -> Values:
+    """Apply a layer: ``activation((x @ A.T) * scale + bias + residual)``.
+
+    Parameters
+    ----------
+    x : (..., k) numpy array or torch CPU tensor
+    A : CSR, Plan or Sparse24, (m, k); or a dense (m, k) array like x
+    bias : (m,) array, optional
+    activation : {"relu", "gelu", "silu"}, optional
+        "gelu" is the exact form, x * Phi(x).
+    residual : (..., m) array, optional
+    scale : (m,) array, optional
+        Factor of each output feature. Needed for int8 A with floating x.
+    out : (..., m) array, optional
+        As in `csr_matmul`.
+    threads : int, optional
+        As in `csr_matmul`.
+
+    Returns
+    -------
+    (..., m) array or tensor, as x
+        Differentiable in x, the values of A, `bias`, `residual` and `scale`.
+
+    Raises
+    ------
+    ValueError, TypeError, OverflowError, RuntimeError
+        As `csr_matmul`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import sparsecore as sc
+    >>> A = sc.CSR.from_dense(np.array([[1.0, 0, -2], [0, 3, 0]]))
+    >>> sc.linear(np.ones((2, 3)), A, np.array([0.5, 0.5]), activation="relu")
+    array([[0. , 3.5],
+           [0. , 3.5]])
+    """
+    from sparsecore import dense
+
+    epilogue = {"scale": scale, "bias": bias, "residual": residual}
+    if isinstance(A, np.ndarray) or (interop.is_tensor(A) and A.layout == dense.strided()):
+        return dense.linear(x, A, activation=activation, out=out, **epilogue)
+    left, transposed = _left(A, "linear", also=Sparse24)
+    rows, features = (left.shape[1], left.shape[0]) if transposed else left.shape
+    _check_features(x, features)
+    if _wants_grad(left, x, *epilogue.values(), out=out, name="linear"):
+        product = matmul(left, dense.flattened(x).T, transposed=transposed, name="linear",
+                         scale=_ones_for_int8(left, x, rows), threads=threads)
+        y = product.T.reshape(*x.shape[:-1], rows)
+        return dense.epilogue(y, activation=activation, **epilogue)
+    x_array = interop.to_numpy(x, name="linear: x")
+    arrays = {key: _optional(value, f"linear: {key}") for key, value in epilogue.items()}
+    if arrays["residual"] is not None:
+        arrays["residual"] = arrays["residual"].reshape(-1, rows).T
+    target = None if out is None else _writable(out, like=x, name="linear")
+    if target is not None and target.shape != (*x_array.shape[:-1], rows):
+        msg = f"linear: out has shape {target.shape}, expected {(*x_array.shape[:-1], rows)}"
+        raise ValueError(msg)
+    flat = None if target is None else target.reshape(-1, rows)
+    y = _run(left, dense.flattened(x_array).T, transposed=transposed, activation=activation,
+             out=None if flat is None else flat.T, threads=threads, name="linear", **arrays)
+    if target is None:
+        return interop.from_numpy(y.T.reshape(*x_array.shape[:-1], rows), like=x)
+    if not np.shares_memory(flat, target):  # strides that cannot be flattened: reshape copied
+        np.copyto(target, y.T.reshape(target.shape))
+    return out
+
+
+def csr_sddmm(A: CSR | Plan, U: Values, V: Values, *, threads: int | None = None) -> Values:
+    """Compute ``U @ V.T`` at the stored positions of A only: the gradient of ``A.data``.
+
+    Parameters
+    ----------
+    A : CSR or Plan, (m, k)
+        Only its pattern is read.
+    U : (m,) or (m, n) numpy array or torch CPU tensor
+    V : (k,) or (k, n), of U's kind and dtype
+    threads : int, optional
+        As in `csr_matmul`.
+
+    Returns
+    -------
+    (nnz,) array or tensor, as U
+        Entry p is ``dot(U[row of p], V[column of p])``, accumulated as in `csr_matmul`.
+        Differentiable in U and V.
+
+    Raises
+    ------
+    ValueError
+        Where shapes do not agree.
+    TypeError
+        Where dtypes, devices or kinds do not go together.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import sparsecore as sc
+    >>> A = sc.CSR.from_dense(np.eye(2))
+    >>> sc.csr_sddmm(A, np.array([[1.0, 2], [3, 4]]), np.array([[5.0, 6], [7, 8]]))
+    array([17., 53.])
+    """
+    if not isinstance(A, CSR | Plan):
+        msg = f"csr_sddmm: A is a {type(A).__name__}, expected a CSR or a Plan"
+        raise TypeError(msg)
+    _same_kind(U, V, names=("csr_sddmm: U", "V"))
+    if _wants_grad(None, U, V, out=None, name="csr_sddmm"):
+        from sparsecore import torch_ops
+
+        return torch_ops.csr_sddmm(A, U, V, threads=threads)
+    data = _core.csr_sddmm(
+        A._structure,
+        interop.to_numpy(U, name="csr_sddmm: U"),
+        interop.to_numpy(V, name="csr_sddmm: V"),
+        resolved(threads, name="csr_sddmm"),
+    )
+    return interop.from_numpy(data, like=U)
+
+
+def prune_24(W: Values, *, threads: int | None = None) -> Values:
+    """Choose the two largest magnitudes of every four along the last axis.
+
+    Parameters
+    ----------
+    W : (..., k) numpy array or torch CPU tensor
+        -0.0 counts as zero, NaN as the largest magnitude.
+    threads : int, optional
+        As in `csr_matmul`.
+
+    Returns
+    -------
+    (..., k) bool array or tensor, as W
+        True = kept. Ties keep the lower column; a last group of t < 4 columns keeps min(t, 2).
+
+    Raises
+    ------
+    TypeError
+        Where the dtype is not one of float64, float32, float16, bfloat16, int8, or W has no axis.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import sparsecore as sc
+    >>> sc.prune_24(np.array([1.0, -3, 2, 2])).tolist()
+    [False, True, True, False]
+    """
+    array = interop.to_numpy(W, name="prune_24: W")
+    if array.ndim == 0:
+        msg = "prune_24: W has no axis, expected at least 1 dimension"
+        raise TypeError(msg)
+    rows = int(np.prod(array.shape[:-1]))
+    flat = array.reshape(rows, array.shape[-1])
+    mask = _core.prune_24(flat, resolved(threads, name="prune_24"))
+    return interop.from_numpy(mask.reshape(array.shape), like=W)
+
+
+# ---- shared by the products; torch_ops calls `matmul` for its backward passes ----
+
+
+def matmul(
+    left: Left,
+    X: Values,
+    *,
+    transposed: bool = False,
+    scale: Values = None,
+    out: Values = None,
+    threads: int | None = None,
+    name: str = "",
+) -> Values:
+    """Multiply a matrix that is already one of ours; differentiable."""
+    name = name or ("sparse24_matmul" if isinstance(left, Sparse24) else "csr_matmul")
+    if not interop.is_tensor(X):
+        X = np.asarray(X)
+    if _wants_grad(left, X, scale, out=out, name=name):
+        from sparsecore import torch_ops
+
+        return torch_ops.matmul(
+            left, X, transposed=transposed, scale=scale, threads=threads, name=name
+        )
+    y = _run(
+        left,
+        interop.to_numpy(X, name=f"{name}: X"),
+        transposed=transposed,
+        scale=_optional(scale, f"{name}: scale"),
+        out=None if out is None else _writable(out, like=X, name=name),
+        threads=threads,
+        name=name,
+    )
+    return interop.from_numpy(y, like=X) if out is None else out
+
+
+def _run(
+    left: Left, x: Array, *, transposed: bool, threads: int | None, name: str, **options: Any
+) -> Array:
+    count = resolved(threads, name=name)
+    if isinstance(left, Plan):
+        return left._plan.run(x, transposed=transposed, threads=count, name=name, **options)
+    if isinstance(left, CSR):
+        data = interop.to_numpy(left.data, name=f"{name}: A.data")
+        return _core.csr_matmul(
+            left._structure, data, x, transposed=transposed, threads=count, name=name, **options
+        )
+    values = interop.to_numpy(left.values, name=f"{name}: S.values")
+    return _core.sparse24_matmul(left._structure, values, x, threads=count, name=name, **options)
+
+
+def _left(A: Any, name: str, *, also: type | None = None) -> tuple[Left, bool]:
+    """Return the matrix or plan behind `A`, and whether it is meant transposed."""
+    if isinstance(A, TransposedCSR):
+        return A.base, True
+    if isinstance(A, CSR | Plan) or (also is not None and isinstance(A, also)):
+        return A, False
+    if interop.is_tensor(A) and str(A.layout) == "torch.sparse_csr":
+        return CSR.from_torch(A), False
+    if hasattr(A, "tocsr") and hasattr(A, "nnz"):  # scipy; Sparse24 has no tocsr
+        return CSR.from_scipy(A), False
+    expected = "a CSR, its transpose, a Plan, a scipy sparse array or a torch.sparse_csr tensor"
+    msg = f"{name}: A is a {type(A).__name__}, expected {expected}"
+    raise TypeError(msg)
+
+
+def _wants_grad(left: Left | None, *operands: Values, out: Values, name: str) -> bool:
+    """Whether torch would record this call: grad mode is on and a tensor requires grad."""
+    torch = interop.torch_or_none()
+    if torch is None or not torch.is_grad_enabled():
+        return False
+    values = left.data if isinstance(left, CSR) else getattr(left, "values", None)
+    tracked = [t for t in (values, *operands, out) if interop.is_tensor(t) and t.requires_grad]
+    if not tracked or not any(interop.is_tensor(t) for t in operands):
+        return False
+    if out is not None:
+        msg = f"{name}: out takes no part in gradients, but an argument requires grad"
+        raise RuntimeError(msg)
+    return True
+
+
+def _optional(value: Values, name: str) -> Array | None:
+    return None if value is None else interop.to_numpy(value, name=name)
+
+
+def _writable(out: Values, *, like: Values, name: str) -> Array:
+    _same_kind(like, out, names=(f"{name}: X", "out"))
+    if interop.is_tensor(out) and out.requires_grad:
+        msg = f"{name}: out requires grad; pass out.detach()"
+        raise RuntimeError(msg)
+    return interop.to_numpy(out, name=f"{name}: out")
+
+
+def _same_kind(a: Values, b: Values, *, names: tuple[str, str]) -> None:
+    if interop.is_tensor(a) != interop.is_tensor(b):
+        kinds = ["a torch tensor" if interop.is_tensor(v) else "a numpy array" for v in (a, b)]
+        msg = f"{names[0]} is {kinds[0]}, {names[1]} is {kinds[1]}; expected the same kind"
+        raise TypeError(msg)
+
+
+def _check_features(x: Values, features: int) -> None:
+    if x.ndim < 1:
+        msg = "linear: x has no axis, expected (..., features)"
+        raise TypeError(msg)
+    if x.shape[-1] != features:
+        msg = f"linear: x has {x.shape[-1]} features, A has {features} columns"
+        raise ValueError(msg)
+
+
+def _ones_for_int8(left: Left, x: Values, rows: int) -> Array | None:
+    """Return the factors that int8 values with a floating x need; the real ones come after."""
+    is_int8 = interop.numpy_dtype(left.dtype) == np.int8
+    return np.ones(rows, np.float32) if is_int8 and x.dtype.is_floating_point else None

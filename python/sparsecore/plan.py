@@ -1,0 +1,128 @@
+"""Plans: matrices made ready for many products."""
+
+from typing import Any, final
+
+from sparsecore import _core, interop
+from sparsecore.formats.csr import CSR
+from sparsecore.interop import Values
+from sparsecore.threads import checked
+
+
+@final
+class Plan:
+    """A CSR matrix made ready for many products, by `CSR.prepare`.
+
+    It works wherever the matrix does (`csr_matmul`, `linear`, `csr_sddmm`, ``@``) and holds a
+    snapshot of the values: what happens to ``A.data`` later does not reach it until `update`.
+    Gradients pass through to X, not to the values.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import sparsecore as sc
+    >>> P = sc.CSR.from_dense(np.array([[0.0, 2.0], [1.0, 0.0]])).prepare()
+    >>> P @ np.array([1.0, 10.0])
+    array([20.,  1.])
+    >>> P.kernel
+    'row_sweep'
+    """
+
+    __slots__ = ("_like", "_plan")
+
+    __array_ufunc__ = None
+
+    format = "plan"
+
+    def __init__(self, A: CSR) -> None:
+        data = interop.to_numpy(A.data, name="prepare: A.data")
+        self._plan = _core.prepare_csr(A._structure, data)
+        # An empty piece of the values: remembers their kind, dtype and device, not their memory.
+        self._like = interop.copy_values(A.data[:0].detach() if interop.is_tensor(A.data)
+                                         else A.data[:0])
+
+    @property
+    def _structure(self) -> _core.CsrStructure:
+        return self._plan.structure
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(rows, columns)."""
+        return self._plan.structure.shape
+
+    @property
+    def dtype(self) -> Any:
+        """The numpy or torch dtype of the values."""
+        return self._like.dtype
+
+    @property
+    def nnz(self) -> int:
+        """Number of stored entries."""
+        return self._plan.structure.nnz
+
+    @property
+    def device(self) -> Any:
+        """The torch.device of the values, or "cpu" for numpy."""
+        return interop.device_of(self._like)
+
+    @property
+    def kernel(self) -> str:
+        """Name of the kernel that products run."""
+        return self._plan.kernel
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that the plan holds, the structure that it shares with its CSR left out."""
+        return self._plan.nbytes
+
+    def update(self, data: Values) -> None:
+        """Replace the values; products already running keep those they started with.
+
+        Parameters
+        ----------
+        data : (nnz,) array or tensor of the plan's dtype, in CSR order
+
+        Raises
+        ------
+        ValueError
+            Where the length differs.
+        TypeError
+            Where the dtype differs.
+        """
+        self._plan.update(interop.to_numpy(data, name="Plan.update: data"))
+
+    def unpack(self) -> Values:
+        """Return the values in CSR order, in memory of their own."""
+        return interop.from_numpy(self._plan.unpack(), like=self._like)
+
+    def __matmul__(self, X: Any) -> Values:
+        """Return ``P @ X`` by `sparsecore.csr_matmul`."""
+        from sparsecore.ops import csr_matmul
+
+        return csr_matmul(self, X)
+
+    def __repr__(self) -> str:
+        m, n = self.shape
+        return (
+            f"<Plan {m}x{n}, nnz={self.nnz}, {interop.numpy_dtype(self.dtype)}, "
+            f"kernel {self.kernel}, {self.nbytes} bytes>"
+        )
+
+
+def prepare(A: CSR, *, n: int | None = None, backward: bool = False) -> Plan:
+    """Make a plan; see `CSR.prepare`.
+
+    Parameters
+    ----------
+    A : CSR
+    n : int, optional
+        The number of right-hand columns expected, as a hint. The one plan kind that there is today
+        serves every number alike.
+    backward : bool
+        Whether transposed products will be run too. Today's plan runs them without packing.
+    """
+    if n is not None:
+        checked(n, name="prepare: n")
+    if not isinstance(backward, bool):
+        msg = f"prepare: backward is {backward!r}, expected True or False"
+        raise TypeError(msg)
+    return Plan(A)

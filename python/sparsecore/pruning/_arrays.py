@@ -1,0 +1,114 @@
+"""The few array operations of pruning that numpy and torch spell differently.
+
+Everything else in this subpackage uses what both kinds of array share (comparisons, ``abs``,
+``reshape``, ``sum``, ``cumsum``), so that one text serves both.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+from sparsecore.interop import is_tensor, torch_or_none
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+    import torch
+
+Array: TypeAlias = "npt.NDArray[Any] | torch.Tensor"
+
+
+def checked_scores(scores: Any, *, name: str) -> Any:
+    """Return scores that can be ranked, detached from any graph.
+
+    Parameters
+    ----------
+    scores : array or tensor
+        Any shape, any real dtype.
+    name : str
+        What the error messages call the argument, e.g. ``"prune_mask: scores"``.
+
+    Returns
+    -------
+    array or tensor
+        The same values without a graph. numpy extension dtypes (bfloat16) come back as float32,
+        which holds each of their values and which numpy can sort.
+
+    Raises
+    ------
+    TypeError
+        Neither a numpy array nor a torch tensor, or complex.
+    ValueError
+        A score is NaN: it has no place in any order.
+    """
+    if is_tensor(scores):
+        scores, is_complex = scores.detach(), scores.is_complex()
+    elif isinstance(scores, np.ndarray):
+        is_complex = scores.dtype.kind == "c"
+        scores = scores.astype(np.float32) if scores.dtype.kind == "V" else scores
+    else:
+        msg = f"{name} is {type(scores).__name__}, expected a numpy array or a torch tensor"
+        raise TypeError(msg)
+    if is_complex:
+        msg = f"{name} has dtype {scores.dtype}, expected a real dtype"
+        raise TypeError(msg)
+    nan_count = int((scores != scores).sum())
+    if nan_count:
+        msg = f"{name} has {nan_count} NaN among {math.prod(scores.shape)} entries: NaN has no rank"
+        raise ValueError(msg)
+    return scores
+
+
+def join(arrays: Sequence[Any]) -> Any:
+    """Concatenate arrays of one kind, flattened, on the first one's device."""
+    torch = torch_or_none()
+    if torch is not None and is_tensor(arrays[0]):
+        return torch.cat([a.reshape(-1).to(arrays[0].device) for a in arrays])
+    return np.concatenate([a.reshape(-1) for a in arrays])
+
+
+def full_mask(like: Any, *, kept: bool) -> Any:
+    """Return a mask of one value, of the shape, kind and device of `like`."""
+    torch = torch_or_none()
+    if torch is not None and is_tensor(like):
+        return torch.full_like(like, kept, dtype=torch.bool)
+    return np.full(like.shape, kept)
+
+
+def top_of_rows(rows: Any, kept: int) -> Any:
+    """Mark the `kept` largest entries of each row, ties to the lowest column.
+
+    Parameters
+    ----------
+    rows : array or tensor, shape (r, c)
+        No NaN.
+    kept : int
+        0 to c.
+
+    Returns
+    -------
+    array or tensor of bool, shape (r, c)
+        Exactly `kept` True in each row.
+
+    Notes
+    -----
+    Selects the smallest kept value and then fills up with its equals from the left: O(r c),
+    where a stable sort would pay a logarithm on layers of many million weights.
+    """
+    if kept in (0, rows.shape[-1]):
+        return full_mask(rows, kept=kept > 0)
+    smallest = _kth_largest(rows, kept)
+    above, equal = rows > smallest, rows == smallest
+    spare = kept - above.sum(-1)[:, None]
+    return above | (equal & (equal.cumsum(-1) <= spare))
+
+
+def _kth_largest(rows: Any, k: int) -> Any:
+    torch = torch_or_none()
+    if torch is not None and is_tensor(rows):
+        # Not kthvalue: on CUDA it is refused under torch.use_deterministic_algorithms.
+        return torch.topk(rows, k, dim=-1, sorted=False).values.amin(-1, keepdim=True)
+    at = rows.shape[-1] - k
+    return np.partition(rows, at, axis=-1)[:, at : at + 1]

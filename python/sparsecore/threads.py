@@ -1,0 +1,67 @@
+"""How many threads the kernels use."""
+
+import operator
+import os
+
+from sparsecore import interop
+
+# 0: follow torch where it is loaded, else the cores this process may use.
+_setting = 0
+
+
+def set_num_threads(count: int) -> None:
+    """Set the number of threads for every product in the process, whichever thread calls it.
+
+    Parameters
+    ----------
+    count : int
+        At least 1. Results do not depend on it, bit for bit.
+
+    Raises
+    ------
+    ValueError
+        Where `count` is less than 1.
+
+    Examples
+    --------
+    >>> import sparsecore as sc
+    >>> before = sc.get_num_threads()
+    >>> sc.set_num_threads(2)
+    >>> sc.get_num_threads()
+    2
+    >>> sc.set_num_threads(before)
+    """
+    global _setting
+    _setting = checked(count, name="set_num_threads: count")
+
+
+def get_num_threads() -> int:
+    """Return the number of threads that products use where a call does not say.
+
+    It is what `set_num_threads` was given, else ``torch.get_num_threads()`` where torch is loaded,
+    else the number of cores that this process may use.
+    """
+    if _setting:
+        return _setting
+    torch = interop.torch_or_none()
+    if torch is not None:
+        return int(torch.get_num_threads())
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def resolved(threads: int | None, *, name: str) -> int:
+    """Return a call's own number of threads, or the setting."""
+    return get_num_threads() if threads is None else checked(threads, name=f"{name}: threads")
+
+
+def checked(count: int, *, name: str) -> int:
+    """Return `count` as an int of at least 1; `name` starts the message."""
+    try:
+        number = operator.index(count)
+    except TypeError:
+        msg = f"{name} is a {type(count).__name__}, expected an integer"
+        raise TypeError(msg) from None
+    if not 1 <= number <= 4096:
+        msg = f"{name} is {number}, expected 1 to 4096"
+        raise ValueError(msg)
+    return number

@@ -6,9 +6,17 @@ namespace {
 // |-128 * -128| * 131071 < 2^31 <= |-128 * -128| * 131072.
 constexpr std::int64_t kLongestInt32Sum = 131071;
 
-// A copied panel is dense in cache and pages where a wide X is not; it pays once every row of X is
-// used about this often.
-constexpr std::int64_t kPanelReuse = 32;
+// How often each row of X is used on average before a copy of it pays. A wide X costs pages and
+// cache sets; an unaligned one splits every vector load over two cache lines.
+constexpr std::int64_t kReuseOfWide = 32;
+constexpr std::int64_t kReuseOfUnaligned = 8;
+
+constexpr std::int64_t kCacheLine = 64;
+
+bool rows_are_aligned(const MatrixView& m) {
+  const auto address = reinterpret_cast<std::uintptr_t>(m.data);
+  return address % kCacheLine == 0 && m.row_stride * item_size(m.dtype) % kCacheLine == 0;
+}
 
 }  // namespace
 
@@ -35,7 +43,15 @@ bool needs_panel(const MatrixView& x, DType accumulator, std::int64_t nnz,
   if (x.dtype != accumulator) return true;
   if (x.cols == 1) return x.row_stride != 1;
   if (x.col_stride != 1) return true;
-  return x.cols > tile_width && nnz / kPanelReuse >= x.rows;
+  if (x.cols > tile_width && nnz / kReuseOfWide >= x.rows) return true;
+  return !rows_are_aligned(x) && nnz / kReuseOfUnaligned >= x.rows;
+}
+
+bool needs_scratch(const MatrixView& out, DType accumulator, std::int64_t nnz) {
+  if (out.dtype != accumulator) return true;
+  if (out.cols == 1) return false;
+  if (out.col_stride != 1) return true;
+  return out.cols > 8 && nnz / kReuseOfUnaligned >= out.rows;
 }
 
 }  // namespace sparsecore

@@ -18,9 +18,11 @@ DType result_for(DType values, DType x);
 // Whether an operation takes values of one dtype with a right side of another.
 bool mix_is_allowed(DType values, DType x);
 
-// Whether X can be read in place, or is first copied into contiguous panels of the accumulator
-// type, a tile of columns at a time.
-bool needs_panel(const MatrixView& x, DType accumulator, std::int64_t nnz,
-                 std::int64_t tile_width);
+// Whether X is first copied into contiguous, aligned panels of the accumulator type, a tile of
+// columns at a time, or read in place. Either way the sums, and so the bits, are the same.
+bool needs_panel(const MatrixView& x, DType accumulator, std::int64_t nnz, std::int64_t tile_width);
+
+// Whether a transposed product sums into aligned scratch of its own, or straight into `out`.
+bool needs_scratch(const MatrixView& out, DType accumulator, std::int64_t nnz);
 
 }  // namespace sparsecore

@@ -1,7 +1,5 @@
 #include "arrays.h"
 
-#include <pybind11/stl.h>
-
 #include <algorithm>
 
 namespace sparsecore::bindings {
@@ -49,8 +47,22 @@ DType dtype_of(const py::array& array, const char* name) {
 }
 
 py::dtype numpy_dtype(DType dtype) {
-  if (dtype == DType::kBFloat16) return bfloat16_dtype();
-  return py::dtype(dtype_name(dtype));
+  constexpr int kHalfTypeNumber = 23;  // numpy's NPY_HALF
+  switch (dtype) {
+    case DType::kFloat64:
+      return py::dtype::of<double>();
+    case DType::kFloat32:
+      return py::dtype::of<float>();
+    case DType::kFloat16:
+      return py::dtype(kHalfTypeNumber);
+    case DType::kInt8:
+      return py::dtype::of<std::int8_t>();
+    case DType::kInt32:
+      return py::dtype::of<std::int32_t>();
+    case DType::kBFloat16:
+      break;
+  }
+  return bfloat16_dtype();
 }
 
 DenseArg dense_arg(py::array array, const char* name) {
@@ -107,9 +119,10 @@ Int64Array to_array(const std::vector<std::int64_t>& values) {
 }
 
 py::array make_array(DType dtype, const std::vector<std::int64_t>& shape, bool column_major) {
-  const py::dtype numpy = numpy_dtype(dtype);
-  const py::module_ np = py::module_::import("numpy");
-  return np.attr("empty")(py::cast(shape), numpy, column_major ? "F" : "C");
+  const std::vector<py::ssize_t> sizes(shape.begin(), shape.end());
+  if (!column_major || sizes.size() != 2) return py::array(numpy_dtype(dtype), sizes);
+  const py::ssize_t item = item_size(dtype);
+  return py::array(numpy_dtype(dtype), sizes, {item, item * sizes[0]});
 }
 
 }  // namespace sparsecore::bindings

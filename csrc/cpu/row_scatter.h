@@ -42,15 +42,33 @@ void scatter_rows(const CsrEntries& entries, const SweepTile<Acc>& tile) {
       });
 }
 
-template <class Acc>
-SPARSECORE_INLINE void scatter_rows_one(const CsrEntries& entries, const SweepTile<Acc>& tile) {
+// y[0 ... N) += value * x[0 ... N), in pieces of 8, 4, 2 and 1.
+template <class Acc, int N>
+SPARSECORE_INLINE void add_scaled(Acc* y, Acc value, const Acc* x) {
+  constexpr int P = N >= 8 ? 8 : N >= 4 ? 4 : N >= 2 ? 2 : 1;
+  if constexpr (P == 1) {
+    *y += value * *x;
+  } else {
+    typedef Acc Piece __attribute__((vector_size(P * sizeof(Acc)), aligned(sizeof(Acc)), may_alias));
+    Piece& sum = *reinterpret_cast<Piece*>(y);
+    sum += value * *reinterpret_cast<const Piece*>(x);
+  }
+  if constexpr (N > P) add_scaled<Acc, N - P>(y + P, value, x + P);
+}
+
+// Up to eight columns, their number known to the compiler: rows of Y may then lie side by side
+// without the masked loads and stores, which stall when a load spans the store before it.
+template <class Acc, int N>
+void scatter_rows_narrow(const CsrEntries& entries, const SweepTile<Acc>& tile) {
   for_each_piece<Acc>(entries, tile.row_begin, tile.row_end,
                       [&](std::int64_t row, const Acc* values, const std::uint32_t* columns,
                           std::int64_t count, bool) {
-                        const Acc x = tile.x[(row - tile.row_begin) * tile.x_stride];
+                        const Acc* x_row = tile.x + (row - tile.row_begin) * tile.x_stride;
+                        Acc x[N];
+                        for (int j = 0; j < N; ++j) x[j] = x_row[j];
                         for (std::int64_t t = 0; t < count; ++t) {
-                          tile.y[static_cast<std::int64_t>(columns[t]) * tile.y_stride] +=
-                              values[t] * x;
+                          Acc* y = tile.y + static_cast<std::int64_t>(columns[t]) * tile.y_stride;
+                          add_scaled<Acc, N>(y, values[t], x);
                         }
                       });
 }
@@ -68,8 +86,22 @@ struct RowScatter {
 template <class Acc>
 void csr_scatter(const CsrView& a, const SweepTile<Acc>& tile) {
   const CsrEntries entries{a};
-  if (tile.n == 1) return scatter_rows_one(entries, tile);
-  with_tile_shape<RowScatter<Acc>::template Shape, Acc>(tile.n, entries, tile);
+#define SPARSECORE_CASE(N) \
+  case N:                  \
+    return scatter_rows_narrow<Acc, N>(entries, tile)
+  switch (tile.n) {
+    SPARSECORE_CASE(1);
+    SPARSECORE_CASE(2);
+    SPARSECORE_CASE(3);
+    SPARSECORE_CASE(4);
+    SPARSECORE_CASE(5);
+    SPARSECORE_CASE(6);
+    SPARSECORE_CASE(7);
+    SPARSECORE_CASE(8);
+    default:
+      return with_tile_shape<RowScatter<Acc>::template Shape, Acc>(tile.n, entries, tile);
+  }
+#undef SPARSECORE_CASE
 }
 
 }  // namespace sparsecore::SPARSECORE_TARGET

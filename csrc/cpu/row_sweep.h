@@ -59,25 +59,28 @@ SPARSECORE_INLINE void sweep_row(const Acc* values, const std::uint32_t* columns
   }
 }
 
-// One right-hand column: entries fill the lanes, x is gathered.
+// One right-hand column: entries fill the lanes, x is gathered. The masked last step takes any
+// remainder, so that rows of differing lengths do not mean differing branches.
 template <class Acc>
 SPARSECORE_INLINE Acc dot_row(const Acc* values, const std::uint32_t* columns, std::int64_t count,
                               const Acc* x) {
-  constexpr int W = kLanes<Acc>, U = 4;
-  Vec<Acc> sum[U] = {};
+  constexpr int W = kLanes<Acc>;
+  Vec<Acc> even = {}, odd = {};
   std::int64_t t = 0;
-  for (; t + U * W <= count; t += U * W) {
-    for (int u = 0; u < U; ++u) {
-      sum[u] = fma<Acc>(load(values + t + u * W), gather(x, columns + t + u * W), sum[u]);
-    }
+  for (; t + 2 * W <= count; t += 2 * W) {
+    even = fma<Acc>(load(values + t), gather(x, columns + t), even);
+    odd = fma<Acc>(load(values + t + W), gather(x, columns + t + W), odd);
   }
-  for (; t + W <= count; t += W) sum[0] = fma<Acc>(load(values + t), gather(x, columns + t), sum[0]);
-  Acc tail = 0;
-  for (; t < count; ++t) tail += values[t] * x[columns[t]];
-  return reduce_add<Acc>((sum[0] + sum[1]) + (sum[2] + sum[3])) + tail;
+  if (t + W <= count) {
+    even = fma<Acc>(load(values + t), gather(x, columns + t), even);
+    t += W;
+  }
+  const LaneMask<Acc> rest(count - t);
+  odd = fma<Acc>(load(values + t, rest), gather(x, columns + t, rest), odd);
+  return reduce_add<Acc>(even + odd);
 }
 
-// gather() sign-extends its 32-bit indices.
+// For columns from 2^31 on, which gather() cannot take.
 template <class Acc>
 SPARSECORE_INLINE Acc dot_row_scalar(const Acc* values, const std::uint32_t* columns,
                                      std::int64_t count, const Acc* x) {

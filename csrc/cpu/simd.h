@@ -61,24 +61,42 @@ SPARSECORE_INLINE Vec<T> load(const T* p, const LaneMask<T>& mask);
 template <class T>
 SPARSECORE_INLINE void store(T* p, Vec<T> v, const LaneMask<T>& mask);
 
-// base[index[0]], base[index[1]], ... (and, with a mask, zero in the lanes left out).
+// base[index[0]], base[index[1]], ...; with a mask, zero in the lanes left out, whose indices are
+// not read either. Indices are sign-extended: they must be below 2^31.
 template <class T>
 SPARSECORE_INLINE Vec<T> gather(const T* base, const std::uint32_t* index);
+template <class T>
+SPARSECORE_INLINE Vec<T> gather(const T* base, const std::uint32_t* index, const LaneMask<T>& mask);
 
 template <class T>
 SPARSECORE_INLINE Vec<T> fma(Vec<T> a, Vec<T> b, Vec<T> c) {
   return a * b + c;  // kernels are compiled with -ffp-contract=fast
 }
 
+// The sum of all lanes, always as the same tree: upper half onto lower half.
 template <class T>
 SPARSECORE_INLINE T reduce_add(Vec<T> v) {
-  // A tree, so that the order does not depend on how the compiler feels.
-  T lanes[kLanes<T>];
-  store(lanes, v);
-  for (int half = kLanes<T> / 2; half > 0; half /= 2) {
-    for (int i = 0; i < half; ++i) lanes[i] = lanes[i] + lanes[i + half];
+  typedef T Pair __attribute__((vector_size(2 * sizeof(T))));
+  typedef T Quad __attribute__((vector_size(4 * sizeof(T))));
+  typedef T Octet __attribute__((vector_size(8 * sizeof(T))));
+  const auto add_pairs = [](Quad q) -> T {
+    const Pair p = __builtin_shufflevector(q, q, 0, 1) + __builtin_shufflevector(q, q, 2, 3);
+    return p[0] + p[1];
+  };
+  const auto add_quads = [&](Octet o) -> T {
+    return add_pairs(__builtin_shufflevector(o, o, 0, 1, 2, 3) +
+                     __builtin_shufflevector(o, o, 4, 5, 6, 7));
+  };
+  if constexpr (kLanes<T> == 16) {
+    return add_quads(__builtin_shufflevector(v, v, 0, 1, 2, 3, 4, 5, 6, 7) +
+                     __builtin_shufflevector(v, v, 8, 9, 10, 11, 12, 13, 14, 15));
+  } else if constexpr (kLanes<T> == 8) {
+    return add_quads(v);
+  } else if constexpr (kLanes<T> == 4) {
+    return add_pairs(v);
+  } else {
+    return v[0] + v[1];
   }
-  return lanes[0];
 }
 
 #if defined(__AVX512F__)
@@ -117,8 +135,6 @@ SPARSECORE_INLINE void store(std::int32_t* p, Vec<std::int32_t> v,
   _mm512_mask_storeu_epi32(p, static_cast<__mmask16>(m.bits), reinterpret_cast<__m512i>(v));
 }
 
-// Gathers sign-extend 32-bit indices; columns reach 2^32 - 1, so they are widened to 64 bits in
-// the rare case (see gather_is_safe in row_sweep.h).
 template <>
 SPARSECORE_INLINE Vec<float> gather(const float* base, const std::uint32_t* index) {
   return _mm512_i32gather_ps(_mm512_loadu_si512(index), base, 4);
@@ -131,6 +147,28 @@ template <>
 SPARSECORE_INLINE Vec<std::int32_t> gather(const std::int32_t* base, const std::uint32_t* index) {
   return reinterpret_cast<Vec<std::int32_t>>(
       _mm512_i32gather_epi32(_mm512_loadu_si512(index), base, 4));
+}
+
+template <>
+SPARSECORE_INLINE Vec<float> gather(const float* base, const std::uint32_t* index,
+                                    const LaneMask<float>& m) {
+  const auto mask = static_cast<__mmask16>(m.bits);
+  return _mm512_mask_i32gather_ps(_mm512_setzero_ps(), mask,
+                                  _mm512_maskz_loadu_epi32(mask, index), base, 4);
+}
+template <>
+SPARSECORE_INLINE Vec<double> gather(const double* base, const std::uint32_t* index,
+                                     const LaneMask<double>& m) {
+  const auto mask = static_cast<__mmask8>(m.bits);
+  return _mm512_mask_i32gather_pd(_mm512_setzero_pd(), mask,
+                                  _mm256_maskz_loadu_epi32(mask, index), base, 8);
+}
+template <>
+SPARSECORE_INLINE Vec<std::int32_t> gather(const std::int32_t* base, const std::uint32_t* index,
+                                           const LaneMask<std::int32_t>& m) {
+  const auto mask = static_cast<__mmask16>(m.bits);
+  return reinterpret_cast<Vec<std::int32_t>>(_mm512_mask_i32gather_epi32(
+      _mm512_setzero_si512(), mask, _mm512_maskz_loadu_epi32(mask, index), base, 4));
 }
 
 SPARSECORE_INLINE Vec<float> load_half(const Half* p) {
@@ -197,6 +235,31 @@ SPARSECORE_INLINE Vec<std::int32_t> gather(const std::int32_t* base, const std::
       base, _mm256_loadu_si256(reinterpret_cast<const __m256i*>(index)), 4));
 }
 
+template <>
+SPARSECORE_INLINE Vec<float> gather(const float* base, const std::uint32_t* index,
+                                    const LaneMask<float>& m) {
+  const __m256i columns = _mm256_maskload_epi32(reinterpret_cast<const int*>(index), m.lanes);
+  return _mm256_mask_i32gather_ps(_mm256_setzero_ps(), base, columns, _mm256_castsi256_ps(m.lanes),
+                                  4);
+}
+template <>
+SPARSECORE_INLINE Vec<double> gather(const double* base, const std::uint32_t* index,
+                                     const LaneMask<double>& m) {
+  // The low halves of the 64-bit lane masks are the masks of the 32-bit indices.
+  const __m128i half = _mm256_castsi256_si128(
+      _mm256_permutevar8x32_epi32(m.lanes, _mm256_setr_epi32(0, 2, 4, 6, 0, 0, 0, 0)));
+  const __m128i columns = _mm_maskload_epi32(reinterpret_cast<const int*>(index), half);
+  return _mm256_mask_i32gather_pd(_mm256_setzero_pd(), base, columns, _mm256_castsi256_pd(m.lanes),
+                                  8);
+}
+template <>
+SPARSECORE_INLINE Vec<std::int32_t> gather(const std::int32_t* base, const std::uint32_t* index,
+                                           const LaneMask<std::int32_t>& m) {
+  const __m256i columns = _mm256_maskload_epi32(reinterpret_cast<const int*>(index), m.lanes);
+  return reinterpret_cast<Vec<std::int32_t>>(
+      _mm256_mask_i32gather_epi32(_mm256_setzero_si256(), base, columns, m.lanes, 4));
+}
+
 SPARSECORE_INLINE Vec<float> load_half(const Half* p) {
   return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
 }
@@ -228,6 +291,12 @@ template <class T>
 SPARSECORE_INLINE Vec<T> gather(const T* base, const std::uint32_t* index) {
   Vec<T> v;
   for (int i = 0; i < kLanes<T>; ++i) v[i] = base[index[i]];
+  return v;
+}
+template <class T>
+SPARSECORE_INLINE Vec<T> gather(const T* base, const std::uint32_t* index, const LaneMask<T>& m) {
+  Vec<T> v = {};
+  for (int i = 0; i < m.count; ++i) v[i] = base[index[i]];
   return v;
 }
 

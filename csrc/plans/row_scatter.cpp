@@ -11,8 +11,8 @@ namespace {
 
 constexpr std::int64_t kPanelRows = 64;  // rows of X converted at a time
 
-// The scratch columns of the result are kept near this, half a usual second-level cache.
-constexpr std::int64_t kScratchBytes = 512 << 10;
+// The scratch columns of the result are kept within this, half a usual second-level cache.
+constexpr std::int64_t kScratchBytes = 256 << 10;
 
 template <class Acc>
 void zero(const SweepTile<Acc>& tile, std::int64_t rows) {
@@ -60,8 +60,7 @@ template <class Acc>
 void run(const CsrView& a, const MatrixView& x, const Epilogue& epilogue, const MatrixView& out,
          int threads) {
   const std::int64_t lanes = kernels<Acc>().tile_width / 8;
-  const bool direct =
-      epilogue.empty() && out.dtype == DTypeOf<Acc>::value && (out.col_stride == 1 || out.cols == 1);
+  const bool direct = epilogue.empty() && !needs_scratch(out, DTypeOf<Acc>::value, a.nnz());
   const double work =
       (static_cast<double>(a.nnz()) + static_cast<double>(a.rows + a.cols)) *
       static_cast<double>(x.cols);
@@ -87,9 +86,10 @@ void run(const CsrView& a, const MatrixView& x, const Epilogue& epilogue, const 
       tile.y_stride = out.row_stride;
       return scatter_columns(a, x, tile, begin);
     }
-    const Scratch<Acc> sums(out.rows * tile.n);
+    // Rows of whole vectors, so that none of them shares a cache line with its neighbour's mask.
+    tile.y_stride = tile.n <= 8 ? tile.n : (tile.n + lanes - 1) / lanes * lanes;
+    const Scratch<Acc> sums(out.rows * tile.y_stride);
     tile.y = sums.data();
-    tile.y_stride = tile.n;
     scatter_columns(a, x, tile, begin);
     require_fits(write_columns(tile, begin, epilogue, out));
   });

@@ -48,6 +48,7 @@ each row multiplies once for nothing:
 2
 """
 
+import operator
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
@@ -127,7 +128,7 @@ def storage(shape: tuple[int, int], nnz: int, value_dtype: DTypeLike, fmt: Forma
     >>> storage((1024, 1024), 1024 * 512, "float16", "sparse24").ratio
     0.5625
     """
-    sizes = arguments.as_shape(shape, name="storage")
+    sizes, nnz = arguments.as_shape(shape, name="storage"), operator.index(nnz)
     itemsize = arguments.value_dtype(value_dtype, name="storage: value_dtype").itemsize
     limit = _capacity(sizes, fmt)
     if nnz < 0 or (nnz > limit and fmt != "coo"):

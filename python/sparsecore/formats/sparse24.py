@@ -95,7 +95,8 @@ class Sparse24:
             -0.0 is a zero, NaN is none. Where `W` requires grad, the values are a differentiable
             gather of it.
         prune : bool
-            Keep the two largest magnitudes of each group first, as `sparsecore.prune_24` does.
+            Keep the two largest magnitudes of each group first, as `sparsecore.prune_24` does:
+            NaN is the largest, ties keep the lower column.
 
         Raises
         ------
@@ -303,7 +304,5 @@ def _gather(structure: _core.Sparse24Structure, W: Values) -> Values:
     """
     k = structure.shape[1]
     column = interop.as_tensor(structure.column_ids(), device=W.device)
-    if k == 0:
-        return W.new_zeros(tuple(column.shape))
     values = W.gather(1, column.clamp(max=k - 1)) + 0.0
     return values.masked_fill(column >= k, 0)

@@ -162,7 +162,7 @@ class _Probe(nn.Module):
         self.in_features = linear.in_features
         self.out_features = linear.out_features
         # A model may ask its parameters for their dtype: they are there, as a sparse layer's are.
-        self._parameters.update(values=linear.weight, bias=linear.bias)
+        self._parameters.update(values=linear._parameters["weight"], bias=linear.bias)
 
     def forward(self, x: Tensor) -> Tensor:
         """Note the call and answer as the dense layer."""

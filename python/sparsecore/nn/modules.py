@@ -158,9 +158,10 @@ class CSRLinear(nn.Module):
             return
         if values.shape != self.values.shape:
             self.values.data = self.values.data.new_empty(values.shape)
-        device = self.values.device
-        self.indices = torch.empty_like(held.narrow(indices), device=device)
-        self.indptr = torch.empty_like(held.narrow(indptr), device=device)
+        for name, buffer in (("indices", indices), ("indptr", indptr)):
+            if prefix + name in state_dict:
+                room = torch.empty_like(held.narrow(buffer), device=self.values.device)
+                setattr(self, name, room)
         super()._load_from_state_dict(state_dict, prefix, *arguments)
 
     def __getstate__(self) -> dict[str, Any]:

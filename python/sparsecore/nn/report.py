@@ -29,7 +29,7 @@ class LayerReport:
         Whether no group of four in a row has more than two nonzeros.
     rows : tuple of int
         Rows of each kind of input that the example gave the layer, leading dimensions flattened.
-        Empty where it was not called.
+        Empty where it was not called, or not watched because it has to stay as it is.
     seconds : mapping of str to float
         Median time in one run of the model, by format; empty where nothing was measured.
     nbytes : mapping of str to int
@@ -103,10 +103,11 @@ def duration(seconds: float) -> str:
     >>> duration(0.00123), duration(45.6e-6), duration(12)
     ('1.23 ms', '45.6 us', '12 s')
     """
+    rounded = float(f"{seconds:.3g}")
     for unit, size in (("s", 1.0), ("ms", 1e-3), ("us", 1e-6)):
-        if seconds >= size:
-            return f"{seconds / size:.3g} {unit}" if seconds < 1000 * size else f"{seconds:.0f} s"
-    return f"{seconds * 1e9:.3g} ns"
+        if rounded >= size:
+            return f"{rounded / size:.10g} {unit}"
+    return f"{rounded * 1e9:.10g} ns"
 
 
 def _table(layers: Sequence[LayerReport]) -> list[str]:

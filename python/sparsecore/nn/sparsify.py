@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from typing import Any, Literal, TypeAlias
 
@@ -111,7 +112,9 @@ def sparsify_(
         sites = find_linears(model)
         reference, uses = observe(sites, partial(example.output, model))
         layers = [survey(site, uses.get(site.name)) for site in sites]
-        given = _complete(given, layers, fill=not isinstance(policy, str))
+        if not isinstance(policy, str):
+            layers = list(map(_closed, layers))
+        _check_given(given, layers)
         decisions: list[Decision] = []
         for layer in layers:
             choice = given.get(layer.site.name)
@@ -138,16 +141,8 @@ def _given(policy: Policy, choices: Mapping[str, Format] | None) -> dict[str, Fo
     return given | check_choices(choices or {}, name="sparsify_: choices")
 
 
-def _complete(
-    given: Mapping[str, Format], layers: Sequence[Layer], *, fill: bool
-) -> dict[str, Format]:
-    """Check that the choices can be carried out; `fill` makes every other layer dense.
-
-    Raises
-    ------
-    ValueError
-        If they cannot, naming the layer.
-    """
+def _check_given(given: Mapping[str, Format], layers: Sequence[Layer]) -> None:
+    """Raise ValueError where a choice cannot be carried out, naming the layer."""
     known = {layer.site.name: layer for layer in layers}
     for name, choice in given.items():
         if name not in known:
@@ -156,7 +151,11 @@ def _complete(
         if choice != "dense" and known[name].obstacle is not None:
             msg = f"sparsify_: layer {name!r} cannot become {choice}: {known[name].obstacle}"
             raise ValueError(msg)
-    return {**(dict.fromkeys(known, "dense") if fill else {}), **given}
+
+
+def _closed(layer: Layer) -> Layer:
+    """Leave a layer dense unless a choice names it."""
+    return replace(layer, idle=layer.idle or "the given choices do not name it")
 
 
 @contextmanager

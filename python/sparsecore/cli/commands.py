@@ -1,0 +1,25 @@
+"""The command ``sparsecore`` and its subcommands."""
+
+import click
+
+import sparsecore
+from sparsecore.cli.demo import demo
+
+__all__ = ["commands"]
+
+_EXAMPLES = """\b
+Examples:
+  sparsecore demo                    prune a network, convert it, measure it
+  sparsecore demo --seed 1           the same with other random numbers
+  sparsecore demo --data mnist --data-dir DIR
+  sparsecore demo --help             every option
+"""
+
+
+@click.group(epilog=_EXAMPLES, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(sparsecore.__version__, message="%(prog)s %(version)s")
+def commands() -> None:
+    """Make pruned neural networks really smaller and faster, and say honestly where not."""
+
+
+commands.add_command(demo)

@@ -22,25 +22,41 @@ std::string shape_text(const MatrixView& m) {
   throw std::invalid_argument(std::string(name) + ": " + message);
 }
 
-// The bytes from the first to the last element, for views of at least one.
-std::pair<std::uintptr_t, std::uintptr_t> extent(const MatrixView& m) {
-  std::int64_t low = 0, high = 0;
-  for (const auto& [count, stride] : {std::pair(m.rows, m.row_stride), {m.cols, m.col_stride}}) {
-    const std::int64_t last = (count - 1) * stride;
-    (last < 0 ? low : high) += last;
+// A view as lines of contiguous bytes: `count` of them, `length` long, `stride` apart.
+struct Lines {
+  std::uintptr_t begin;
+  std::int64_t count, length, stride;
+
+  std::uintptr_t end() const {
+    return begin + static_cast<std::uintptr_t>((count - 1) * stride + length);
   }
-  const auto base = reinterpret_cast<std::uintptr_t>(m.data);
+};
+
+Lines lines_of(const MatrixView& m) {
   const std::int64_t item = item_size(m.dtype);
-  return {base + static_cast<std::uintptr_t>(low * item),
-          base + static_cast<std::uintptr_t>((high + 1) * item)};
+  auto begin = reinterpret_cast<std::uintptr_t>(m.data);
+  std::int64_t counts[2] = {m.rows, m.cols}, strides[2] = {m.row_stride * item, m.col_stride * item};
+  for (int axis = 0; axis < 2; ++axis) {
+    if (strides[axis] >= 0) continue;
+    begin += static_cast<std::uintptr_t>((counts[axis] - 1) * strides[axis]);
+    strides[axis] = -strides[axis];
+  }
+  const int outer = counts[0] > 1 && (counts[1] == 1 || strides[0] >= strides[1]) ? 0 : 1;
+  const std::int64_t length = (counts[1 - outer] - 1) * strides[1 - outer] + item;
+  return {begin, counts[outer], length, strides[outer]};
 }
 
+// Whether two views may share a byte: by their extents, and where both are lines at one distance
+// (two halves of a buffer, side by side), by what each takes of it.
 bool overlaps(const MatrixView& a, const MatrixView& b) {
   if (a.data == nullptr || b.data == nullptr) return false;
   if (a.rows == 0 || a.cols == 0 || b.rows == 0 || b.cols == 0) return false;
-  const auto [a_begin, a_end] = extent(a);
-  const auto [b_begin, b_end] = extent(b);
-  return a_begin < b_end && b_begin < a_end;
+  const Lines x = lines_of(a), y = lines_of(b);
+  if (x.begin >= y.end() || y.begin >= x.end()) return false;
+  if (x.stride != y.stride || x.length > x.stride || y.length > y.stride) return true;
+  const auto distance = static_cast<std::int64_t>(y.begin - x.begin);
+  const std::int64_t phase = (distance % x.stride + x.stride) % x.stride;
+  return phase < x.length || phase + y.length > x.stride;
 }
 
 MatrixView as_column(const VectorView& v) {
@@ -67,9 +83,6 @@ void check_product(const Product& p, std::int64_t rows, std::int64_t cols, DType
   if (p.x.rows != cols) {
     fail(p.name, "X has " + std::to_string(p.x.rows) + " rows, A has " + std::to_string(cols) +
                      " columns");
-  }
-  if (cols > std::int64_t{std::numeric_limits<std::uint32_t>::max()} + 1) {
-    fail(p.name, "A has " + std::to_string(cols) + " columns, products take at most 2^32");
   }
   const DType result = product_dtype(p.name, dtype, p.x.dtype, p.epilogue.scale.data != nullptr);
   if (p.out.rows != rows || p.out.cols != p.x.cols) {
@@ -101,6 +114,13 @@ void check_product(const Product& p, std::int64_t rows, std::int64_t cols, DType
   }
 }
 
+// Kernels hold columns in 32 bits.
+void check_columns(std::string_view name, std::int64_t cols) {
+  if (cols > std::int64_t{std::numeric_limits<std::uint32_t>::max()} + 1) {
+    fail(name, "A has " + std::to_string(cols) + " columns, products take at most 2^32");
+  }
+}
+
 MatrixView flat(const void* values, DType dtype, std::int64_t size) {
   return {const_cast<void*>(values), dtype, 1, size, size, 1};
 }
@@ -122,6 +142,7 @@ DType product_dtype(std::string_view name, DType values, DType x, bool has_scale
 }
 
 void csr_matmul(const CsrView& a, const Product& p) {
+  check_columns(p.name, a.cols);
   const MatrixView values = flat(a.values, a.dtype, a.nnz());
   if (p.transposed) {
     check_product(p, a.cols, a.rows, a.dtype, values);
@@ -133,6 +154,7 @@ void csr_matmul(const CsrView& a, const Product& p) {
 }
 
 void plan_matmul(const Plan& plan, const Product& p) {
+  check_columns(p.name, plan.structure()->cols());
   std::int64_t rows = plan.structure()->rows(), cols = plan.structure()->cols();
   if (p.transposed) std::swap(rows, cols);
   check_product(p, rows, cols, plan.dtype(), MatrixView{});
@@ -140,6 +162,7 @@ void plan_matmul(const Plan& plan, const Product& p) {
 }
 
 void sparse24_matmul(const Sparse24View& a, const Product& p) {
+  check_columns(p.name, a.cols);
   check_product(p, a.rows, a.cols, a.dtype, flat(a.values, a.dtype, a.nnz()));
   row_sweep(a, p.x, p.epilogue, p.out, p.threads);
 }
@@ -153,6 +176,7 @@ DType sddmm_dtype(DType u, DType v) {
 }
 
 void csr_sddmm(const CsrView& a, const MatrixView& u, const MatrixView& v, void* d, int threads) {
+  check_columns("csr_sddmm", a.cols);
   if (u.rows != a.rows) {
     fail("csr_sddmm", "U has " + std::to_string(u.rows) + " rows, A has " +
                           std::to_string(a.rows) + " rows");

@@ -29,26 +29,56 @@ std::int64_t chunk_count(std::int64_t n, int threads, double work) {
                                   std::max<std::int64_t>(n, 1));
 }
 
-class Poller {
- public:
-  bool stop_requested() {
-    bool (*check)() = interrupt_check.load(std::memory_order_relaxed);
-    if (check == nullptr) return false;
-    const auto now = std::chrono::steady_clock::now();
-    if (now - last_ < kInterruptPeriod) return false;
-    last_ = now;
-    return check();
-  }
-
- private:
-  std::chrono::steady_clock::time_point last_ = std::chrono::steady_clock::now();
+// What the threads of one parallel_for share, and what each knows of itself while in it.
+struct Region {
+  std::atomic<bool> stop{false};
 };
+thread_local Region* current_region = nullptr;
+thread_local bool is_caller = false;
+
+bool stop_requested() {
+  // Outlives the region, or jobs of many short regions would never be asked.
+  thread_local std::chrono::steady_clock::time_point last{};
+  bool (*check)() = interrupt_check.load(std::memory_order_relaxed);
+  if (check == nullptr) return false;
+  const auto now = std::chrono::steady_clock::now();
+  if (now - last < kInterruptPeriod) return false;
+  last = now;
+  return check();
+}
+
+// Marks this thread as working in a region, for the time of a chunk.
+class InRegion {
+ public:
+  InRegion(Region& region, bool caller) {
+    current_region = &region;
+    is_caller = caller;
+  }
+  ~InRegion() { current_region = nullptr; }
+  InRegion(const InRegion&) = delete;
+  InRegion& operator=(const InRegion&) = delete;
+};
+
+// More threads than this only cost: results do not depend on their number.
+int most_threads() {
+#if defined(_OPENMP)
+  return std::max(8, 4 * omp_get_num_procs());
+#else
+  return 1;
+#endif
+}
 
 }  // namespace
 
 int useful_threads(int threads, double work) {
   return std::clamp(static_cast<int>(std::min(work / kWorkPerThread, 1e6)), 1,
-                    std::max(threads, 1));
+                    std::clamp(threads, 1, most_threads()));
+}
+
+void poll() {
+  if (current_region == nullptr) return;
+  if (current_region->stop.load(std::memory_order_relaxed)) throw Interrupted();
+  if (is_caller && stop_requested()) throw Interrupted();
 }
 
 Bounds even_bounds(std::int64_t n, int threads, double work) {
@@ -87,32 +117,30 @@ Bounds balanced_bounds(const IndexView& offsets, int threads, double work) {
 void parallel_for(const Bounds& bounds, int threads,
                   const std::function<void(std::int64_t, std::int64_t)>& body) {
   const std::int64_t chunks = static_cast<std::int64_t>(bounds.size()) - 1;
-  Poller poller;
+  Region region;
+  const auto run_chunk = [&](std::int64_t i, bool caller) {
+    const InRegion in_region(region, caller);
+    poll();
+    body(bounds[static_cast<std::size_t>(i)], bounds[static_cast<std::size_t>(i) + 1]);
+  };
   if (threads <= 1 || chunks <= 1) {
-    for (std::size_t i = 0; i < static_cast<std::size_t>(chunks); ++i) {
-      if (poller.stop_requested()) throw Interrupted();
-      body(bounds[i], bounds[i + 1]);
-    }
+    for (std::int64_t i = 0; i < chunks; ++i) run_chunk(i, true);
     return;
   }
 #if defined(_OPENMP)
-  std::atomic<bool> stop{false};
   std::exception_ptr error;
 #pragma omp parallel for schedule(dynamic, 1) num_threads(threads)
   for (std::int64_t i = 0; i < chunks; ++i) {
-    if (stop.load(std::memory_order_relaxed)) continue;
+    if (region.stop.load(std::memory_order_relaxed)) continue;
     try {
-      if (omp_get_thread_num() == 0 && poller.stop_requested()) throw Interrupted();
-      body(bounds[static_cast<std::size_t>(i)], bounds[static_cast<std::size_t>(i) + 1]);
+      run_chunk(i, omp_get_thread_num() == 0);
     } catch (...) {
 #pragma omp critical(sparsecore_error)
       if (!error) error = std::current_exception();
-      stop.store(true, std::memory_order_relaxed);
+      region.stop.store(true, std::memory_order_relaxed);
     }
   }
   if (error) std::rethrow_exception(error);
-#else
-  parallel_for(bounds, 1, body);
 #endif
 }
 

@@ -23,17 +23,19 @@ Bounds balanced_bounds(const IndexView& offsets, int threads, double work);
 int useful_threads(int threads, double work);
 
 // Runs body(begin, end) for every chunk on up to `threads` threads. The first exception a body
-// throws is rethrown here. Between chunks the calling thread asks the interrupt check; if it says
-// stop, the remaining chunks are skipped and Interrupted is thrown.
+// throws is rethrown here. poll() is called before every chunk.
 void parallel_for(const Bounds& bounds, int threads,
                   const std::function<void(std::int64_t, std::int64_t)>& body);
+
+// For bodies whose chunks can last longer than about 0.2 s: throws Interrupted if the job should
+// stop. The thread that called parallel_for asks the interrupt check, the others learn of it.
+void poll();
 
 struct Interrupted : std::runtime_error {
   Interrupted() : std::runtime_error("interrupted") {}
 };
 
-// `check` returns true when the work should stop; called at most every 50 ms, from the thread that
-// called parallel_for. nullptr: never asked.
+// `check` returns true when the work should stop; called at most every 50 ms. nullptr: never asked.
 void set_interrupt_check(bool (*check)());
 
 // Makes a forked child's first parallel region work (see parallel.cpp).

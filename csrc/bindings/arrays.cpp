@@ -1,6 +1,7 @@
 #include "arrays.h"
 
 #include <algorithm>
+#include <optional>
 
 namespace sparsecore::bindings {
 namespace {
@@ -17,6 +18,21 @@ py::dtype bfloat16_dtype() {
 
 std::string shape_text(const py::array& array) { return py::str(array.attr("shape")); }
 
+std::string dtype_text(const py::array& array) { return py::str(array.dtype()); }
+
+std::optional<DType> storage_dtype(const py::dtype& dtype) {
+  if (dtype.byteorder() == '>') return std::nullopt;
+  const char kind = dtype.kind();
+  const py::ssize_t size = dtype.itemsize();
+  if (kind == 'f' && size == 8) return DType::kFloat64;
+  if (kind == 'f' && size == 4) return DType::kFloat32;
+  if (kind == 'f' && size == 2) return DType::kFloat16;
+  if (kind == 'i' && size == 1) return DType::kInt8;
+  if (kind == 'i' && size == 4) return DType::kInt32;
+  if (dtype.num() == bfloat16_dtype().num()) return DType::kBFloat16;
+  return std::nullopt;
+}
+
 bool addressable(const py::array& array) {
   const py::ssize_t item = array.itemsize();
   if (reinterpret_cast<std::uintptr_t>(array.data()) % static_cast<std::uintptr_t>(item) != 0) {
@@ -31,19 +47,16 @@ bool addressable(const py::array& array) {
 }  // namespace
 
 DType dtype_of(const py::array& array, const char* name) {
-  const py::dtype dtype = array.dtype();
-  const char kind = dtype.kind();
-  const py::ssize_t size = dtype.itemsize();
-  if (dtype.byteorder() != '>') {
-    if (kind == 'f' && size == 8) return DType::kFloat64;
-    if (kind == 'f' && size == 4) return DType::kFloat32;
-    if (kind == 'f' && size == 2) return DType::kFloat16;
-    if (kind == 'i' && size == 1) return DType::kInt8;
-    if (kind == 'i' && size == 4) return DType::kInt32;
-    if (dtype.num() == bfloat16_dtype().num()) return DType::kBFloat16;
-  }
-  throw py::type_error(std::string(name) + " has dtype " + std::string(py::str(dtype)) +
+  const std::optional<DType> dtype = storage_dtype(array.dtype());
+  if (dtype && *dtype != DType::kInt32) return *dtype;
+  throw py::type_error(std::string(name) + " has dtype " + dtype_text(array) +
                        ", expected float64, float32, float16, bfloat16 or int8");
+}
+
+DType result_dtype_of(const py::array& array, const char* name) {
+  if (const std::optional<DType> dtype = storage_dtype(array.dtype())) return *dtype;
+  throw py::type_error(std::string(name) + " has dtype " + dtype_text(array) +
+                       ", expected float64, float32, float16, bfloat16 or int32");
 }
 
 py::dtype numpy_dtype(DType dtype) {
@@ -65,12 +78,9 @@ py::dtype numpy_dtype(DType dtype) {
   return bfloat16_dtype();
 }
 
-DenseArg dense_arg(py::array array, const char* name) {
-  if (array.ndim() != 1 && array.ndim() != 2) {
-    throw py::type_error(std::string(name) + " has " + std::to_string(array.ndim()) +
-                         " dimensions, expected 1 or 2");
-  }
-  const DType dtype = dtype_of(array, name);
+namespace {
+
+DenseArg view_of(py::array array, DType dtype) {
   if (!addressable(array)) array = array.attr("copy")("C");
   const py::ssize_t item = array.itemsize();
   MatrixView view{const_cast<void*>(array.data()), dtype, array.shape(0), 1,
@@ -82,23 +92,38 @@ DenseArg dense_arg(py::array array, const char* name) {
   return {std::move(array), view};
 }
 
+void require_rank(const py::array& array, const char* name, py::ssize_t low, py::ssize_t high) {
+  if (array.ndim() >= low && array.ndim() <= high) return;
+  throw py::type_error(std::string(name) + " has " + std::to_string(array.ndim()) +
+                       " dimensions, expected " +
+                       (low == high ? std::to_string(low)
+                                    : std::to_string(low) + " or " + std::to_string(high)));
+}
+
+}  // namespace
+
+DenseArg dense_arg(py::array array, const char* name) {
+  require_rank(array, name, 1, 2);
+  const DType dtype = dtype_of(array, name);
+  return view_of(std::move(array), dtype);
+}
+
 DenseArg matrix_arg(py::array array, const char* name) {
-  if (array.ndim() != 2) {
-    throw py::type_error(std::string(name) + " has " + std::to_string(array.ndim()) +
-                         " dimensions, expected 2");
-  }
+  require_rank(array, name, 2, 2);
   return dense_arg(std::move(array), name);
 }
 
-VectorView vector_view(const py::array& array, const char* name) {
-  if (array.ndim() != 1) {
-    throw py::type_error(std::string(name) + " has " + std::to_string(array.ndim()) +
-                         " dimensions, expected 1");
-  }
-  if (!addressable(array)) {
-    throw py::value_error(std::string(name) + " is not aligned to its items");
-  }
-  return {array.data(), dtype_of(array, name), array.shape(0), array.strides(0) / array.itemsize()};
+DenseArg result_arg(py::array array, const char* name) {
+  require_rank(array, name, 1, 2);
+  const DType dtype = result_dtype_of(array, name);
+  return view_of(std::move(array), dtype);
+}
+
+VectorArg vector_arg(py::array array, const char* name) {
+  require_rank(array, name, 1, 1);
+  DenseArg column = dense_arg(std::move(array), name);
+  const MatrixView& view = column.view;
+  return {std::move(column.array), {view.data, view.dtype, view.rows, view.row_stride}};
 }
 
 py::array values_arg(py::array array, const char* name, std::int64_t size) {

@@ -18,8 +18,10 @@ namespace py = pybind11;
 // Contiguous int64, as the Python side prepares every index argument.
 using Int64Array = py::array_t<std::int64_t, py::array::c_style>;
 
-// The storage type of an array; a TypeError naming `name` for any other dtype.
+// The dtype of an array of values; a TypeError naming `name` for any that is not a storage type.
 DType dtype_of(const py::array& array, const char* name);
+// The same for a result, which may also be int32.
+DType result_dtype_of(const py::array& array, const char* name);
 py::dtype numpy_dtype(DType dtype);
 
 // An argument and what keeps its memory alive: the array itself, or an aligned copy.
@@ -31,7 +33,14 @@ struct DenseArg {
 // A 1-D (n, seen as n x 1) or 2-D array of any strides.
 DenseArg dense_arg(py::array array, const char* name);
 DenseArg matrix_arg(py::array array, const char* name);  // 2-D only
-VectorView vector_view(const py::array& array, const char* name);
+DenseArg result_arg(py::array array, const char* name);  // 1-D or 2-D, int32 too
+
+// A 1-D argument and what keeps its memory alive.
+struct VectorArg {
+  py::array array;
+  VectorView view;
+};
+VectorArg vector_arg(py::array array, const char* name);
 
 // Values of exactly `size` items, contiguous; copied if they are not.
 py::array values_arg(py::array array, const char* name, std::int64_t size);

@@ -51,7 +51,7 @@ class Output {
       std::vector<std::int64_t> shape{rows};
       if (x.array.ndim() == 2) shape.push_back(x.view.cols);
       result_ = make_array(dtype, shape, is_column_major(x.view));
-      written_ = dense_arg(result_, "out");
+      written_ = result_arg(result_, "out");
       return;
     }
     result_ = *args.out;
@@ -60,7 +60,8 @@ class Output {
       throw py::value_error(args.name + ": out has " + std::to_string(result_.ndim()) +
                             " dimensions, X has " + std::to_string(x.array.ndim()));
     }
-    written_ = dense_arg(result_, "out");
+    written_ = result_arg(result_, "out");
+    if (!written_.array.is(result_)) refuse_overlap(args);
   }
 
   const MatrixView& view() const { return written_.view; }
@@ -73,6 +74,14 @@ class Output {
   }
 
  private:
+  // The core compares what it is given, and was given a copy of this unaligned `out`.
+  void refuse_overlap(const ProductArgs& args) const {
+    const py::object shares = py::module_::import("numpy").attr("may_share_memory");
+    if (shares(result_, args.x).cast<bool>()) {
+      throw py::value_error(args.name + ": out overlaps X in memory");
+    }
+  }
+
   py::array result_;
   DenseArg written_;
 };
@@ -84,14 +93,12 @@ py::array run_product(const ProductArgs& args, std::int64_t rows, DType dtype, C
   const DType result = product_dtype(args.name, dtype, x.view.dtype, args.scale.has_value());
   Product product;
   product.x = x.view;
-  if (args.scale) product.epilogue.scale = vector_view(*args.scale, "scale");
-  if (args.bias) product.epilogue.bias = vector_view(*args.bias, "bias");
-  std::optional<DenseArg> residual;
-  if (args.residual) {
-    residual = dense_arg(*args.residual, "residual");
-    product.epilogue.residual = residual->view;
-  }
-  product.epilogue.activation = activation_from(args);
+  VectorArg scale, bias;
+  DenseArg residual;
+  if (args.scale) scale = vector_arg(*args.scale, "scale");
+  if (args.bias) bias = vector_arg(*args.bias, "bias");
+  if (args.residual) residual = result_arg(*args.residual, "residual");
+  product.epilogue = {scale.view, bias.view, residual.view, activation_from(args)};
   product.threads = args.threads;
   product.name = args.name;
   Output output(args, x, rows, result);

@@ -60,9 +60,14 @@ struct CsrEntries {
 
   SPARSECORE_INLINE std::int64_t begin(std::int64_t row) const { return a.offsets[row]; }
   SPARSECORE_INLINE std::int64_t end(std::int64_t row) const { return a.offsets[row + 1]; }
-  // Entries of consecutive rows lie one after the other, so a window may span rows.
-  SPARSECORE_INLINE std::int64_t window_limit(std::int64_t, std::int64_t row_end) const {
-    return a.offsets[row_end];
+  // Entries of consecutive rows lie one after the other, so a window takes all the whole rows that
+  // fit.
+  SPARSECORE_INLINE std::int64_t window_end(std::int64_t row, std::int64_t row_end,
+                                            std::int64_t first) const {
+    std::int64_t limit = end(row);
+    if (limit - first > kWindow) return first + kWindow;
+    while (++row < row_end && end(row) - first <= kWindow) limit = end(row);
+    return limit;
   }
   template <class Acc>
   SPARSECORE_INLINE Decoded<Acc> decode(std::int64_t, std::int64_t first, std::int64_t n,
@@ -92,8 +97,9 @@ struct Sparse24Entries {
     }
     return begin(row) + count;
   }
-  SPARSECORE_INLINE std::int64_t window_limit(std::int64_t row, std::int64_t) const {
-    return end(row);
+  SPARSECORE_INLINE std::int64_t window_end(std::int64_t row, std::int64_t,
+                                            std::int64_t first) const {
+    return end(row) - first <= kWindow ? end(row) : first + kWindow;
   }
   template <class Acc>
   SPARSECORE_INLINE Decoded<Acc> decode(std::int64_t row, std::int64_t first, std::int64_t n,
@@ -111,7 +117,9 @@ struct Sparse24Entries {
 };
 
 // Calls body(row, values, columns, count, is_first) for the decoded pieces of every row in
-// [row_begin, row_end), in order; an empty row gets one call with count 0.
+// [row_begin, row_end), in order; an empty row gets one call with count 0. Where a row is cut
+// depends on the row alone (every kWindow entries), so its sum does not depend on which rows a
+// thread was given.
 template <class Acc, class Entries, class Body>
 SPARSECORE_INLINE void for_each_piece(const Entries& entries, std::int64_t row_begin,
                                       std::int64_t row_end, Body body) {
@@ -121,20 +129,21 @@ SPARSECORE_INLINE void for_each_piece(const Entries& entries, std::int64_t row_b
   for (std::int64_t row = row_begin; row < row_end; ++row) {
     std::int64_t p = entries.begin(row);
     const std::int64_t end = entries.end(row);
-    bool is_first = true;
-    do {
-      if (p >= window_end && p < end) {
-        const std::int64_t limit = entries.window_limit(row, row_end);
+    if (p == end) {
+      body(row, window.values, window.columns, 0, true);
+      continue;
+    }
+    for (bool is_first = true; p < end; is_first = false) {
+      if (p >= window_end) {
         window_begin = p;
-        window_end = limit - p < kWindow ? limit : p + kWindow;
+        window_end = entries.window_end(row, row_end, p);
         decoded = entries.template decode<Acc>(row, p, window_end - p, window);
       }
-      const std::int64_t stop = end < window_end || p == end ? end : window_end;
-      const std::int64_t offset = p == end ? 0 : p - window_begin;
-      body(row, decoded.values + offset, decoded.columns + offset, stop - p, is_first);
-      is_first = false;
+      const std::int64_t stop = end < window_end ? end : window_end;
+      body(row, decoded.values + (p - window_begin), decoded.columns + (p - window_begin),
+           stop - p, is_first);
       p = stop;
-    } while (p < end);
+    }
   }
 }
 

@@ -9,7 +9,7 @@
 namespace sparsecore {
 namespace {
 
-constexpr std::int64_t kPanelRows = 64;  // rows of X converted at a time
+constexpr std::int64_t kPanelRows = 64;  // rows of X at a time: converted, and between polls
 
 // The scratch columns of the result are kept within this, half a usual second-level cache.
 constexpr std::int64_t kScratchBytes = 256 << 10;
@@ -25,20 +25,21 @@ void zero(const SweepTile<Acc>& tile, std::int64_t rows) {
 template <class Acc>
 void scatter_columns(const CsrView& a, const MatrixView& x, SweepTile<Acc> tile, std::int64_t col) {
   zero(tile, a.cols);
-  if (x.dtype == DTypeOf<Acc>::value && (x.col_stride == 1 || tile.n == 1)) {
-    tile.row_begin = 0;
-    tile.row_end = a.rows;
-    tile.x = static_cast<const Acc*>(block_of(x, 0, a.rows, col, tile.n).data);
-    tile.x_stride = x.row_stride;
-    return kernels<Acc>().csr_scatter(a, tile);
-  }
-  const Scratch<Acc> panel(kPanelRows * tile.n);
-  tile.x = panel.data();
-  tile.x_stride = tile.n;
+  const bool in_place = x.dtype == DTypeOf<Acc>::value && (x.col_stride == 1 || tile.n == 1);
+  const Scratch<Acc> panel(in_place ? 0 : kPanelRows * tile.n);
   for (std::int64_t r = 0; r < a.rows; r += kPanelRows) {
+    poll();
     tile.row_begin = r;
     tile.row_end = std::min(r + kPanelRows, a.rows);
-    kernels<Acc>().load_panel(block_of(x, r, tile.row_end - r, col, tile.n), panel.data(), tile.n);
+    const MatrixView rows = block_of(x, r, tile.row_end - r, col, tile.n);
+    if (in_place) {
+      tile.x = static_cast<const Acc*>(rows.data);
+      tile.x_stride = rows.row_stride;
+    } else {
+      kernels<Acc>().load_panel(rows, panel.data(), tile.n);
+      tile.x = panel.data();
+      tile.x_stride = tile.n;
+    }
     kernels<Acc>().csr_scatter(a, tile);
   }
 }

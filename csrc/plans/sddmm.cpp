@@ -9,6 +9,7 @@ namespace sparsecore {
 namespace {
 
 constexpr std::int64_t kPanelColumns = 256;
+constexpr std::int64_t kDirectColumns = 1 << 16;  // at a time where nothing is copied
 
 // Rows of `m` that the kernel can read: contiguous, in the accumulator type.
 template <class Acc>
@@ -39,8 +40,8 @@ struct Operand {
 template <class Acc>
 void run(const CsrView& a, const MatrixView& u, const MatrixView& v, void* d, DType d_dtype,
          int threads) {
-  const bool whole = reads_direct<Acc>(u) && reads_direct<Acc>(v);
-  const std::int64_t width = whole ? std::max<std::int64_t>(u.cols, 1) : kPanelColumns;
+  const bool in_place = reads_direct<Acc>(u) && reads_direct<Acc>(v);
+  const std::int64_t width = in_place ? kDirectColumns : kPanelColumns;
   const Operand<Acc> left(u, width), right(v, width);
   const bool direct = d_dtype == DTypeOf<Acc>::value;
   const Scratch<Acc> scratch(direct ? 0 : a.nnz());

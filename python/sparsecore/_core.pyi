@@ -1,9 +1,8 @@
-"""The compiled core: structures that own validated indices, and the operations on them.
-
-Arrays that go in are numpy arrays (torch tensors are viewed as numpy arrays by ``interop``);
-arrays that come out are numpy arrays. Nothing here is public: use the functions and classes of
-``sparsecore`` itself.
-"""
+# The compiled core: structures that own validated indices, and the operations on them.
+#
+# Arrays that go in are numpy arrays (torch tensors are viewed as numpy arrays by ``interop``);
+# arrays that come out are numpy arrays. Nothing here is public: use the functions and classes of
+# ``sparsecore`` itself.
 
 from typing import Any, Literal, TypeAlias, final
 
@@ -19,7 +18,7 @@ __version__: str
 
 @final
 class CsrStructure:
-    """Row offsets and columns of a CSR matrix: validated, canonical, immutable, in compact widths."""
+    # Row offsets and columns of a CSR matrix: validated, canonical, immutable, in compact widths.
 
     @property
     def shape(self) -> tuple[int, int]: ...
@@ -42,7 +41,7 @@ class CsrStructure:
 
 @final
 class Sparse24Structure:
-    """The 2-bit column positions of a 2:4 matrix: validated and immutable."""
+    # The 2-bit column positions of a 2:4 matrix: validated and immutable.
 
     def __init__(self, metadata: _Array, shape: tuple[int, int]) -> None: ...
     @property
@@ -56,7 +55,7 @@ class Sparse24Structure:
 
 @final
 class Plan:
-    """A matrix prepared for many products; it snapshots the values."""
+    # A matrix prepared for many products; it snapshots the values.
 
     @property
     def structure(self) -> CsrStructure: ...
@@ -80,16 +79,11 @@ class Plan:
     def update(self, values: _Array) -> None: ...
     def unpack(self) -> _Array: ...
 
+# `order` (None: the input was sorted) lists the input positions in canonical order; `starts` (None:
+# there was no duplicate) where each run of equal coordinates begins in that order.
 def csr_from_arrays(
     indptr: _Int64, indices: _Int64, shape: tuple[int, int], duplicates: _Duplicates
-) -> tuple[CsrStructure, _Int64 | None, _Int64 | None]:
-    """Validate CSR arrays and return the structure, the sorting order and the segment starts.
-
-    ``order`` (None when the input was sorted) lists the input positions in canonical order;
-    ``starts`` (None when there was no duplicate) lists where each run of equal coordinates begins
-    in that order.
-    """
-
+) -> tuple[CsrStructure, _Int64 | None, _Int64 | None]: ...
 def csr_from_triplets(
     row: _Int64, col: _Int64, shape: tuple[int, int], duplicates: _Duplicates
 ) -> tuple[CsrStructure, _Int64 | None, _Int64 | None]: ...

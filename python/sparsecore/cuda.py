@@ -20,6 +20,7 @@ class Availability:
     reason: str
 
     def __bool__(self) -> bool:
+        """Return `available`."""
         return self.available
 
 

@@ -1,5 +1,10 @@
-"""The dense counterparts that `linear` needs: dense weights, and an epilogue torch can see."""
+"""`linear` with a dense weight, so that its callers need not know which kind they hold.
 
+It follows the rules of the sparse products: result dtypes, allowed mixes, accumulation.
+"""
+
+from dataclasses import dataclass
+from math import erf
 from typing import Any
 
 import numpy as np
@@ -8,38 +13,36 @@ from sparsecore import interop
 from sparsecore.interop import Values
 
 
-def strided() -> Any:
-    """Return torch's layout of ordinary tensors (None without torch)."""
-    torch = interop.torch_or_none()
-    return None if torch is None else torch.strided
+@dataclass(frozen=True, slots=True)
+class Epilogue:
+    """``activation(y * scale + bias + residual)``; None: left out."""
+
+    scale: Values
+    bias: Values
+    residual: Values
+    activation: str | None
 
 
 def flattened(x: Values) -> Values:
-    """Return x (..., k) as (rows, k)."""
+    """Return x (..., k) as (rows, k), a view where strides allow."""
     rows = 1
     for size in x.shape[:-1]:
         rows *= size
     return x.reshape(rows, x.shape[-1])
 
 
-def linear(
-    x: Values,
-    W: Values,
-    *,
-    scale: Values,
-    bias: Values,
-    residual: Values,
-    activation: str | None,
-    out: Values,
-) -> Values:
-    """Apply a layer with a dense weight, so that callers need not know which they hold."""
+def linear(x: Values, W: Values, epilogue: Epilogue, *, out: Values) -> Values:
+    """Apply a layer: x (..., k), W (m, k) dense, of one kind."""
     if interop.is_tensor(x) != interop.is_tensor(W):
-        msg = f"linear: x is a {type(x).__name__}, A a {type(W).__name__}, expected the same kind"
+        kinds = ["a torch tensor" if interop.is_tensor(v) else "a numpy array" for v in (x, W)]
+        msg = f"linear: x is {kinds[0]}, A is {kinds[1]}; expected the same kind"
         raise TypeError(msg)
-    if W.ndim != 2 or x.shape[-1] != W.shape[1]:
+    if x.ndim < 1 or W.ndim != 2 or x.shape[-1] != W.shape[1]:
         msg = f"linear: x has shape {tuple(x.shape)}, A {tuple(W.shape)}, expected (..., k), (m, k)"
         raise ValueError(msg)
-    y = epilogue(x @ W.T, scale=scale, bias=bias, residual=residual, activation=activation)
+    result, accumulator = _dtypes(x, W, has_scale=epilogue.scale is not None)
+    y = interop.cast(x, accumulator) @ interop.cast(W, accumulator).T
+    y = _rounded(_applied(y, epilogue, accumulator), result)
     if out is None:
         return y
     if tuple(out.shape) != tuple(y.shape) or out.dtype != y.dtype:
@@ -49,31 +52,60 @@ def linear(
     return out
 
 
-def epilogue(
-    y: Values, *, scale: Values, bias: Values, residual: Values, activation: str | None
-) -> Values:
-    """Return ``activation(y * scale + bias + residual)``, absent parts skipped."""
-    if scale is not None:
-        y = y * scale
-    if bias is not None:
-        y = y + bias
-    if residual is not None:
-        y = y + residual
+def _dtypes(x: Values, W: Values, *, has_scale: bool) -> tuple[np.dtype[Any], np.dtype[Any]]:
+    """Return the result's dtype and the one to sum in."""
+    right, left = interop.numpy_dtype(x.dtype), interop.numpy_dtype(W.dtype)
+    halves = ("float16", "bfloat16")
+    floating = right.name in (*halves, "float32", "float64")
+    from_int8 = left == np.int8 and floating and has_scale
+    widened = left.name in halves and right == np.float32
+    if not (left == right and (floating or left == np.int8)) and not from_int8 and not widened:
+        msg = (
+            f"linear: A is {left}, x is {right}; expected equal dtypes, float16 or bfloat16 A with "
+            "float32 x, or int8 A with floating x and scale"
+        )
+        raise TypeError(msg)
+    if not floating:  # exact in float64: every sum of fewer than 2**39 products is below 2**53
+        return np.dtype(np.int32), np.dtype(np.float64)
+    return right, np.dtype(np.float32) if right.name in halves else right
+
+
+def _applied(y: Values, epilogue: Epilogue, accumulator: np.dtype[Any]) -> Values:
+    if epilogue.scale is not None:
+        y = y * _like(epilogue.scale, y, accumulator)
+    if epilogue.bias is not None:
+        y = y + _like(epilogue.bias, y, accumulator)
+    if epilogue.residual is not None:
+        y = y + _like(epilogue.residual, y, accumulator)
+    return activated(y, epilogue.activation)
+
+
+def _like(value: Values, y: Values, dtype: np.dtype[Any]) -> Values:
+    if interop.is_tensor(y) and not interop.is_tensor(value):
+        value = interop.from_numpy(np.asarray(value), like=y)
+    if not interop.is_tensor(y):
+        value = interop.to_numpy(value, name="linear: epilogue")
+    return interop.cast(value, dtype)
+
+
+def _rounded(y: Values, result: np.dtype[Any]) -> Values:
+    if result == np.int32 and 0 not in y.shape:
+        largest = float(abs(y).max())
+        if largest > np.iinfo(np.int32).max:
+            msg = f"linear: a sum of int8 products reaches {largest:.0f}, outside int32"
+            raise OverflowError(msg)
+    return interop.cast(y, result)
+
+
+def activated(y: Values, activation: str | None) -> Values:
+    """Apply an activation by name; differentiable for torch."""
     if activation is None:
         return y
-    if activation not in ("relu", "gelu", "silu"):
-        msg = f"linear: activation is {activation!r}, expected None, 'relu', 'gelu' or 'silu'"
-        raise ValueError(msg)
     if interop.is_tensor(y):
         return getattr(interop.torch_or_none().nn.functional, activation)(y)
-    return _numpy_activation(y, activation)
-
-
-def _numpy_activation(y: Values, activation: str) -> Values:
     if activation == "relu":
         return np.maximum(y, 0)
     if activation == "silu":
-        return y / (1 + np.exp(-y))
-    from math import erf
-
+        with np.errstate(over="ignore"):  # exp(-y) = inf gives the right limit, 0
+            return y / (1 + np.exp(-y))
     return y * 0.5 * (1 + np.vectorize(erf, otypes=[y.dtype])(y * np.sqrt(y.dtype.type(0.5))))

@@ -35,8 +35,8 @@ def save(path: PathLike, A: Matrix) -> None:
     ----------
     path : path
         ``.safetensors``: every format and dtype, indices in their stored widths. ``.npz``: CSR and
-        COO as scipy writes and reads them; it holds float64, float32, float16 (scipy can load it,
-        but computes only after ``astype``) and int8, and not bfloat16.
+        COO of float64, float32 and int8 as scipy writes and reads them; it cannot hold float16 and
+        bfloat16, which scipy does not know, nor 2:4.
     A : COO, CSR or Sparse24
         Values of numpy or torch; both give the same file.
 

@@ -4,11 +4,11 @@ Arguments become views here, torch calls that need a gradient go to ``torch_ops`
 goes straight to the core, which checks that the arguments agree.
 """
 
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
 
-from sparsecore import _core, interop
+from sparsecore import _core, dense, interop
 from sparsecore.formats import CSR, Sparse24, TransposedCSR
 from sparsecore.interop import Array, Values
 from sparsecore.plan import Plan
@@ -179,34 +179,32 @@ def linear(
     array([[0. , 3.5],
            [0. , 3.5]])
     """
-    from sparsecore import dense
-
-    epilogue = {"scale": scale, "bias": bias, "residual": residual}
-    if isinstance(A, np.ndarray) or (interop.is_tensor(A) and A.layout == dense.strided()):
-        return dense.linear(x, A, activation=activation, out=out, **epilogue)
-    left, transposed = _left(A, "linear", also=Sparse24)
-    rows, features = (left.shape[1], left.shape[0]) if transposed else left.shape
-    _check_features(x, features)
-    if _wants_grad(left, x, *epilogue.values(), out=out, name="linear"):
-        product = matmul(left, dense.flattened(x).T, transposed=transposed, name="linear",
-                         scale=_ones_for_int8(left, x, rows), threads=threads)
-        y = product.T.reshape(*x.shape[:-1], rows)
-        return dense.epilogue(y, activation=activation, **epilogue)
-    x_array = interop.to_numpy(x, name="linear: x")
-    arrays = {key: _optional(value, f"linear: {key}") for key, value in epilogue.items()}
-    if arrays["residual"] is not None:
-        arrays["residual"] = arrays["residual"].reshape(-1, rows).T
-    target = None if out is None else _writable(out, like=x, name="linear")
-    if target is not None and target.shape != (*x_array.shape[:-1], rows):
-        msg = f"linear: out has shape {target.shape}, expected {(*x_array.shape[:-1], rows)}"
+    x = x if interop.is_tensor(x) else np.asarray(x)
+    if activation not in (None, *get_args(Activation)):
+        msg = f"linear: activation is {activation!r}, expected None, 'relu', 'gelu' or 'silu'"
         raise ValueError(msg)
-    flat = None if target is None else target.reshape(-1, rows)
-    y = _run(left, dense.flattened(x_array).T, transposed=transposed, activation=activation,
-             out=None if flat is None else flat.T, threads=threads, name="linear", **arrays)
-    if target is None:
-        return interop.from_numpy(y.T.reshape(*x_array.shape[:-1], rows), like=x)
-    if not np.shares_memory(flat, target):  # strides that cannot be flattened: reshape copied
-        np.copyto(target, y.T.reshape(target.shape))
+    if isinstance(A, np.ndarray) or (interop.is_tensor(A) and str(A.layout) == "torch.strided"):
+        epilogue = dense.Epilogue(scale, bias, residual, activation)
+        return dense.linear(x, A, epilogue, out=out)
+    left, transposed = _left(A, "linear", sparse24=True)
+    rows, features = left.shape[::-1] if transposed else left.shape
+    shape = _linear_shape(x, features=features, rows=rows)
+    y = matmul(
+        left,
+        dense.flattened(x).T,
+        transposed=transposed,
+        scale=scale,
+        bias=bias,
+        residual=_as_columns(residual, shape, "residual"),
+        activation=activation,
+        out=_as_columns(out, shape, "out"),
+        threads=threads,
+        name="linear",
+    )
+    if out is None:
+        return y.T.reshape(shape)
+    if not interop.shares_memory(y, out):  # strides that cannot be flattened: `y` is a copy
+        out[...] = y.T.reshape(shape)
     return out
 
 
@@ -306,52 +304,53 @@ def matmul(
     *,
     transposed: bool = False,
     scale: Values = None,
+    bias: Values = None,
+    residual: Values = None,
+    activation: Activation | None = None,
     out: Values = None,
     threads: int | None = None,
     name: str = "",
 ) -> Values:
-    """Multiply a matrix that is already one of ours; differentiable."""
+    """Multiply a matrix that is already one of ours, with the whole epilogue; differentiable."""
     name = name or ("sparse24_matmul" if isinstance(left, Sparse24) else "csr_matmul")
     if not interop.is_tensor(X):
         X = np.asarray(X)
-    if _wants_grad(left, X, scale, out=out, name=name):
+    if _wants_grad(left, X, scale, bias, residual, out=out, name=name):
         from sparsecore import torch_ops
 
-        return torch_ops.matmul(
-            left, X, transposed=transposed, scale=scale, threads=threads, name=name
-        )
-    y = _run(
-        left,
-        interop.to_numpy(X, name=f"{name}: X"),
-        transposed=transposed,
-        scale=_optional(scale, f"{name}: scale"),
-        out=None if out is None else _writable(out, like=X, name=name),
-        threads=threads,
-        name=name,
-    )
+        call = torch_ops.Call(left, transposed, threads, name)
+        return torch_ops.matmul(call, X, scale, bias, residual, activation)
+    options: dict[str, Any] = {
+        key: interop.to_numpy(value, name=f"{name}: {key}")
+        for key, value in (("scale", scale), ("bias", bias), ("residual", residual))
+        if value is not None
+    }
+    if activation is not None:
+        options["activation"] = activation
+    if transposed:
+        options["transposed"] = True
+    if out is not None:
+        options["out"] = _writable(out, like=X, name=name)
+    y = _run(left, interop.to_numpy(X, name=f"{name}: X"), threads, name, options)
     return interop.from_numpy(y, like=X) if out is None else out
 
 
-def _run(
-    left: Left, x: Array, *, transposed: bool, threads: int | None, name: str, **options: Any
-) -> Array:
+def _run(left: Left, x: Array, threads: int | None, name: str, options: dict[str, Any]) -> Array:
     count = resolved(threads, name=name)
     if isinstance(left, Plan):
-        return left._plan.run(x, transposed=transposed, threads=count, name=name, **options)
+        return left._plan.run(x, threads=count, name=name, **options)
     if isinstance(left, CSR):
         data = interop.to_numpy(left.data, name=f"{name}: A.data")
-        return _core.csr_matmul(
-            left._structure, data, x, transposed=transposed, threads=count, name=name, **options
-        )
+        return _core.csr_matmul(left._structure, data, x, threads=count, name=name, **options)
     values = interop.to_numpy(left.values, name=f"{name}: S.values")
     return _core.sparse24_matmul(left._structure, values, x, threads=count, name=name, **options)
 
 
-def _left(A: Any, name: str, *, also: type | None = None) -> tuple[Left, bool]:
+def _left(A: Any, name: str, *, sparse24: bool = False) -> tuple[Left, bool]:
     """Return the matrix or plan behind `A`, and whether it is meant transposed."""
     if isinstance(A, TransposedCSR):
         return A.base, True
-    if isinstance(A, CSR | Plan) or (also is not None and isinstance(A, also)):
+    if isinstance(A, CSR | Plan) or (sparse24 and isinstance(A, Sparse24)):
         return A, False
     if interop.is_tensor(A) and str(A.layout) == "torch.sparse_csr":
         return CSR.from_torch(A), False
@@ -377,10 +376,6 @@ def _wants_grad(left: Left | None, *operands: Values, out: Values, name: str) ->
     return True
 
 
-def _optional(value: Values, name: str) -> Array | None:
-    return None if value is None else interop.to_numpy(value, name=name)
-
-
 def _writable(out: Values, *, like: Values, name: str) -> Array:
     _same_kind(like, out, names=(f"{name}: X", "out"))
     if interop.is_tensor(out) and out.requires_grad:
@@ -396,16 +391,22 @@ def _same_kind(a: Values, b: Values, *, names: tuple[str, str]) -> None:
         raise TypeError(msg)
 
 
-def _check_features(x: Values, features: int) -> None:
+def _linear_shape(x: Values, *, features: int, rows: int) -> tuple[int, ...]:
+    """Return the shape of a layer's result, given that x fits."""
     if x.ndim < 1:
         msg = "linear: x has no axis, expected (..., features)"
         raise TypeError(msg)
     if x.shape[-1] != features:
         msg = f"linear: x has {x.shape[-1]} features, A has {features} columns"
         raise ValueError(msg)
+    return (*x.shape[:-1], rows)
 
 
-def _ones_for_int8(left: Left, x: Values, rows: int) -> Array | None:
-    """Return the factors that int8 values with a floating x need; the real ones come after."""
-    is_int8 = interop.numpy_dtype(left.dtype) == np.int8
-    return np.ones(rows, np.float32) if is_int8 and x.dtype.is_floating_point else None
+def _as_columns(value: Values, shape: tuple[int, ...], what: str) -> Values:
+    """Return an argument of the result's shape as (rows, products), the core's orientation."""
+    if value is None:
+        return None
+    if tuple(value.shape) != shape:
+        msg = f"linear: {what} has shape {tuple(value.shape)}, expected {shape}"
+        raise ValueError(msg)
+    return dense.flattened(value).T

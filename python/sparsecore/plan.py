@@ -1,11 +1,13 @@
 """Plans: matrices made ready for many products."""
 
+import operator
 from typing import Any, final
+
+import numpy as np
 
 from sparsecore import _core, interop
 from sparsecore.formats.csr import CSR
 from sparsecore.interop import Values
-from sparsecore.threads import checked
 
 
 @final
@@ -37,8 +39,9 @@ class Plan:
         data = interop.to_numpy(A.data, name="prepare: A.data")
         self._plan = _core.prepare_csr(A._structure, data)
         # An empty piece of the values: remembers their kind, dtype and device, not their memory.
-        self._like = interop.copy_values(A.data[:0].detach() if interop.is_tensor(A.data)
-                                         else A.data[:0])
+        self._like = interop.copy_values(
+            A.data[:0].detach() if interop.is_tensor(A.data) else A.data[:0]
+        )
 
     @property
     def _structure(self) -> _core.CsrStructure:
@@ -100,7 +103,17 @@ class Plan:
 
         return csr_matmul(self, X)
 
+    def __rmatmul__(self, X: Any) -> Values:
+        """Return ``X @ P`` by the transposed kernel."""
+        from sparsecore.ops import matmul
+
+        X = X if interop.is_tensor(X) else np.asarray(X)
+        if X.ndim != 2:
+            return matmul(self, X, transposed=True)
+        return matmul(self, X.T, transposed=True).T
+
     def __repr__(self) -> str:
+        """Return one line: shape, nnz, dtype, kernel, bytes."""
         m, n = self.shape
         return (
             f"<Plan {m}x{n}, nnz={self.nnz}, {interop.numpy_dtype(self.dtype)}, "
@@ -120,9 +133,10 @@ def prepare(A: CSR, *, n: int | None = None, backward: bool = False) -> Plan:
     backward : bool
         Whether transposed products will be run too. Today's plan runs them without packing.
     """
-    if n is not None:
-        checked(n, name="prepare: n")
-    if not isinstance(backward, bool):
+    if n is not None and operator.index(n) < 0:
+        msg = f"prepare: n is {n}, expected the number of right-hand columns"
+        raise ValueError(msg)
+    if backward not in (True, False):
         msg = f"prepare: backward is {backward!r}, expected True or False"
         raise TypeError(msg)
     return Plan(A)

@@ -21,6 +21,9 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from sparsecore import _core
+from sparsecore.threads import get_num_threads
+
 __all__ = ["Timer", "Timing", "interleaved", "machine_facts"]
 
 _SIMD_FLAGS = frozenset(
@@ -202,8 +205,6 @@ def machine_facts(checkout: str | os.PathLike[str] | None = None) -> dict[str, A
     >>> machine_facts()["cores"] >= 1
     True
     """
-    from sparsecore import _core, ops
-
     torch = sys.modules.get("torch")
     cpu = _cpu_info(Path("/proc/cpuinfo"))
     commit, dirty = _git_state(checkout)
@@ -219,7 +220,7 @@ def machine_facts(checkout: str | os.PathLike[str] | None = None) -> dict[str, A
         "python": platform.python_version(),
         "versions": _versions(),
         "target": _core.target(),
-        "threads": ops.get_num_threads(),
+        "threads": get_num_threads(),
         "torch_threads": None if torch is None else torch.get_num_threads(),
         "git_commit": commit,
         "git_dirty": dirty,

@@ -5,116 +5,135 @@ positions, that of X is A^T dY. Both are our own differentiable products, so gra
 work, and nothing dense of A's shape ever exists.
 """
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from torch.autograd import Function
 
-from sparsecore import _core, interop, ops
+from sparsecore import _core, dense, interop, ops
 from sparsecore.formats import CSR, Sparse24
 from sparsecore.ops import Left
 from sparsecore.plan import Plan
 
 
+@dataclass(frozen=True, slots=True)
+class Call:
+    """What a product is told besides its tensors."""
+
+    left: Left
+    transposed: bool
+    threads: int | None
+    name: str
+
+    @property
+    def values(self) -> torch.Tensor | None:
+        """The values that torch can see: a tensor's; a plan's and numpy's are constant."""
+        left = self.left
+        if isinstance(left, Plan):
+            return None
+        values = left.values if isinstance(left, Sparse24) else left.data
+        return values if isinstance(values, torch.Tensor) else None
+
+
 def matmul(
-    left: Left,
-    X: torch.Tensor,
-    *,
-    transposed: bool,
-    scale: Any,
-    threads: int | None,
-    name: str,
+    call: Call, X: torch.Tensor, scale: Any, bias: Any, residual: Any, activation: str | None
 ) -> torch.Tensor:
-    """Multiply as `sparsecore.ops.matmul`, recorded."""
-    rows = left.shape[1] if transposed else left.shape[0]
-    if interop.numpy_dtype(left.dtype) == np.int8 and scale is not None:
-        # The factors are applied outside, where torch sees them; the kernel gets ones.
-        ones = np.ones(rows, np.float32)
-        y = _record(left, X, transposed, ones, threads, name)
-    else:
-        y = _record(left, X, transposed, None, threads, name)
-    if scale is None:
-        return y
-    factors = torch.as_tensor(scale)
-    if factors.shape != (rows,):
-        msg = f"{name}: scale has shape {tuple(factors.shape)}, expected ({rows},)"
-        raise ValueError(msg)
-    return (y * (factors if y.ndim == 1 else factors[:, None])).to(y.dtype)
+    """Multiply as `sparsecore.ops.matmul`, recorded; the activation is torch's own."""
+    scale, bias, residual = (_tensor(value, X) for value in (scale, bias, residual))
+    y = _Matmul.apply(  # type: ignore[no-untyped-call]
+        call.values, X, scale, bias, residual, call
+    )
+    result: torch.Tensor = dense.activated(y, activation)
+    return result
+
+
+def _tensor(value: Any, X: torch.Tensor) -> torch.Tensor | None:
+    """Return an argument that may be numpy's as a tensor."""
+    if value is None or isinstance(value, torch.Tensor):
+        return value
+    tensor: torch.Tensor = interop.from_numpy(np.asarray(value), like=X)
+    return tensor
 
 
 def csr_sddmm(
     A: CSR | Plan, U: torch.Tensor, V: torch.Tensor, *, threads: int | None
 ) -> torch.Tensor:
-    """Sampled product as `sparsecore.csr_sddmm`, recorded."""
-    result: torch.Tensor = _Sddmm.apply(U, V, A._structure, threads)
-    return result
-
-
-def _record(
-    left: Left,
-    X: torch.Tensor,
-    transposed: bool,
-    ones: np.ndarray[Any, Any] | None,
-    threads: int | None,
-    name: str,
-) -> torch.Tensor:
-    if isinstance(left, Sparse24):
-        values: Any = left.values
-    else:
-        values = None if isinstance(left, Plan) else left.data
-    if values is not None and not isinstance(values, torch.Tensor):
-        values = None  # numpy values are constant
-    result: torch.Tensor = _Matmul.apply(values, X, left, transposed, ones, threads, name)
+    """Take the sampled product as `sparsecore.csr_sddmm`, recorded."""
+    result: torch.Tensor = _Sddmm.apply(  # type: ignore[no-untyped-call]
+        U, V, A._structure, threads
+    )
     return result
 
 
 class _Matmul(Function):
-    """``left @ X``; `values` are left's own, listed so that torch sees them."""
+    """``(left @ X) * scale + bias + residual``; `values` are left's, for torch to see."""
 
     @staticmethod
     def forward(
         ctx: Any,
         values: torch.Tensor | None,
         X: torch.Tensor,
-        left: Left,
-        transposed: bool,
-        ones: Any,
-        threads: int | None,
-        name: str,
+        scale: torch.Tensor | None,
+        bias: torch.Tensor | None,
+        residual: torch.Tensor | None,
+        call: Call,
     ) -> torch.Tensor:
-        ctx.save_for_backward(values, X)
-        ctx.left, ctx.transposed, ctx.threads = left, transposed, threads
+        ctx.save_for_backward(values, X, scale)
+        ctx.call = call
+        ctx.dtypes = [None if t is None else t.dtype for t in (bias, residual)]
         y: torch.Tensor = ops.matmul(
-            left, X, transposed=transposed, scale=ones, threads=threads, name=name
+            call.left,
+            X,
+            transposed=call.transposed,
+            scale=scale,
+            bias=bias,
+            residual=residual,
+            threads=call.threads,
+            name=call.name,
         )
         return y
 
     @staticmethod
     def backward(ctx: Any, *grads: torch.Tensor) -> tuple[Any, ...]:
-        values, X = ctx.saved_tensors
-        left, transposed, threads = ctx.left, ctx.transposed, ctx.threads
-        dY = grads[0]
-        if isinstance(left, CSR) and values is not None:
-            left = left.with_data(values)  # as saved: torch checks that nothing edited them
-        if isinstance(left, Sparse24):
-            left, values_gradient = _slots_as_csr(left, values)
-        else:
-            values_gradient = _unchanged
-        d_values = d_x = None
-        if ctx.needs_input_grad[0]:
-            u, v = (X, dY) if transposed else (dY, X)
-            d = ops.csr_sddmm(left, u, v, threads=threads)
-            d_values = values_gradient(d).to(values.dtype)
-        if ctx.needs_input_grad[1]:
-            rows = left.shape[0] if transposed else left.shape[1]
-            ones = np.ones(rows, np.float32)
-            is_int8 = interop.numpy_dtype(left.dtype) == np.int8
-            d_x = ops.matmul(
-                left, dY, transposed=not transposed, scale=ones if is_int8 else None,
-                threads=threads,
-            )
-        return d_values, d_x, None, None, None, None, None
+        values, X, scale = ctx.saved_tensors
+        dY, call, needs = grads[0], ctx.call, ctx.needs_input_grad
+        left, to_values = _as_csr(call.left, values)
+        scaled = dY if scale is None else (dY * _columns(scale, dY)).to(dY.dtype)
+        d_values = d_x = d_scale = d_bias = d_residual = None
+        if needs[0]:
+            u, v = (X, scaled) if call.transposed else (scaled, X)
+            d_values = to_values(ops.csr_sddmm(left, u, v, threads=call.threads)).to(values.dtype)
+        if needs[1]:
+            d_x = _product(left, scaled, not call.transposed, call.threads)
+        if needs[2]:
+            product = _product(left, X, call.transposed, call.threads)
+            d_scale = _over_columns(dY * product).to(scale.dtype)
+        if needs[3]:
+            d_bias = _over_columns(dY).to(ctx.dtypes[0])
+        if needs[4]:
+            d_residual = dY.to(ctx.dtypes[1])
+        return d_values, d_x, d_scale, d_bias, d_residual, None
+
+
+def _product(
+    left: CSR | Plan, X: torch.Tensor, transposed: bool, threads: int | None
+) -> torch.Tensor:
+    """``left @ X`` with nothing after it; int8 values need factors to meet a floating X: ones."""
+    rows = left.shape[1] if transposed else left.shape[0]
+    is_int8 = interop.numpy_dtype(left.dtype) == np.int8
+    ones = torch.ones(rows) if is_int8 and X.is_floating_point() else None
+    y: torch.Tensor = ops.matmul(left, X, transposed=transposed, scale=ones, threads=threads)
+    return y
+
+
+def _columns(factors: torch.Tensor, dY: torch.Tensor) -> torch.Tensor:
+    return factors if dY.ndim == 1 else factors[:, None]
+
+
+def _over_columns(d: torch.Tensor) -> torch.Tensor:
+    return d if d.ndim == 1 else d.sum(dim=1)
 
 
 class _Sddmm(Function):
@@ -145,18 +164,25 @@ class _Sddmm(Function):
         return d_u, d_v, None, None
 
 
-def _unchanged(d: torch.Tensor) -> torch.Tensor:
-    return d
+def _as_csr(left: Left, values: torch.Tensor | None) -> tuple[CSR | Plan, Any]:
+    """Return what the backward products run on, and the way from its entries back to the values.
+
+    The values are those that were saved: torch has checked that nothing edited them since.
+    """
+    if isinstance(left, Sparse24):
+        return _slots_as_csr(left, values)
+    if isinstance(left, CSR) and values is not None:
+        left = left.with_data(values)
+    return left, lambda d: d
 
 
 def _slots_as_csr(S: Sparse24, values: torch.Tensor | None) -> tuple[CSR, Any]:
-    """Return a 2:4 matrix as CSR, slots that hold zeros included, and the way back for gradients.
+    """Return a 2:4 matrix as CSR, slots that hold zeros included.
 
     The way back puts a gradient per CSR entry at its slot, zero at the slots that lie in padding.
     """
     m, k = S.shape
     slots = S._structure.column_ids()
-    per_row = slots.shape[1]
     inside = np.flatnonzero(slots.reshape(-1) < k)
     indptr = np.concatenate([[0], np.cumsum((slots < k).sum(axis=1))]).astype(np.int64)
     columns = np.ascontiguousarray(slots.reshape(-1)[inside])
@@ -164,7 +190,7 @@ def _slots_as_csr(S: Sparse24, values: torch.Tensor | None) -> tuple[CSR, Any]:
     flat = (S.values if values is None else values).reshape(-1)
 
     def to_slots(d: torch.Tensor) -> torch.Tensor:
-        full = d.new_zeros(m * per_row)
-        return full.index_copy(0, torch.from_numpy(inside), d).reshape(m, per_row)
+        full = d.new_zeros(slots.size)
+        return full.index_copy(0, torch.from_numpy(inside), d).reshape(slots.shape)
 
     return CSR._wrap(structure, interop.take(flat, inside)), to_slots

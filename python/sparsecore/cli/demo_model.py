@@ -2,22 +2,23 @@
 
 import copy
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TypeAlias
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
 from sparsecore.cli.demo_data import Array, Dataset
+from sparsecore.cli.stages import Tick
 from sparsecore.pruning import NM, Cubic, Pruner
 
 __all__ = [
     "Recipe",
     "accuracy",
+    "densities",
     "linears",
     "mlp",
     "nonzeros",
@@ -26,10 +27,7 @@ __all__ = [
     "train_dense",
 ]
 
-Tick: TypeAlias = Callable[[], object]
-"""Called after each epoch."""
-
-_UPDATES_AN_EPOCH = 4
+_UPDATES_AN_EPOCH = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +45,11 @@ class Recipe:
     def short_epochs(self) -> int:
         """Epochs of fine-tuning after a pruning that takes half of the weights only."""
         return max(1, self.epochs // 2)
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """The names of the linear layers."""
+        return tuple(f"fc{i}" for i in range(1, len(self.widths)))
 
     def steps(self, images: int) -> int:
         """Optimizer steps of one epoch."""
@@ -73,6 +76,14 @@ def linears(model: nn.Module) -> dict[str, nn.Linear]:
     return {name: m for name, m in model.named_modules() if isinstance(m, nn.Linear)}
 
 
+def densities(model: nn.Module) -> dict[str, float]:
+    """Return the fraction of weights that are not zero, by layer."""
+    return {
+        name: int(torch.count_nonzero(layer.weight)) / layer.weight.numel()
+        for name, layer in linears(model).items()
+    }
+
+
 def nonzeros(model: nn.Module) -> int:
     """Count the parameters that are not pruned: nonzero weights, and all biases."""
     return sum(
@@ -94,7 +105,7 @@ def _initialized(widths: Sequence[int], generator: torch.Generator) -> nn.Sequen
 
 
 def train_dense(data: Dataset, recipe: Recipe, tick: Tick) -> nn.Sequential:
-    """Train a network from random numbers."""
+    """Train a network from random numbers; `tick` is called after each epoch."""
     generator = torch.Generator().manual_seed(recipe.seed)
     model = _initialized(recipe.widths, generator)
     _train(model, _adam(model, recipe), data, recipe, recipe.epochs, generator, tick)
@@ -144,24 +155,28 @@ def _train(
 ) -> None:
     x, y = torch.from_numpy(data.train_x), torch.from_numpy(data.train_y)
     model.train()
-    with _deterministic():
+    with _reproducible():
         for _ in range(epochs):
-            for rows in torch.randperm(len(x), generator=generator).split(recipe.batch):
+            order = torch.randperm(len(x), generator=generator)
+            for rows in torch.split(order, recipe.batch):
                 optimizer.zero_grad()
-                F.cross_entropy(model(x[rows]), y[rows]).backward()
+                torch.autograd.backward(F.cross_entropy(model(x[rows]), y[rows]))
                 optimizer.step()
             tick()
 
 
 @contextmanager
-def _deterministic() -> Iterator[None]:
-    """Let torch refuse operations whose result may differ from run to run."""
+def _reproducible() -> Iterator[None]:
+    """Give the same sums on any number of cores: one thread, no operation that varies."""
+    threads = torch.get_num_threads()
     before = torch.are_deterministic_algorithms_enabled()
     warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
     torch.use_deterministic_algorithms(True)
+    torch.set_num_threads(1)
     try:
         yield
     finally:
+        torch.set_num_threads(threads)
         torch.use_deterministic_algorithms(before, warn_only=warn_only)
 
 

@@ -1,27 +1,37 @@
 """npz with scipy's keys: what ``scipy.sparse.save_npz`` writes and ``load_npz`` reads.
 
-numpy's own reader allocates what an array's header claims before it has read the array; this one
-reads first. So a header that lies, or an archive that claims more than it holds, costs nothing.
+numpy's own reader allocates what an array's header claims before it has read the array, and gives
+the header to Python's parser; this one reads first, and takes only the form that numpy writes. So a
+header that lies, or an archive that claims more than it holds, costs nothing.
 """
 
-import io
+import errno
+import math
+import re
 import zipfile
 import zlib
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Literal
 
 import numpy as np
-from numpy.lib import format as npy
 
 from sparsecore.files.parts import ARRAY_NAMES, Parts
 from sparsecore.formats.convert import widen
-from sparsecore.interop import VALUE_DTYPES, Array
+from sparsecore.interop import Array
 
 # No stream of deflate inflates to more than this many bytes a byte (zlib's technical notes,
 # "Maximum Compression Factor": 1032:1).
 _LARGEST_INFLATION = 1032
-# A .npy header takes 128 bytes; 10,000 is what numpy itself accepts.
-_LARGEST_HEADER = 10_000
+_SCIPY_DTYPES = ("float64", "float32", "int8")
+# The .npy format: magic, version, the header's length in 2 (version 1) or 4 bytes, the header.
+_VERSION_1 = b"\x93NUMPY\x01\x00"
+_VERSION_2 = b"\x93NUMPY\x02\x00"
+_HEADER = re.compile(
+    rb"\{'descr': '([<>|][a-zA-Z]\d+)', 'fortran_order': (False|True), "
+    rb"'shape': \((|\d+,|\d+(?:, \d+)+)\), \} *\n"
+)
+# A header takes 128 bytes.
+_LARGEST_HEADER = 1 << 10
 _CHUNK = 1 << 20
 
 # What Python's zipfile raises for an archive that is not one.
@@ -31,8 +41,6 @@ _ZIP_FAULTS = (
     EOFError,
     NotImplementedError,
     RuntimeError,
-    KeyError,
-    OSError,
 )
 
 
@@ -42,26 +50,26 @@ def write(file: BinaryIO, parts: Parts) -> None:
     Raises
     ------
     TypeError
-        For 2:4 and for bfloat16, which npz cannot hold.
+        For 2:4, and for float16 and bfloat16, which scipy does not read.
     """
     values, *indices = ARRAY_NAMES[parts.format]
     dtype = parts.arrays[values].dtype
-    if parts.format == "sparse24" or dtype == VALUE_DTYPES["bfloat16"]:
+    if parts.format == "sparse24" or dtype.name not in _SCIPY_DTYPES:
         msg = (
             f"save: npz cannot hold a {parts.format} matrix of {dtype}; it holds csr and coo of "
-            "float64, float32, float16 and int8. Use .safetensors"
+            f"{', '.join(_SCIPY_DTYPES)}. Use .safetensors"
         )
         raise TypeError(msg)
     largest = max(*parts.shape, parts.arrays[values].size)
-    np.savez_compressed(
-        file,
-        allow_pickle=False,
-        format=np.array(parts.format.encode("ascii")),
-        shape=np.array(parts.shape, dtype=np.int64),
-        data=parts.arrays[values],
-        _is_array=np.array(True),
-        **{name: widen(parts.arrays[name], largest) for name in indices},
-    )
+    members: dict[str, Any] = {name: widen(parts.arrays[name], largest) for name in indices}
+    members |= {
+        "format": np.array(parts.format.encode("ascii")),
+        "shape": np.array(parts.shape, dtype=np.int64),
+        "data": parts.arrays[values],
+        # scipy then makes a csr_array and no csr_matrix.
+        "_is_array": np.array(True),
+    }
+    np.savez_compressed(file, **members)
 
 
 def read(path: Path) -> Parts:
@@ -77,15 +85,15 @@ def read(path: Path) -> Parts:
         try:
             with zipfile.ZipFile(file) as archive:
                 return _read_archive(archive, size)
-        except _ZIP_FAULTS as fault:
+        except (*_ZIP_FAULTS, OSError) as fault:
+            # zipfile seeks where a false offset sends it (EINVAL); other errors are the disk's.
+            if isinstance(fault, OSError) and fault.errno != errno.EINVAL:
+                raise
             msg = f"not a whole zip archive: {fault}"
             raise ValueError(msg) from fault
 
 
 def _read_archive(archive: zipfile.ZipFile, size: int) -> Parts:
-    if "format.npy" not in archive.namelist():
-        msg = "no member 'format.npy', so it is not a sparse matrix of scipy"
-        raise ValueError(msg)
     matrix_format = _read_format(_read_member(archive, "format", size, kinds="SU"))
     shape = _read_member(archive, "shape", size, kinds="iu")
     if shape.shape != (2,):
@@ -108,6 +116,9 @@ def _read_format(member: Array) -> str:
 def _read_member(archive: zipfile.ZipFile, name: str, size: int, *, kinds: str) -> Array:
     """Read one array, in native byte order; its bytes are read before its header is believed."""
     member = f"{name}.npy"
+    if member not in archive.namelist():
+        msg = f"no member {member!r}, expected those that scipy.sparse.save_npz writes"
+        raise ValueError(msg)
     info = archive.getinfo(member)
     if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         msg = f"member {member!r} uses compression {info.compress_type}, expected deflate or none"
@@ -139,29 +150,22 @@ def _inflate(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytearray:
 
 
 def _parse_npy(content: bytearray, member: str, *, kinds: str) -> Array:
-    header = io.BytesIO(bytes(content[: _LARGEST_HEADER + 16]))
-    version = npy.read_magic(header)
-    if version == (1, 0):
-        shape, fortran, dtype = npy.read_array_header_1_0(header)
-    elif version == (2, 0):
-        shape, fortran, dtype = npy.read_array_header_2_0(header)
-    else:
-        msg = f"member {member!r} has npy version {version}, expected (1, 0) or (2, 0)"
+    start = bytes(content[:8])
+    begin = 10 if start == _VERSION_1 else 12
+    end = begin + int.from_bytes(content[8:begin], "little")
+    header = _HEADER.fullmatch(content[begin : min(end, begin + _LARGEST_HEADER)])
+    if start not in (_VERSION_1, _VERSION_2) or header is None:
+        msg = f"member {member!r} has no npy header as numpy writes it for numbers"
         raise ValueError(msg)
-    if dtype.kind not in kinds or dtype.hasobject:
+    dtype = np.dtype(header[1].decode())
+    if dtype.kind not in kinds:
         msg = f"member {member!r} has dtype {dtype}, expected kind {' or '.join(kinds)}"
         raise ValueError(msg)
-    needed, found = _nbytes(shape, dtype), len(content) - header.tell()
+    shape = tuple(int(extent) for extent in header[3].replace(b",", b" ").split())
+    needed, found = math.prod(shape) * dtype.itemsize, len(content) - end
     if needed != found:
         msg = f"member {member!r} holds {found} bytes of data, its header claims {needed}"
         raise ValueError(msg)
-    array = np.frombuffer(content, dtype=dtype, offset=header.tell())
-    array = array.reshape(shape, order="F" if fortran else "C")
+    order: Literal["C", "F"] = "F" if header[2] == b"True" else "C"
+    array = np.frombuffer(content, dtype=dtype, offset=end).reshape(shape, order=order)
     return array.astype(dtype.newbyteorder("="))
-
-
-def _nbytes(shape: tuple[Any, ...], dtype: np.dtype[Any]) -> int:
-    nbytes = dtype.itemsize
-    for extent in shape:
-        nbytes *= int(extent)
-    return nbytes

@@ -1,8 +1,8 @@
 """safetensors: a small JSON header, then the arrays as they lie in memory.
 
-The header is read here and not by the safetensors package: its numpy side has no bfloat16 in older
-versions, and its errors do not say where in the file the fault is. Format:
-https://huggingface.co/docs/safetensors, "Format".
+Format: https://huggingface.co/docs/safetensors, "Format". It is read and written here and not by
+the safetensors package, whose errors do not say where in a file the fault is, whose numpy side has
+no bfloat16 in older versions, and whose files differ from run to run in the order of metadata.
 """
 
 import json
@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
-from safetensors.numpy import save as serialize
 
 from sparsecore.files.parts import ARRAY_NAMES, Parts
 from sparsecore.interop import VALUE_DTYPES, Array
@@ -31,6 +30,7 @@ _DTYPES: dict[str, np.dtype[Any]] = {
     "U32": np.dtype(np.uint32),
     "U64": np.dtype(np.uint64),
 }
+_NAMES = {dtype: name for name, dtype in _DTYPES.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,19 @@ def write(file: BinaryIO, parts: Parts) -> None:
         "shape": f"{m} {n}",
         "dtype": parts.arrays[ARRAY_NAMES[parts.format][0]].dtype.name,
     }
-    file.write(serialize(parts.arrays, metadata=metadata))
+    header: dict[str, Any] = {"__metadata__": metadata}
+    # The widest first, so that each array is aligned in the file.
+    arrays = sorted(parts.arrays.items(), key=lambda item: (-item[1].itemsize, item[0]))
+    end = 0
+    for name, array in arrays:
+        begin, end = end, end + array.nbytes
+        dtype = _NAMES[array.dtype]
+        header[name] = {"dtype": dtype, "shape": array.shape, "data_offsets": (begin, end)}
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    file.write(len(text).to_bytes(8, "little") + text)
+    for _, array in arrays:
+        file.write(array.view(np.uint8).data)
 
 
 def read(path: Path) -> Parts:

@@ -56,7 +56,6 @@ def as_values(x: ValuesLike, *, name: str, ndim: int, like: Values | None = None
         Where the dtype, the number of axes, the device or the layout is not one that works.
     """
     if interop.is_tensor(x):
-        interop.to_numpy(x, name=name)
         values = x
     elif isinstance(x, np.ndarray) or like is None:
         values = np.asarray(x)
@@ -67,6 +66,7 @@ def as_values(x: ValuesLike, *, name: str, ndim: int, like: Values | None = None
         msg = f"{name} has {values.ndim} axes, expected {ndim}"
         raise TypeError(msg)
     if interop.is_tensor(values):
+        interop.to_numpy(values, name=name)  # refuses other devices and layouts
         return values
     return np.require(values, requirements=("C", "A"))
 

@@ -1,8 +1,10 @@
 """The choice for one layer: dense, CSR or 2:4, and the sentence that says why."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
+from typing import Any
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -22,6 +24,7 @@ class Layer:
 
     site: Site
     calls: Mapping[Call, int]
+    # NaN where the weight is computed or absent.
     sparsity: float
     is_24: bool
     # Why it cannot be exchanged, and why it need not be; None where the choice is open.
@@ -69,32 +72,34 @@ class Decision:
 
 def survey(site: Site, use: Use | None) -> Layer:
     """Put together what is known of a layer; `use` is None where the example did not watch it."""
-    weight = site.linear.weight.detach()
-    known = weight.device.type != "meta"
-    zeros = int((weight == 0).sum()) if known else 0
+    weight = _plain_weight(site.linear)
+    zeros = 0 if weight is None else int((weight == 0).sum())
+    obstacle = site.obstacle
+    if use is not None:
+        called = None if use.calls else "the example did not call it"
+        obstacle = next(iter(use.obstacles), called)
     return Layer(
         site=site,
         calls={} if use is None else use.calls,
-        sparsity=zeros / max(weight.numel(), 1),
-        is_24=known and is_24(weight),
-        obstacle=site.obstacle if use is None else _obstacle(site.linear, use),
+        sparsity=math.nan if weight is None else zeros / max(weight.numel(), 1),
+        is_24=weight is not None and is_24(weight),
+        obstacle=obstacle,
         idle=None if zeros else "it has no zeros: prune it first",
     )
 
 
-def _obstacle(linear: nn.Linear, use: Use) -> str | None:
-    """Say why a layer with this use cannot be exchanged."""
-    if use.read:
-        read = ", ".join(sorted(use.read))
-        return f"the model reads its {read} directly, which a sparse layer does not have"
-    if not use.calls:
-        return "the example did not call it"
-    if any(call.autocast for call in use.calls):
-        return "the model calls it under autocast, which sparse layers do not follow"
-    for call in use.calls:
-        if call.dtype != linear.weight.dtype:
-            return f"its input is {call.dtype}, its weight {linear.weight.dtype}"
-    return None
+def _plain_weight(linear: nn.Linear) -> Tensor | None:
+    """Return the weight where it can be looked at without computing it."""
+    weight: Any = linear._parameters.get("weight", vars(linear).get("weight"))
+    if type(weight) not in {Tensor, nn.Parameter} or weight.is_meta:
+        return None
+    detached: Tensor = weight.detach()
+    return detached
+
+
+def _weight_bytes(linear: nn.Linear) -> int:
+    """Bytes of all parameters but the bias: a parametrized weight may have several."""
+    return sum(tensor.nbytes for name, tensor in linear.named_parameters() if name != "bias")
 
 
 def is_24(weight: Tensor) -> bool:
@@ -136,7 +141,7 @@ def decide(
         If 2:4 is given and the weight is not.
     """
     linear = layer.site.linear
-    dense = Decision(layer, "dense", "it was given", linear, {"dense": linear.weight.nbytes})
+    dense = Decision(layer, "dense", "it was given", linear, {"dense": _weight_bytes(linear)})
     if given == "dense":
         return dense
     reason = layer.obstacle or layer.idle

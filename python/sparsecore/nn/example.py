@@ -1,14 +1,14 @@
-"""Example inputs: how to call a model with them."""
+"""Example inputs: how to run a model on them without leaving a trace."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, MutableMapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
-from sparsecore.nn.layers import undisturbed
-
-__all__ = ["Example"]
+__all__ = ["Example", "undisturbed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,3 +61,42 @@ def _cloned(tree: Any) -> Any:
     if type(tree) is dict:
         return {key: _cloned(value) for key, value in tree.items()}
     return tree
+
+
+@contextmanager
+def undisturbed(model: nn.Module) -> Iterator[None]:
+    """Run a model in eval mode without gradients, and leave no trace of it.
+
+    Training modes and other attributes, buffers and torch's CPU generator are put back. What a
+    forward does inside an attribute (to a list that serves as a cache) is not.
+    """
+    modes = [(module, module.training) for module in model.modules()]
+    # A scripted module keeps its attributes elsewhere.
+    plain = [m for m in model.modules() if not isinstance(m, torch.jit.ScriptModule)]
+    attributes = [(module, dict(vars(module)), dict(module._buffers)) for module in plain]
+    copies = [(buffer, _version(buffer), buffer.clone()) for buffer in model.buffers()]
+    try:
+        model.eval()
+        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+            yield
+    finally:
+        for module, own, buffers in attributes:
+            _restore(vars(module), own)
+            _restore(module._buffers, buffers)
+        for module, training in modes:
+            module.training = training
+        with torch.inference_mode():  # the only mode that may write to buffers made in it
+            for buffer, version, copy in copies:
+                if version is None or version != _version(buffer):
+                    buffer.copy_(copy)
+
+
+def _restore(entries: MutableMapping[str, Any], before: Mapping[str, Any]) -> None:
+    for name in entries.keys() - before.keys():
+        del entries[name]
+    entries.update(before)
+
+
+def _version(tensor: Tensor) -> int | None:
+    """Count the writes to a tensor; None where torch does not."""
+    return None if tensor.is_inference() else tensor._version

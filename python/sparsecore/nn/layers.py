@@ -1,7 +1,7 @@
 """Which linear layers of a model can be exchanged, and what an example does with them."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize, prune
 
-__all__ = ["Call", "Site", "Use", "find_linears", "install", "observe", "obstacle", "undisturbed"]
+__all__ = ["Call", "Site", "Use", "find_linears", "install", "observe", "obstacle"]
 
 _HOOKS = ("_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backward_hooks")
 _DTYPES = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
@@ -28,26 +28,25 @@ class Site:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """How a layer was called: what decides the time and the legality of a sparse one."""
+    """How a layer was called: what decides the time of a sparse one."""
 
     shape: tuple[int, ...]
     dtype: torch.dtype
-    autocast: bool
 
     @property
     def rows(self) -> int:
         """Rows of the matrix that the input is, its leading dimensions flattened."""
-        return int(torch.Size(self.shape[:-1]).numel())
+        return math.prod(self.shape[:-1])
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Use:
     """What one run of a model did with a layer."""
 
     # Each kind of call and how often it happened, in order of appearance.
     calls: dict[Call, int]
-    # The attributes that something else read and that a sparse layer does not have.
-    read: set[str]
+    # What a sparse layer could not have done.
+    obstacles: list[str]
 
 
 # ---- what can be exchanged ----
@@ -164,11 +163,15 @@ class _Probe(nn.Module):
         # A model may ask its parameters for their dtype: they are there, as a sparse layer's are.
         self._parameters.update(values=linear._parameters["weight"], bias=linear.bias)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:
         """Note the call and answer as the dense layer."""
-        call = Call(tuple(x.shape), x.dtype, torch.is_autocast_enabled("cpu"))
-        self.use.calls[call] = self.use.calls.get(call, 0) + 1
-        y: Tensor = self.linear(x)
+        reason = _input_obstacle(input, self.linear.weight)
+        if reason is None:
+            call = Call(tuple(input.shape), input.dtype)
+            self.use.calls[call] = self.use.calls.get(call, 0) + 1
+        else:
+            self.use.obstacles.append(reason)
+        y: Tensor = self.linear(input)
         return y
 
     def __getattr__(self, name: str) -> Any:
@@ -176,8 +179,21 @@ class _Probe(nn.Module):
         try:
             return super().__getattr__(name)
         except AttributeError:
-            self.use.read.add(name)
-            return getattr(self.linear, name)
+            value = getattr(self.linear, name)
+            self.use.obstacles.append(
+                f"the model reads its {name} directly, which a sparse layer does not have"
+            )
+            return value
+
+
+def _input_obstacle(x: Tensor, weight: Tensor) -> str | None:
+    if torch.is_autocast_enabled("cpu"):
+        return "the model calls it under autocast, which sparse layers do not follow"
+    if x.is_nested or x.layout != torch.strided:
+        return "its input is a nested or sparse tensor"
+    if x.dtype != weight.dtype:
+        return f"its input is {x.dtype}, its weight {weight.dtype}"
+    return None
 
 
 def observe(sites: Sequence[Site], run: Callable[[], Any]) -> tuple[Any, dict[str, Use]]:
@@ -198,7 +214,7 @@ def observe(sites: Sequence[Site], run: Callable[[], Any]) -> tuple[Any, dict[st
         By the sites' names.
     """
     probed = [site for site in sites if site.obstacle is None]
-    uses = {site.name: Use({}, set()) for site in probed}
+    uses = {site.name: Use({}, []) for site in probed}
     try:
         for site in probed:
             install(site, _Probe(site.linear, uses[site.name]))
@@ -206,34 +222,3 @@ def observe(sites: Sequence[Site], run: Callable[[], Any]) -> tuple[Any, dict[st
     finally:
         for site in probed:
             install(site, site.linear)
-
-
-@contextmanager
-def undisturbed(model: nn.Module) -> Iterator[None]:
-    """Run a model in eval mode without gradients, and leave no trace of it.
-
-    Training modes, buffers and torch's CPU generator are put back; attributes of other kinds that
-    a forward changes (a cache in a list) are not.
-    """
-    modes = [(module, module.training) for module in model.modules()]
-    buffers = [(module, dict(module._buffers)) for module in model.modules()]
-    copies = [(b, _version(b), b.clone()) for b in model.buffers()]
-    try:
-        model.eval()
-        with torch.no_grad(), torch.random.fork_rng(devices=[]):
-            yield
-    finally:
-        for module, training in modes:
-            module.training = training
-        for module, before in buffers:
-            module._buffers.clear()
-            module._buffers.update(before)
-        with torch.inference_mode():  # the only mode that may write to buffers made in it
-            for buffer, version, copy in copies:
-                if version is None or version != _version(buffer):
-                    buffer.copy_(copy)
-
-
-def _version(tensor: Tensor) -> int | None:
-    """Count the writes to a tensor; None where torch does not."""
-    return None if tensor.is_inference() else tensor._version

@@ -127,12 +127,14 @@ class CSRLinear(nn.Module):
             If the layer is not on the CPU.
         """
         tensors = (self.values, self.indices, self.indptr)
-        self._held = held.refreshed(self._held, held.build_csr, _shape(self), *tensors)
-        return self._held.matrix
+        now = held.refreshed(self._held, held.build_csr, _shape(self), *tensors)
+        if now is not self._held:  # Module.__setattr__ costs more than the rest
+            self._held = now
+        return now.matrix
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:
         """Return ``x A^T + b``: (..., in_features) -> (..., out_features), differentiable."""
-        y: Tensor = ops.linear(x, self.matrix(), self.bias)
+        y: Tensor = ops.linear(input, self.matrix(), self.bias)
         return y
 
     @property
@@ -268,12 +270,14 @@ class Sparse24Linear(nn.Module):
             If the layer is not on the CPU.
         """
         tensors = (self.values, self.metadata)
-        self._held = held.refreshed(self._held, held.build_sparse24, _shape(self), *tensors)
-        return self._held.matrix
+        now = held.refreshed(self._held, held.build_sparse24, _shape(self), *tensors)
+        if now is not self._held:  # Module.__setattr__ costs more than the rest
+            self._held = now
+        return now.matrix
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:
         """Return ``x S^T + b``: (..., in_features) -> (..., out_features), differentiable."""
-        y: Tensor = ops.linear(x, self.matrix(), self.bias)
+        y: Tensor = ops.linear(input, self.matrix(), self.bias)
         return y
 
     @property

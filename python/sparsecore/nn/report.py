@@ -1,6 +1,7 @@
 """What `sparsify_` measured and chose: values, a text table, and choices in a file."""
 
 import json
+import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -24,7 +25,8 @@ class LayerReport:
     shape : (int, int)
         Of the weight: (out_features, in_features).
     sparsity : float
-        Fraction of the weight that is exactly zero.
+        Fraction of the weight that is exactly zero; NaN where the weight is computed (by a
+        parametrization) or on the meta device.
     is_24 : bool
         Whether no group of four in a row has more than two nonzeros.
     rows : tuple of int
@@ -83,8 +85,9 @@ class Report:
         return {layer.name: layer.choice for layer in self.layers}
 
     def to_dict(self) -> dict[str, Any]:
-        """Return everything as JSON-ready lists, dicts, numbers and strings."""
-        as_dict: dict[str, Any] = json.loads(json.dumps(asdict(self)))
+        """Return everything as JSON-ready lists, dicts, numbers and strings; NaN as None."""
+        text = json.dumps(asdict(self))
+        as_dict: dict[str, Any] = json.loads(text, parse_constant=lambda _: None)
         return as_dict
 
     def __str__(self) -> str:
@@ -128,7 +131,7 @@ def _row(layer: LayerReport) -> list[str]:
     return [
         layer.name,
         f"{layer.shape[0]} x {layer.shape[1]}",
-        f"{layer.sparsity:.1%}",
+        "-" if math.isnan(layer.sparsity) else f"{layer.sparsity:.1%}",
         "yes" if layer.is_24 else "no",
         ", ".join(map(str, layer.rows)) or "-",
         *times,

@@ -13,8 +13,8 @@ from torch import nn
 
 from sparsecore.nn.accuracy import outputs_difference
 from sparsecore.nn.choose import Decision
-from sparsecore.nn.example import Example
-from sparsecore.nn.layers import install, undisturbed
+from sparsecore.nn.example import Example, undisturbed
+from sparsecore.nn.layers import install
 from sparsecore.nn.report import duration
 from sparsecore.timing import Timer
 
@@ -48,7 +48,8 @@ def settle(trial: Trial, decisions: Sequence[Decision], timer: Timer | None) -> 
     """Put the decisions into the model, check its output, and measure it if there is a timer.
 
     All go back to dense where the output differs too much. While the model is not faster than the
-    dense one, the half that saved the least goes back. After an exception all is dense.
+    dense one, in two measurements, the half that saved the least goes back. After an exception all
+    is dense.
     """
     try:
         outcome = _agreeing(trial, tuple(decisions))
@@ -104,6 +105,10 @@ def _faster(trial: Trial, outcome: Outcome, timer: Timer) -> Outcome:
     while True:
         before, after = _times(trial, decisions, timer)
         movable = [d for d in _exchanged(decisions) if d.name not in trial.given]
+        if movable and after >= before:
+            # Other work on the machine only ever adds time: the smaller medians are the truer.
+            again = _times(trial, decisions, timer)
+            before, after = min(before, again[0]), min(after, again[1])
         if after < before or not movable:
             break
         ranked = sorted(movable, key=lambda decision: decision.saved)

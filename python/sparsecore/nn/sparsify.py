@@ -8,6 +8,7 @@ from typing import Any, Literal, TypeAlias
 
 import torch
 from torch import nn
+from torch.nn.parameter import is_lazy
 
 from sparsecore import ops, timing
 from sparsecore.nn.choose import Decision, Layer, decide, survey
@@ -18,6 +19,9 @@ from sparsecore.nn.settle import Outcome, Trial, settle
 from sparsecore.threads import checked
 
 __all__ = ["sparsify_"]
+
+_LAYER_TIMER = partial(timing.interleaved, min_runs=11, min_seconds=0.1)
+_MODEL_TIMER = partial(timing.interleaved, min_runs=15, min_seconds=0.5)
 
 Policy: TypeAlias = Literal["measured", "always"] | Mapping[str, Format]
 
@@ -38,8 +42,8 @@ def sparsify_(
     The model runs once on the example, which tells how each ``nn.Linear`` is called. Each is then
     measured dense, as CSR and, where its weight is 2:4, as 2:4, on inputs of these shapes and
     dtypes, and the fastest is taken. At last the whole model is measured against the dense one:
-    while it is not faster, the half of the exchanged layers that saved the least goes back to dense
-    and it is measured again. So the model is faster than before, or all dense.
+    while it is not faster, in two measurements, the half of the exchanged layers that saved the
+    least goes back to dense. So the model is faster than before, or all dense.
 
     A layer stays dense, and the report says why, where the example does not call it; where it has
     hooks, parametrizations or a pruning mask that is still applied; where it is a subclass of
@@ -53,8 +57,8 @@ def sparsify_(
     Parameters
     ----------
     model : torch.nn.Module
-        On the CPU; exact zeros are what pruning left. Its training modes, buffers and torch's
-        random state are afterwards as before.
+        On the CPU; exact zeros are what pruning left. Its training modes, buffers and attributes
+        and torch's random state are afterwards as before.
     example_inputs : tensor, tuple or dict
         What the model is called with: one argument, several, or keyword arguments. Choose the batch
         size of the later use: it decides which format is the fastest. Never edited.
@@ -87,7 +91,7 @@ def sparsify_(
     ------
     ValueError
         If the policy is unknown, or a choice names no linear layer, a layer that cannot be
-        exchanged, or 2:4 for a weight that is not.
+        exchanged, or 2:4 for a weight that is not; or the model has lazy modules that never ran.
     TypeError
         If `example_inputs` is not a tensor, tuple or dict.
 
@@ -105,10 +109,11 @@ def sparsify_(
     """
     given = _given(policy, choices)
     example = Example.of(example_inputs)
-    timer = timer or partial(timing.interleaved, min_runs=11, min_seconds=0.1)
-    measure = timer if policy == "measured" else None
+    _check_initialized(model)
+    measuring = policy == "measured"
+    layer_timer = (timer or _LAYER_TIMER) if measuring else None
+    model_timer = (timer or _MODEL_TIMER) if measuring else None
     with _threads(threads), torch.inference_mode(False), torch.no_grad():
-        size = _bytes(model)
         sites = find_linears(model)
         reference, uses = observe(sites, partial(example.output, model))
         layers = [survey(site, uses.get(site.name)) for site in sites]
@@ -118,15 +123,23 @@ def sparsify_(
         decisions: list[Decision] = []
         for layer in layers:
             choice = given.get(layer.site.name)
-            decisions.append(decide(layer, given=choice, max_error=max_error, timer=measure))
+            decisions.append(decide(layer, given=choice, max_error=max_error, timer=layer_timer))
             _tell(progress, len(decisions), len(layers) + 1, layer.site.name)
+        size = _bytes(model)
         trial = Trial(model, example, reference, max_error, frozenset(given))
-        outcome = settle(trial, decisions, measure)
+        outcome = settle(trial, decisions, model_timer)
         _tell(progress, len(layers) + 1, len(layers) + 1, "the whole model")
     return _report(outcome, size)
 
 
 # ---- arguments ----
+
+
+def _check_initialized(model: nn.Module) -> None:
+    for name, tensor in (*model.named_parameters(), *model.named_buffers()):
+        if is_lazy(tensor):
+            msg = f"sparsify_: {name} of the model has no shape yet: run the model once first"
+            raise ValueError(msg)
 
 
 def _given(policy: Policy, choices: Mapping[str, Format] | None) -> dict[str, Format]:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
+
 from sparsecore.interop import is_tensor, torch_or_none
 
 if TYPE_CHECKING:

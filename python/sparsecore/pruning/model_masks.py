@@ -10,11 +10,12 @@ from collections.abc import Callable, Mapping
 from typing import TypeAlias
 
 import torch
+from torch import Tensor, nn
+
 from sparsecore.pruning._arrays import checked_scores
 from sparsecore.pruning.allocation import checked_sparsity, uniform
 from sparsecore.pruning.patterns import NM, Pattern, prune_mask
 from sparsecore.pruning.schedules import Schedule
-from torch import Tensor, nn
 
 Score: TypeAlias = Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]]
 Allocation: TypeAlias = Callable[[Mapping[str, Tensor], float], Mapping[str, int]]

@@ -11,6 +11,8 @@ from types import MappingProxyType, TracebackType
 from typing import Any, Self
 
 import torch
+from torch import Tensor, nn
+
 from sparsecore.pruning.allocation import uniform
 from sparsecore.pruning.model_masks import (
     Allocation,
@@ -24,7 +26,6 @@ from sparsecore.pruning.model_masks import (
 from sparsecore.pruning.patterns import ANY_POSITION, Pattern
 from sparsecore.pruning.schedules import OneShot, Schedule
 from sparsecore.pruning.scores import magnitude
-from torch import Tensor, nn
 
 _AT_ONCE = OneShot()
 

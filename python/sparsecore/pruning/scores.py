@@ -11,10 +11,12 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
 from sparsecore.interop import is_tensor, torch_or_none
 
 if TYPE_CHECKING:
     import torch
+
     from sparsecore.pruning._arrays import Array
 
 

@@ -1,0 +1,120 @@
+# `make demo` and `make test` need only Python >= 3.11, a C++20 compiler and make: the environments
+# are made here and hold everything else.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.ONESHELL:
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint docs-check bench clean FORCE
+# The installed package is what runs and is tested, never the source tree.
+unexport PYTHONPATH
+
+PYTHON ?= python3
+VENV := .venv
+BARE := .venv-notorch
+RUN := $(VENV)/bin/python
+PIP := -m pip --disable-pip-version-check
+# Words added to the command that a target runs: make test ARGS="-k csr", make demo ARGS="--seed 1".
+ARGS ?=
+
+SOURCES := CMakeLists.txt pyproject.toml README.md LICENSE \
+  $(shell find csrc python -type f ! -name '*.so' ! -name '*.pyc')
+FORMATTED = $(shell find csrc bench -name '*.h' -o -name '*.cpp' -o -name '*.cu' -o -name '*.cuh')
+
+help:
+	@echo "make demo        prune, convert and measure a network on this machine"
+	echo "make test        every test on every CPU target, with and without torch"
+	echo "make lint        ruff, mypy, clang-format"
+	echo "make docs-check  doctests, code blocks and links of the documents"
+	echo "make bench       C++ microbenchmarks (Google Benchmark)"
+	echo "make clean       remove builds and environments"
+
+demo: $(VENV)/installed
+	@$(VENV)/bin/sparsecore demo $(ARGS)
+
+# One run of the tests in each processor's instruction set, then one without torch. A set that the
+# processor lacks is named as not run, at the end where it is read.
+test: $(VENV)/installed $(BARE)/installed
+	@unset SPARSECORE_TARGET
+	passed=() lacking=()
+	run_tests() {
+	  printf '\n== tests: %s\n' "$$1"
+	  "$$2" -m pytest -q $(ARGS)
+	  passed+=("$$1")
+	}
+	supported=" $$($(RUN) -c 'import sparsecore as sc; print(*sc.cpu.targets())') "
+	for target in baseline avx2 avx512; do
+	  if [[ $$supported == *" $$target "* ]]; then
+	    SPARSECORE_TARGET=$$target run_tests "$$target, with torch" $(RUN)
+	  else
+	    lacking+=("$$target not run: this processor does not support it")
+	  fi
+	done
+	run_tests "$$($(RUN) -c 'import sparsecore as sc; print(sc.cpu.target())'), without torch" \
+	  $(BARE)/bin/python
+	printf '\n== summary\n'
+	printf 'passed: %s\n' "$${passed[@]}"
+	(( $${#lacking[@]} == 0 )) || printf '%s\n' "$${lacking[@]}"
+
+lint: $(VENV)/lint
+	@$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+	$(RUN) -m mypy
+	$(VENV)/bin/clang-format --dry-run -Werror $(FORMATTED)
+
+docs-check: $(VENV)/installed
+	@$(RUN) -m pytest -q -c pyproject.toml --doctest-modules --pyargs sparsecore
+	$(RUN) -m pytest -q tests/test_docs.py
+
+bench: $(VENV)/bench
+	@if ! $${CXX:-c++} -E -x c++ -include benchmark/benchmark.h /dev/null > /dev/null 2>&1; then
+	  echo "make bench needs Google Benchmark: install it (Debian, Ubuntu: libbenchmark-dev)" >&2
+	  exit 1
+	fi
+	$(VENV)/bin/cmake --preset bench -Dpybind11_DIR="$$($(RUN) -m pybind11 --cmakedir)" \
+	  -DPython_EXECUTABLE="$$PWD/$(RUN)"
+	$(VENV)/bin/cmake --build --preset bench
+	for program in $$(find build/bench -name 'bench_*' -type f -executable | sort); do
+	  "$$program" $(ARGS)
+	done
+
+clean:
+	@rm -rf build dist demo-output $(VENV) $(BARE) .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find python tests bench -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Changes when a source file is added or removed, which no time stamp would show.
+build/sources: FORCE
+	@mkdir -p build
+	printf '%s\n' $(sort $(SOURCES)) > $@.new
+	if cmp -s $@.new $@; then rm $@.new; else mv $@.new $@; fi
+
+# One compile serves both environments.
+build/wheel/built: build/sources $(SOURCES) | $(VENV)/bin/pip
+	@echo "building the extension (about a minute)"
+	rm -rf build/wheel
+	$(RUN) $(PIP) wheel --quiet --no-deps --wheel-dir build/wheel .
+	touch $@
+
+$(VENV)/installed: EXTRAS := demo,test,torch-tests
+$(BARE)/installed: EXTRAS := test
+%/installed: build/wheel/built | %/bin/pip
+	@echo "installing sparsecore[$(EXTRAS)] in $*"
+	wheel=$$(echo build/wheel/*.whl)
+	$*/bin/python $(PIP) install --quiet --no-deps --force-reinstall "$$wheel"
+	$*/bin/python $(PIP) install --quiet "$$wheel[$(EXTRAS)]"
+	touch $@
+
+$(VENV)/lint: pyproject.toml $(VENV)/installed
+	@$(RUN) $(PIP) install --quiet "$$(echo build/wheel/*.whl)[lint]"
+	touch $@
+
+$(VENV)/bench: | $(VENV)/bin/pip
+	@$(RUN) $(PIP) install --quiet cmake ninja pybind11
+	touch $@
+
+%/bin/pip:
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if v >= (3, 11) else
+	  f"sparsecore needs Python 3.11 or newer; $(PYTHON) is {v[0]}.{v[1]}")'
+	$(PYTHON) -m venv $*
+
+.PRECIOUS: $(VENV)/bin/pip $(BARE)/bin/pip

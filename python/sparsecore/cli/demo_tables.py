@@ -1,0 +1,101 @@
+"""The demo's tables, as rich draws them; they fit a terminal of 80 columns."""
+
+from collections.abc import Iterator
+
+from rich import box
+from rich.table import Table
+
+from sparsecore.cli.demo_results import Results, Variant
+from sparsecore.nn import LayerReport, Report
+from sparsecore.nn.report import duration
+
+__all__ = ["layer_tables", "model_table"]
+
+
+def model_table(results: Results) -> Table:
+    """Return one row for each model: what it costs and how fast it is."""
+    dense = results.variants[0]
+    network = "-".join(map(str, results.widths))
+    table = _table(
+        f"{results.data}, network {network}, {results.threads} threads, {results.target}",
+        "Accuracy (of the test images) and sizes are those of the saved files, where every pruned "
+        "layer is sparse. Latency is the median of the model converted for that batch, measured "
+        "in turns with the dense one.",
+    )
+    table.add_column("model")
+    for title in ("accuracy", "parameters\nkept", "kB\non disk", "kB in\nmemory"):
+        table.add_column(title, justify="right")
+    for batch in dense.latency:
+        table.add_column(f"batch {batch}\nlatency", justify="right")
+        table.add_column("speed-\nup", justify="right")
+    for variant in results.variants:
+        table.add_row(*_model_cells(variant, dense))
+    return table
+
+
+def _model_cells(variant: Variant, dense: Variant) -> Iterator[str]:
+    yield variant.title
+    yield f"{variant.stored.accuracy:.2%}"
+    yield f"{variant.stored.parameters:,}"
+    yield _kilobytes(variant.stored.disk_bytes)
+    yield _kilobytes(variant.stored.memory_bytes)
+    for batch, time in variant.latency.items():
+        yield duration(time.median)
+        yield f"{dense.latency[batch].median / time.median:.2f}x"
+
+
+def layer_tables(results: Results) -> Iterator[Table]:
+    """Yield, for each converted model, one row a layer: what was chosen, and why."""
+    for variant in results.variants:
+        for batch, report in variant.reports.items():
+            table = _table(
+                f"{variant.title} model at batch {batch}, {results.threads} threads: what was "
+                "chosen for each layer, and why",
+                _totals(report),
+            )
+            table.add_column("layer")
+            table.add_column("shape", min_width=9)
+            table.add_column("kept", min_width=5, justify="right")
+            table.add_column("choice")
+            table.add_column("kB", min_width=7, justify="right")
+            table.add_column("why")
+            for layer in report.layers:
+                table.add_row(*_layer_cells(layer, variant.densities[layer.name]))
+            yield table
+
+
+def _layer_cells(layer: LayerReport, density: float) -> Iterator[str]:
+    yield layer.name
+    yield "x".join(map(str, layer.shape))
+    yield f"{density:.1%}"
+    yield layer.choice
+    yield _kilobytes(layer.nbytes[layer.choice])
+    yield layer.why
+
+
+def _totals(report: Report) -> str:
+    size = f"The whole model: {_kilobytes(report.bytes_after)} kB in memory"
+    if report.seconds_before is None or report.seconds_after is None:
+        return f"{size}; formats as given, not measured."
+    before, after = duration(report.seconds_before), duration(report.seconds_after)
+    if all(layer.choice == "dense" for layer in report.layers):
+        return f"{size}, {after}, all dense."
+    return f"{size}, {after}; dense {_kilobytes(report.bytes_before)} kB, {before}."
+
+
+def _kilobytes(count: int) -> str:
+    return f"{count / 1000:,.1f}"
+
+
+def _table(title: str, caption: str) -> Table:
+    return Table(
+        title=title,
+        caption=caption,
+        title_justify="left",
+        caption_justify="left",
+        title_style="bold",
+        box=box.SIMPLE_HEAD,
+        show_edge=False,
+        pad_edge=False,
+        padding=(0, 1, 0, 0),
+    )

@@ -1,0 +1,62 @@
+"""Every document's Python blocks run, each on its own, and every relative link leads somewhere."""
+
+import re
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+DOCUMENTS = [
+    *sorted(ROOT.glob("*.md")),
+    *sorted(ROOT.glob("docs/**/*.md")),
+    *sorted(ROOT.glob("bench/**/*.md")),
+]
+FENCED = re.compile(r"^```(?P<language>\w*)[^\n]*\n(?P<body>.*?)^```$", re.MULTILINE | re.DOTALL)
+LINK = re.compile(r"\[[^\]]*\]\((?P<target>[^)\s]+)\)")
+HEADING = re.compile(r"^#+ +(?P<title>.+)$", re.MULTILINE)
+
+
+def python_blocks() -> Iterator[object]:
+    """Yield one parameter a block: its document, its first line's number and its code."""
+    for path in DOCUMENTS:
+        text = path.read_text(encoding="utf-8")
+        for block in FENCED.finditer(text):
+            if block["language"] == "python":
+                line = text.count("\n", 0, block.start("body")) + 1
+                name = f"{path.relative_to(ROOT)}:{line}"
+                yield pytest.param(path, line, block["body"], id=name)
+
+
+@pytest.mark.parametrize(("path", "line", "code"), list(python_blocks()))
+def test_python_block_runs(
+    path: Path, line: int, code: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if "import torch" in code and find_spec("torch") is None:
+        pytest.skip("torch is not installed")
+    monkeypatch.chdir(tmp_path)
+    exec(compile("\n" * (line - 1) + code, str(path), "exec"), {"__name__": "__main__"})
+
+
+def anchors(text: str) -> set[str]:
+    """Return the fragment of each heading: lower case, dashes for spaces, no punctuation."""
+    titles = (heading["title"].lower() for heading in HEADING.finditer(FENCED.sub("", text)))
+    return {re.sub(r"[^\w\- ]", "", title).replace(" ", "-") for title in titles}
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_links_resolve(path: Path) -> None:
+    prose = FENCED.sub("", path.read_text(encoding="utf-8"))
+    broken = []
+    for link in LINK.finditer(prose):
+        place, _, fragment = link["target"].partition("#")
+        if "://" in place or place.startswith("mailto:"):
+            continue
+        goal = path.parent / place if place else path
+        is_whole = goal.exists() and (
+            not fragment or fragment in anchors(goal.read_text(encoding="utf-8"))
+        )
+        if not is_whole:
+            broken.append(link["target"])
+    assert broken == []

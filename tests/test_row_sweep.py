@@ -1,0 +1,122 @@
+"""csr_matmul with a CSR and with a Plan: csrc/plans/row_sweep.cpp, csrc/cpu/row_sweep.h."""
+
+import tarfile
+
+import cases
+import numpy as np
+import oracle
+import products
+import pytest
+from cases import FLOAT_MIXES, MIXES, SAME, Mix
+from oracle import BF16, DTYPES, F16, F32, F64, I8
+
+import sparsecore as sc
+
+pytestmark = pytest.mark.usefixtures("target")
+
+
+@pytest.mark.parametrize("mix", MIXES, ids=str)
+def test_shapes_and_layouts(mix):
+    products.check_shapes_and_layouts(cases.csr, mix)
+
+
+@pytest.mark.parametrize("mix", SAME, ids=str)
+def test_plan_shapes_and_layouts(mix):
+    products.check_shapes_and_layouts(cases.plan, mix)
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_every_width(dtype):
+    products.check_every_width(cases.csr, dtype)
+
+
+@pytest.mark.parametrize("mix", [*SAME, Mix(F16, F32), Mix(I8, F32, scaled=True)], ids=str)
+def test_long_rows(mix):
+    products.check_long_rows(cases.csr, mix)
+
+
+@pytest.mark.parametrize("mix", FLOAT_MIXES, ids=str)
+def test_nan_and_infinity_reach_only_their_rows(mix):
+    products.check_poison(cases.csr, mix)
+
+
+def test_int8_sums_are_exact_or_raise():
+    products.check_int8_limit(cases.csr)
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_last_column_of_each_index_width(dtype):
+    rng = np.random.default_rng(5)
+    for k in (255, 256, 257, 65535, 65536, 65537):
+        columns = np.array([0, 100, k - 2, k - 1])
+        data = cases.numbers(rng, 8, dtype)
+        A = sc.CSR((data, np.tile(columns, 2), [0, 4, 4, 8]), shape=(3, k))
+        W = np.insert(data.reshape(2, 4), 1, 0, axis=0).astype(np.float64)
+        for n in (1, 3, 17):
+            X = cases.numbers(rng, (k, n), dtype)
+            want = oracle.product(W, W != 0, X[columns], oracle.result_dtype(dtype, dtype))
+            oracle.check(sc.csr_matmul(A, X), want, f"k={k}, n={n}")
+
+
+@pytest.mark.parametrize("dtype", [F64, F32, F16, BF16], ids=str)
+def test_stored_zeros_multiply_as_ieee_says(dtype):
+    zeros = np.array([0.0, -0.0, 1.0], dtype)
+    A = sc.CSR((zeros, [0, 1, 2], [0, 1, 2, 3]), shape=(3, 3))
+    for n in (1, 2, 20):
+        X = np.array([[np.nan], [np.inf], [5.0]]).repeat(n, axis=1).astype(dtype)
+        Y = sc.csr_matmul(A, X)
+        assert np.isnan(Y[:2].astype(np.float64)).all()
+        assert (Y[2] == 5).all()
+
+
+def test_lecture_row():
+    """(3, 0, 4, 0, 2, 0, 1) times (2, 1, 5, x, 4, 1, 3) is 37, whatever x."""
+    A = sc.CSR.from_dense(np.array([[3.0, 0, 4, 0, 2, 0, 1]]))
+    for x in (0.0, 1e308, -1e308, np.inf, np.nan):
+        assert sc.csr_matmul(A, np.array([2, 1, 5, x, 4, 1, 3])).tolist() == [37.0]
+
+
+@pytest.mark.parametrize("dtype", [F16, BF16], ids=str)
+def test_halves_are_summed_in_fp32(dtype):
+    """4096 ones: an fp16 sum stops at 2048, a bf16 sum at 256."""
+    for make in (cases.csr, cases.transposed, cases.sparse24):
+        k = 8192 if make is cases.sparse24 else 4096
+        operand = make(np.ones((1, k), dtype))
+        for n in (1, 2, 16):
+            Y = cases.multiply(operand.matrix, np.ones((k, n), dtype))
+            assert (Y == 4096).all(), f"{make.__name__}, n={n}: {Y[0, 0]}"
+
+
+def test_fp64_is_summed_in_fp64():
+    """1 + 2**-40 + ... is lost in fp32."""
+    A = sc.CSR.from_dense(np.full((1, 64), 2.0**-40) + np.eye(1, 64))
+    for n in (1, 3, 9):
+        assert (sc.csr_matmul(A, np.ones((64, n))) == 1 + 64 * 2.0**-40).all()
+
+
+@pytest.fixture(scope="module")
+def dlmc_patterns(data_dir, tmp_path_factory):
+    """Unpack the four smallest patterns of DLMC: pruned ResNet-50 and transformer layers."""
+    archive = data_dir / "dlmc_dev.tar.xz"
+    if not archive.is_file():
+        pytest.skip(f"{archive} not found")
+    folder = tmp_path_factory.mktemp("dlmc")
+    with tarfile.open(archive) as tar:
+        members = [m for m in tar.getmembers() if m.name.endswith(".smtx")]
+        smallest = sorted(members, key=lambda m: (m.size, m.name))[:4]
+        for member in smallest:
+            tar.extract(member, folder, filter="data")
+    return [folder / member.name for member in smallest]
+
+
+def test_real_network_patterns(dlmc_patterns):
+    rng = np.random.default_rng(6)
+    for path in dlmc_patterns:
+        pattern = sc.load(path)
+        A = pattern.with_data(cases.numbers(rng, pattern.nnz, F32))
+        W = A.toarray().astype(np.float64)
+        for matrix, dense in ((A, W), (A.T, W.T)):
+            for n in (1, 5, 40):
+                X = cases.numbers(rng, (dense.shape[1], n), F32)
+                want = oracle.product(dense, dense != 0, X, F32)
+                oracle.check(sc.csr_matmul(matrix, X), want, f"{path.name}, n={n}")

@@ -50,8 +50,8 @@ test: $(VENV)/installed $(BARE)/installed
 	    lacking+=("$$target not run: this processor does not support it")
 	  fi
 	done
-	run_tests "$$($(RUN) -c 'import sparsecore as sc; print(sc.cpu.target())'), without torch" \
-	  $(BARE)/bin/python
+	target=$$($(RUN) -c 'import sparsecore as sc; print(sc.cpu.target())')
+	SPARSECORE_TARGET=$$target run_tests "$$target, without torch" $(BARE)/bin/python
 	printf '\n== summary\n'
 	printf 'passed: %s\n' "$${passed[@]}"
 	(( $${#lacking[@]} == 0 )) || printf '%s\n' "$${lacking[@]}"

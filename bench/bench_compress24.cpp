@@ -13,7 +13,7 @@
 #include <string>
 #include <utility>
 
-#include "construct.h"
+#include "dense_convert.h"
 #include "dispatch.h"
 #include "harness.h"
 #include "problems.h"

@@ -6,7 +6,7 @@
 #include <string>
 #include <utility>
 
-#include "construct.h"
+#include "dense_convert.h"
 #include "dense_loops.h"
 #include "dispatch.h"
 #include "harness.h"

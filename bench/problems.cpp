@@ -4,7 +4,7 @@
 #include <random>
 #include <utility>
 
-#include "construct.h"
+#include "dense_convert.h"
 
 namespace sparsecore::bench {
 namespace {

@@ -9,8 +9,8 @@
 namespace sparsecore {
 
 // One table per compiled target (cpu/kernels.cpp).
-#define SPARSECORE_TARGET_ENTRY(name) \
-  namespace name {                    \
+#define SPARSECORE_TARGET_ENTRY(name)  \
+  namespace name {                     \
   extern const TargetKernels kKernels; \
   }
 SPARSECORE_TARGETS(SPARSECORE_TARGET_ENTRY)

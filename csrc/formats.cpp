@@ -39,7 +39,7 @@ void validate_shape(const char* what, std::int64_t rows, std::int64_t cols) {
   }
 }
 
-void validate_csr(std::span<const std::int64_t> indptr, std::span<const std::int64_t> indices,
+bool validate_csr(std::span<const std::int64_t> indptr, std::span<const std::int64_t> indices,
                   std::int64_t rows, std::int64_t cols) {
   validate_shape("CSR", rows, cols);
   const auto nnz = static_cast<std::int64_t>(indices.size());
@@ -63,16 +63,21 @@ void validate_csr(std::span<const std::int64_t> indptr, std::span<const std::int
     throw std::invalid_argument("CSR: indptr ends with " + text(indptr.back()) + " after row " +
                                 text(rows - 1) + ", expected the number of indices, " + text(nnz));
   }
+  bool ascending = true;
   for (std::int64_t r = 0; r < rows; ++r) {
     const auto i = static_cast<std::size_t>(r);
+    std::int64_t before = -1;
     for (std::int64_t p = indptr[i]; p < indptr[i + 1]; ++p) {
       const std::int64_t column = indices[static_cast<std::size_t>(p)];
       if (column < 0 || column >= cols) {
         throw std::out_of_range("CSR: column " + text(column) + " in row " + text(r) +
                                 " at position " + text(p) + " is outside [0, " + text(cols) + ")");
       }
+      ascending &= before < column;
+      before = column;
     }
   }
+  return ascending;
 }
 
 CsrStructure::CsrStructure(std::int64_t rows, std::int64_t cols, IndexArray offsets,
@@ -85,7 +90,7 @@ CsrView CsrStructure::view(const void* values, DType dtype) const {
 
 void CsrStructure::check() const {
   const std::vector<std::int64_t> indptr = widened(offsets_), indices = widened(columns_);
-  validate_csr(indptr, indices, rows_, cols_);
+  if (validate_csr(indptr, indices, rows_, cols_)) return;
   for (std::int64_t r = 0; r < rows_; ++r) {
     for (std::int64_t p = offsets_[r] + 1; p < offsets_[r + 1]; ++p) {
       if (columns_[p - 1] >= columns_[p]) {
@@ -113,8 +118,8 @@ Sparse24Structure::Sparse24Structure(std::int64_t rows, std::int64_t cols,
   const std::int64_t size = std::ssize(metadata);
   // Compared by division: rows * per_row could overflow.
   if (per_row == 0 || rows == 0 ? size != 0 : size / per_row != rows || size % per_row != 0) {
-    throw std::invalid_argument("Sparse24: metadata holds " + text(size) +
-                                " bytes, expected " + text(rows) + " x " + text(per_row));
+    throw std::invalid_argument("Sparse24: metadata holds " + text(size) + " bytes, expected " +
+                                text(rows) + " x " + text(per_row));
   }
   metadata_.reset(new std::uint8_t[metadata.size()]);
   std::copy(metadata.begin(), metadata.end(), metadata_.get());
@@ -137,10 +142,10 @@ void Sparse24Structure::check() const {
       const int nibble = (bytes[i] >> (4 * half)) & 15;
       if ((nibble & 3) >= (nibble >> 2)) {
         const auto at = static_cast<std::int64_t>(i);
-        throw std::invalid_argument(
-            "Sparse24: metadata of row " + text(at / per_row) + ", group " +
-            text(at % per_row * 2 + half) + " holds the positions " + text(nibble & 3) + " and " +
-            text(nibble >> 2) + ", expected two ascending ones");
+        throw std::invalid_argument("Sparse24: metadata of row " + text(at / per_row) + ", group " +
+                                    text(at % per_row * 2 + half) + " holds the positions " +
+                                    text(nibble & 3) + " and " + text(nibble >> 2) +
+                                    ", expected two ascending ones");
       }
     }
   }

@@ -2,10 +2,12 @@
 // nothing later can change them, so no kernel can be led outside its arrays.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <type_traits>
 
 #include "views.h"
 
@@ -34,19 +36,58 @@ class IndexArray {
   int width_ = 1;
 };
 
-// Calls body(pointer) with the array's elements as uint8_t, uint16_t, uint32_t or uint64_t.
-template <class Body>
-decltype(auto) with_indices(IndexArray& array, Body&& body) {
+// Calls body(pointer) with the array's elements as uint8_t, uint16_t, uint32_t or uint64_t, const
+// as the array is: for loops that should not ask for the width at every element.
+template <class Array, class Body>
+decltype(auto) with_indices(Array& array, Body&& body) {
+  const auto as = [&]<class I>(I) {
+    using Pointer = std::conditional_t<std::is_const_v<Array>, const I*, I*>;
+    return reinterpret_cast<Pointer>(array.data());
+  };
   switch (array.width()) {
     case 1:
-      return body(reinterpret_cast<std::uint8_t*>(array.data()));
+      return body(as(std::uint8_t{}));
     case 2:
-      return body(reinterpret_cast<std::uint16_t*>(array.data()));
+      return body(as(std::uint16_t{}));
     case 4:
-      return body(reinterpret_cast<std::uint32_t*>(array.data()));
+      return body(as(std::uint32_t{}));
     default:
-      return body(reinterpret_cast<std::uint64_t*>(array.data()));
+      return body(as(std::uint64_t{}));
   }
+}
+
+// Calls body with an unsigned integer of item_size bytes: for loops that only move items.
+template <class Body>
+decltype(auto) with_item_size(std::int64_t item_size, Body&& body) {
+  switch (item_size) {
+    case 1:
+      return body(std::uint8_t{});
+    case 2:
+      return body(std::uint16_t{});
+    case 4:
+      return body(std::uint32_t{});
+    default:
+      return body(std::uint64_t{});
+  }
+}
+
+// The width of columns 0 ... cols - 1.
+inline int column_width(std::int64_t cols) {
+  return IndexArray::width_for(cols > 0 ? static_cast<std::uint64_t>(cols) - 1 : 0);
+}
+
+template <class Source>
+IndexArray compact(std::span<const Source> source, int width) {
+  IndexArray array(std::ssize(source), width);
+  with_indices(array, [&]<class I>(I* out) {
+    std::transform(source.begin(), source.end(), out, [](Source v) { return static_cast<I>(v); });
+  });
+  return array;
+}
+
+// Row offsets in the width of their last, the largest.
+inline IndexArray compact_offsets(std::span<const std::int64_t> offsets) {
+  return compact(offsets, IndexArray::width_for(static_cast<std::uint64_t>(offsets.back())));
 }
 
 // The pattern of a CSR matrix. Columns take the smallest width that holds cols - 1, row offsets the
@@ -96,8 +137,9 @@ class Sparse24Structure {
 };
 
 // Throws std::invalid_argument if indptr does not describe nnz entries in `rows` rows, naming the
-// row; std::out_of_range if a column lies outside [0, cols), naming row and position.
-void validate_csr(std::span<const std::int64_t> indptr, std::span<const std::int64_t> indices,
+// row; std::out_of_range if a column lies outside [0, cols), naming row and position. Returns
+// whether the columns of every row ascend strictly.
+bool validate_csr(std::span<const std::int64_t> indptr, std::span<const std::int64_t> indices,
                   std::int64_t rows, std::int64_t cols);
 void validate_shape(const char* what, std::int64_t rows, std::int64_t cols);
 

@@ -18,11 +18,11 @@ template <class Acc>
 struct SweepTile {
   std::int64_t row_begin;
   std::int64_t row_end;
-  const Acc* x;          // x[k * x_stride + j]
+  const Acc* x;  // x[k * x_stride + j]
   std::int64_t x_stride;
-  Acc* y;                // y[(r - row_begin) * y_stride + j]
+  Acc* y;  // y[(r - row_begin) * y_stride + j]
   std::int64_t y_stride;
-  std::int64_t n;        // 1 ... Kernels<Acc>::tile_width
+  std::int64_t n;  // 1 ... Kernels<Acc>::tile_width
 };
 
 // An epilogue with its vectors already in the accumulator type (nullptr: absent).

@@ -35,7 +35,8 @@ struct Lines {
 Lines lines_of(const MatrixView& m) {
   const std::int64_t item = item_size(m.dtype);
   auto begin = reinterpret_cast<std::uintptr_t>(m.data);
-  std::int64_t counts[2] = {m.rows, m.cols}, strides[2] = {m.row_stride * item, m.col_stride * item};
+  std::int64_t counts[2] = {m.rows, m.cols},
+               strides[2] = {m.row_stride * item, m.col_stride * item};
   for (int axis = 0; axis < 2; ++axis) {
     if (strides[axis] >= 0) continue;
     begin += static_cast<std::uintptr_t>((counts[axis] - 1) * strides[axis]);
@@ -81,8 +82,8 @@ void check_vector(std::string_view name, const char* what, const VectorView& v, 
 void check_product(const Product& p, std::int64_t rows, std::int64_t cols, DType dtype,
                    const MatrixView& values) {
   if (p.x.rows != cols) {
-    fail(p.name, "X has " + std::to_string(p.x.rows) + " rows, A has " + std::to_string(cols) +
-                     " columns");
+    fail(p.name,
+         "X has " + std::to_string(p.x.rows) + " rows, A has " + std::to_string(cols) + " columns");
   }
   const DType result = product_dtype(p.name, dtype, p.x.dtype, p.epilogue.scale.data != nullptr);
   if (p.out.rows != rows || p.out.cols != p.x.cols) {
@@ -107,9 +108,11 @@ void check_product(const Product& p, std::int64_t rows, std::int64_t cols, DType
     throw TypeMismatch(std::string(p.name) + ": an activation needs a floating result, got " +
                        dtype_name(result));
   }
-  for (const auto& [what, view] :
-       {std::pair("X", p.x), {"A's values", values}, {"residual", residual},
-        {"scale", as_column(p.epilogue.scale)}, {"bias", as_column(p.epilogue.bias)}}) {
+  for (const auto& [what, view] : {std::pair("X", p.x),
+                                   {"A's values", values},
+                                   {"residual", residual},
+                                   {"scale", as_column(p.epilogue.scale)},
+                                   {"bias", as_column(p.epilogue.bias)}}) {
     if (overlaps(p.out, view)) fail(p.name, std::string("out overlaps ") + what + " in memory");
   }
 }
@@ -169,8 +172,8 @@ void sparse24_matmul(const Sparse24View& a, const Product& p) {
 
 DType sddmm_dtype(DType u, DType v) {
   if (u != v) {
-    throw TypeMismatch(std::string("csr_sddmm: U is ") + dtype_name(u) + ", V is " +
-                       dtype_name(v) + "; expected equal dtypes");
+    throw TypeMismatch(std::string("csr_sddmm: U is ") + dtype_name(u) + ", V is " + dtype_name(v) +
+                       "; expected equal dtypes");
   }
   return product_dtype("csr_sddmm", u, v, false);
 }
@@ -178,16 +181,16 @@ DType sddmm_dtype(DType u, DType v) {
 void csr_sddmm(const CsrView& a, const MatrixView& u, const MatrixView& v, void* d, int threads) {
   check_columns("csr_sddmm", a.cols);
   if (u.rows != a.rows) {
-    fail("csr_sddmm", "U has " + std::to_string(u.rows) + " rows, A has " +
-                          std::to_string(a.rows) + " rows");
+    fail("csr_sddmm",
+         "U has " + std::to_string(u.rows) + " rows, A has " + std::to_string(a.rows) + " rows");
   }
   if (v.rows != a.cols) {
-    fail("csr_sddmm", "V has " + std::to_string(v.rows) + " rows, A has " +
-                          std::to_string(a.cols) + " columns");
+    fail("csr_sddmm",
+         "V has " + std::to_string(v.rows) + " rows, A has " + std::to_string(a.cols) + " columns");
   }
   if (u.cols != v.cols) {
-    fail("csr_sddmm", "U has " + std::to_string(u.cols) + " columns, V has " +
-                          std::to_string(v.cols));
+    fail("csr_sddmm",
+         "U has " + std::to_string(u.cols) + " columns, V has " + std::to_string(v.cols));
   }
   sampled_product(a, u, v, d, sddmm_dtype(u.dtype, v.dtype), threads);
 }

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import math
+import mmap
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from oracle import BF16, F16, F32, F64, I8, Array, DType, Float64
+import pytest
 
 import sparsecore as sc
+from oracle import BF16, F16, F32, F64, I8, Array, DType, Float64
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +24,7 @@ class Mix:
     scaled: bool = False
 
     def __str__(self) -> str:
+        """Return the name that the tests go by."""
         scale = "+scale" if self.scaled else ""
         return f"{self.values.name}{scale}@{self.x.name}"
 
@@ -46,6 +50,10 @@ LAYOUTS = (
 )
 
 
+# What lies between and around the elements of a strided view.
+BESIDE = 77
+
+
 def misaligned(array: Array) -> Array:
     """Return a C-ordered copy one byte off the address that its items want."""
     raw = np.empty(array.nbytes + 1, np.uint8)
@@ -54,15 +62,11 @@ def misaligned(array: Array) -> Array:
     return copy
 
 
-def spread(array: Array, fill: Any = 99) -> Array:
+def spread(array: Array) -> Array:
     """Return a view, equal to `array`, on every second row and third column of a larger array."""
-    wide = np.full(tuple(2 * s + 1 for s in array.shape[:1]) + array.shape[1:], fill, array.dtype)
-    if array.ndim == 2:
-        wide = np.full((2 * array.shape[0] + 1, 3 * array.shape[1] + 2), fill, array.dtype)
-        view = wide[1::2, 2::3]
-    else:
-        view = wide[1::2]
-    view = view[tuple(slice(size) for size in array.shape)]
+    steps = list(zip((2, 3), array.shape, strict=False))
+    wide = np.full([step * (size + 1) for step, size in steps], BESIDE, array.dtype)
+    view = wide[tuple(slice(1, 1 + step * size, step) for step, size in steps)]
     view[...] = array
     return view
 
@@ -111,6 +115,17 @@ def random_dense(
 def factors(rng: np.random.Generator, rows: int, dtype: DType) -> Array:
     """Return row factors small enough that int8 sums times fp16 numbers stay finite."""
     return (rng.standard_normal(rows) / 64).astype(dtype)
+
+
+def reserved(shape: tuple[int, ...], dtype: Any) -> Array:
+    """Return zeros that take memory only where they are touched, or skip the calling test."""
+    nbytes = math.prod(shape) * np.dtype(dtype).itemsize
+    flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | getattr(mmap, "MAP_NORESERVE", 0x4000)
+    try:
+        memory = mmap.mmap(-1, nbytes, flags=flags)
+    except OSError as error:
+        pytest.skip(f"the system does not reserve {nbytes} bytes of address space: {error}")
+    return np.frombuffer(memory, dtype).reshape(shape)
 
 
 # ---- matrices under test ----
@@ -163,7 +178,9 @@ def sparse24(W: Array) -> Operand:
 def slots(metadata: Array, k: int) -> Array:
     """Return where a 2:4 matrix with k columns has slots: two of each group's four columns."""
     m, groups = len(metadata), -(-k // 4)
-    nibbles = np.stack([metadata & 15, metadata >> 4], axis=2).reshape(m, 2 * metadata.shape[1])[:, :groups]
+    nibbles = np.stack([metadata & 15, metadata >> 4], axis=2).reshape(m, 2 * metadata.shape[1])[
+        :, :groups
+    ]
     stored = np.zeros((m, 4 * groups), dtype=bool)
     for place in (nibbles & 3, nibbles >> 2):
         np.put_along_axis(stored, 4 * np.arange(groups) + place, values=True, axis=1)

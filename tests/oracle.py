@@ -113,7 +113,8 @@ def product(
 def sampled(rows: Array, cols: Array, U: Array, V: Array) -> Expected:
     """Return ``U @ V.T`` at the given positions."""
     U, V, dtype = U.astype(np.float64), V.astype(np.float64), result_dtype(U.dtype, V.dtype)
-    U, V = U.reshape(len(U), -1), V.reshape(len(V), -1)
+    if U.ndim == 1:
+        U, V = U[:, None], V[:, None]
     value = (U[rows] * V[cols]).sum(axis=1)
     magnitude = (np.abs(U[rows]) * np.abs(V[cols])).sum(axis=1)
     return expected(value, magnitude, U.shape[1] + 2, dtype)

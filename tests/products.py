@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-import cases
 import numpy as np
-import oracle
 import pytest
+
+import cases
+import oracle
 from cases import Make, Mix, Operand
 from oracle import F32, I8, I32, Array, DType
 

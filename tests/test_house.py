@@ -13,6 +13,7 @@ from types import WrapperDescriptorType
 from typing import Any
 
 import pytest
+
 import sparsecore
 from sparsecore import _core
 

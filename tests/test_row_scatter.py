@@ -1,14 +1,14 @@
 """csr_matmul with A.T, which transposes nothing: csrc/plans/row_scatter.cpp."""
 
-import cases
 import numpy as np
+import pytest
+
+import cases
 import oracle
 import products
-import pytest
+import sparsecore as sc
 from cases import FLOAT_MIXES, MIXES, SAME, Mix
 from oracle import DTYPES, F16, F32, I8
-
-import sparsecore as sc
 
 pytestmark = pytest.mark.usefixtures("target")
 

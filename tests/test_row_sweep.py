@@ -2,15 +2,15 @@
 
 import tarfile
 
-import cases
 import numpy as np
+import pytest
+
+import cases
 import oracle
 import products
-import pytest
+import sparsecore as sc
 from cases import FLOAT_MIXES, MIXES, SAME, Mix
 from oracle import BF16, DTYPES, F16, F32, F64, I8
-
-import sparsecore as sc
 
 pytestmark = pytest.mark.usefixtures("target")
 

@@ -3,16 +3,15 @@
 import itertools
 import math
 
-import cases
 import numpy as np
-import oracle
-import products
 import pytest
+
+import cases
+import products
+import sparsecore as sc
 from cases import FLOAT_MIXES, MIXES, SAME, Mix
 from golden import golden
 from oracle import BF16, DTYPES, F16, F32, FLOATING, I8
-
-import sparsecore as sc
 
 pytestmark = pytest.mark.usefixtures("target")
 

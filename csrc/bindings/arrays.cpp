@@ -10,9 +10,10 @@ py::dtype bfloat16_dtype() {
   PYBIND11_CONSTINIT static py::gil_safe_call_once_and_store<py::object> storage;
   return py::reinterpret_borrow<py::dtype>(
       storage
-          .call_once_and_store_result(
-              [] { return py::object(py::dtype::from_args(
-                       py::module_::import("ml_dtypes").attr("bfloat16"))); })
+          .call_once_and_store_result([] {
+            return py::object(
+                py::dtype::from_args(py::module_::import("ml_dtypes").attr("bfloat16")));
+          })
           .get_stored());
 }
 
@@ -84,7 +85,7 @@ DenseArg view_of(py::array array, DType dtype) {
   if (!addressable(array)) array = array.attr("copy")("C");
   const py::ssize_t item = array.itemsize();
   MatrixView view{const_cast<void*>(array.data()), dtype, array.shape(0), 1,
-                  array.strides(0) / item, 1};
+                  array.strides(0) / item,         1};
   if (array.ndim() == 2) {
     view.cols = array.shape(1);
     view.col_stride = array.strides(1) / item;
@@ -94,10 +95,9 @@ DenseArg view_of(py::array array, DType dtype) {
 
 void require_rank(const py::array& array, const char* name, py::ssize_t low, py::ssize_t high) {
   if (array.ndim() >= low && array.ndim() <= high) return;
-  throw py::type_error(std::string(name) + " has " + std::to_string(array.ndim()) +
-                       " dimensions, expected " +
-                       (low == high ? std::to_string(low)
-                                    : std::to_string(low) + " or " + std::to_string(high)));
+  throw py::type_error(
+      std::string(name) + " has " + std::to_string(array.ndim()) + " dimensions, expected " +
+      (low == high ? std::to_string(low) : std::to_string(low) + " or " + std::to_string(high)));
 }
 
 }  // namespace

@@ -52,6 +52,7 @@ inline std::span<const std::int64_t> span_of(const Int64Array& array) {
 Int64Array to_array(const std::vector<std::int64_t>& values);
 
 // An uninitialised result; `column_major` asks for Fortran order.
-py::array make_array(DType dtype, const std::vector<std::int64_t>& shape, bool column_major = false);
+py::array make_array(DType dtype, const std::vector<std::int64_t>& shape,
+                     bool column_major = false);
 
 }  // namespace sparsecore::bindings

@@ -1,4 +1,6 @@
 // CsrStructure, Sparse24Structure and the functions that make them.
+#include "../formats.h"
+
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
@@ -10,7 +12,7 @@
 #include <utility>
 
 #include "../construct.h"
-#include "../formats.h"
+#include "../dense_convert.h"
 #include "arrays.h"
 #include "registration.h"
 
@@ -47,17 +49,60 @@ py::array index_view(const CsrPtr& self, const IndexArray& array) {
   return frozen_view(self, array.data(), dtype.c_str(), {array.size()});
 }
 
-template <class Make>
-py::tuple sorted_tuple(Make make) {
+py::object optional_array(const std::optional<std::vector<std::int64_t>>& v) {
+  return v ? py::object(to_array(*v)) : py::none();
+}
+
+// Stored indices of any unsigned width, or int64.
+IndexView index_arg(const py::array& array, const char* name) {
+  const char kind = array.dtype().kind();
+  const bool contiguous = (array.flags() & py::array::c_style) != 0;
+  if (array.ndim() != 1 || !contiguous ||
+      (kind != 'u' && !(kind == 'i' && array.itemsize() == 8))) {
+    throw py::type_error(std::string(name) + " must be a contiguous vector of indices");
+  }
+  return {array.data(), static_cast<int>(array.itemsize()), array.size()};
+}
+
+// Room for values that move along with their coordinates; None: they stay.
+struct Moving {
+  std::optional<py::array> from, to;
+
+  Moving(std::optional<py::array> values, std::int64_t size) {
+    if (!values) return;
+    from = values_arg(std::move(*values), "values", size);
+    to = make_array(dtype_of(*from, "values"), {size});
+  }
+  MovedValues view() {
+    if (!from) return {};
+    return {from->data(), to->mutable_data(), from->itemsize()};
+  }
+  py::object result() const { return to ? py::object(*to) : py::none(); }
+};
+
+// Holds the GIL: these may be the caller's own arrays, and what was validated must not be edited by
+// another thread before it is copied.
+py::tuple from_arrays(const Int64Array& indptr, const Int64Array& indices, Shape shape,
+                      const std::string& duplicates) {
+  const SortedCsr sorted = csr_from_arrays(span_of(indptr), span_of(indices), shape.first,
+                                           shape.second, duplicates_from(duplicates));
+  return py::make_tuple(held(sorted.structure), optional_array(sorted.order),
+                        optional_array(sorted.starts));
+}
+
+py::tuple from_triplets(const py::array& row, const py::array& col, Shape shape,
+                        const std::string& duplicates, std::optional<py::array> values) {
+  const Duplicates policy = duplicates_from(duplicates);
+  const IndexView rows = index_arg(row, "row"), cols = index_arg(col, "col");
+  Moving moving(std::move(values), rows.size);
+  const MovedValues moved = moving.view();
   SortedCsr sorted;
   {
     const py::gil_scoped_release release;
-    sorted = make();
+    sorted = csr_from_triplets(rows, cols, shape.first, shape.second, policy, moved);
   }
-  const auto optional = [](const std::optional<std::vector<std::int64_t>>& v) -> py::object {
-    return v ? py::object(to_array(*v)) : py::none();
-  };
-  return py::make_tuple(held(sorted.structure), optional(sorted.order), optional(sorted.starts));
+  return py::make_tuple(held(sorted.structure), optional_array(sorted.order),
+                        optional_array(sorted.starts), moving.result());
 }
 
 py::tuple from_dense(py::array array, int threads) {
@@ -145,13 +190,15 @@ py::array gather_values(const CsrStructure& self, const Int64Array& ids, py::arr
   return out;
 }
 
-py::tuple transposed(const CsrStructure& self) {
+py::tuple transposed(const CsrStructure& self, std::optional<py::array> values) {
+  Moving moving(std::move(values), self.nnz());
+  const MovedValues moved = moving.view();
   TransposedCsr result;
   {
     const py::gil_scoped_release release;
-    result = transpose(self);
+    result = transpose(self, moved);
   }
-  return py::make_tuple(held(result.structure), to_array(result.order));
+  return py::make_tuple(held(result.structure), optional_array(result.order), moving.result());
 }
 
 py::array_t<bool> prune_24_mask(py::array array, int threads) {
@@ -210,54 +257,39 @@ py::array sparse24_to_dense(const Sparse24Structure& self, py::array values_in) 
 
 void register_csr(py::module_& module) {
   py::class_<CsrStructure, CsrPtr>(module, "CsrStructure", py::is_final())
-      .def_property_readonly("shape", [](const CsrStructure& s) { return Shape(s.rows(), s.cols()); })
+      .def_property_readonly("shape",
+                             [](const CsrStructure& s) { return Shape(s.rows(), s.cols()); })
       .def_property_readonly("nnz", &CsrStructure::nnz)
       .def_property_readonly("indptr",
                              [](const CsrPtr& self) { return index_view(self, self->offsets()); })
       .def_property_readonly("indices",
                              [](const CsrPtr& self) { return index_view(self, self->columns()); })
-      .def("row_bounds",
-           [](const CsrStructure& self, std::int64_t row) {
-             check_row(self, row);
-             return std::pair(self.offsets()[row], self.offsets()[row + 1]);
-           },
-           py::arg("row"))
+      .def(
+          "row_bounds",
+          [](const CsrStructure& self, std::int64_t row) {
+            check_row(self, row);
+            return std::pair(self.offsets()[row], self.offsets()[row + 1]);
+          },
+          py::arg("row"))
       .def("row_columns", row_columns, py::arg("row"))
       .def("row_ids", row_ids)
-      .def("gather_rows",
-           [](const CsrStructure& self, const Int64Array& rows) {
-             gathered_size(self, rows);
-             return held(gather_rows(self, span_of(rows)));
-           },
-           py::arg("rows").noconvert())
+      .def(
+          "gather_rows",
+          [](const CsrStructure& self, const Int64Array& rows) {
+            gathered_size(self, rows);
+            return held(gather_rows(self, span_of(rows)));
+          },
+          py::arg("rows").noconvert())
       .def("gather_positions", gather_positions, py::arg("rows").noconvert())
       .def("gather_values", gather_values, py::arg("rows").noconvert(), py::arg("values"))
-      .def("transpose", transposed)
+      .def("transpose", transposed, py::arg("values") = py::none())
       .def("to_dense", to_dense, py::arg("values"))
       .def("check", &CsrStructure::check)
       .def("equals", &CsrStructure::operator==, py::arg("other"));
-  module.def("csr_from_arrays",
-             [](const Int64Array& indptr, const Int64Array& indices, Shape shape,
-                const std::string& duplicates) {
-               const Duplicates policy = duplicates_from(duplicates);
-               return sorted_tuple([&] {
-                 return csr_from_arrays(span_of(indptr), span_of(indices), shape.first,
-                                        shape.second, policy);
-               });
-             },
-             py::arg("indptr").noconvert(), py::arg("indices").noconvert(), py::arg("shape"),
-             py::arg("duplicates"));
-  module.def("csr_from_triplets",
-             [](const Int64Array& row, const Int64Array& col, Shape shape,
-                const std::string& duplicates) {
-               const Duplicates policy = duplicates_from(duplicates);
-               return sorted_tuple([&] {
-                 return csr_from_triplets(span_of(row), span_of(col), shape.first, shape.second,
-                                          policy);
-               });
-             },
-             py::arg("row").noconvert(), py::arg("col").noconvert(), py::arg("shape"),
-             py::arg("duplicates"));
+  module.def("csr_from_arrays", from_arrays, py::arg("indptr").noconvert(),
+             py::arg("indices").noconvert(), py::arg("shape"), py::arg("duplicates"));
+  module.def("csr_from_triplets", from_triplets, py::arg("row"), py::arg("col"), py::arg("shape"),
+             py::arg("duplicates"), py::arg("values") = py::none());
   module.def("csr_from_dense", from_dense, py::arg("dense"), py::arg("threads"));
 }
 

@@ -114,9 +114,9 @@ py::array plan_run(const Plan& plan, py::array x, bool transposed, OptionalArray
                    OptionalArray bias, OptionalArray residual,
                    std::optional<std::string> activation, OptionalArray out, int threads,
                    std::string name) {
-  const ProductArgs args{std::move(x),   std::move(scale),      std::move(bias),
-                         std::move(residual), std::move(activation), std::move(out),
-                         threads,        std::move(name)};
+  const ProductArgs args{
+      std::move(x),          std::move(scale), std::move(bias), std::move(residual),
+      std::move(activation), std::move(out),   threads,         std::move(name)};
   const CsrStructure& a = *plan.structure();
   return run_product(args, transposed ? a.cols() : a.rows(), plan.dtype(), [&](Product& product) {
     product.transposed = transposed;
@@ -128,9 +128,9 @@ py::array csr_matmul_run(const CsrStructure& a, py::array values_in, py::array x
                          OptionalArray scale, OptionalArray bias, OptionalArray residual,
                          std::optional<std::string> activation, OptionalArray out, int threads,
                          std::string name) {
-  const ProductArgs args{std::move(x),   std::move(scale),      std::move(bias),
-                         std::move(residual), std::move(activation), std::move(out),
-                         threads,        std::move(name)};
+  const ProductArgs args{
+      std::move(x),          std::move(scale), std::move(bias), std::move(residual),
+      std::move(activation), std::move(out),   threads,         std::move(name)};
   const py::array values = values_arg(std::move(values_in), "A.data", a.nnz());
   const CsrView view = a.view(values.data(), dtype_of(values, "A.data"));
   return run_product(args, transposed ? a.cols() : a.rows(), view.dtype, [&](Product& product) {
@@ -141,11 +141,11 @@ py::array csr_matmul_run(const CsrStructure& a, py::array values_in, py::array x
 
 py::array sparse24_matmul_run(const Sparse24Structure& a, py::array values_in, py::array x,
                               OptionalArray scale, OptionalArray bias, OptionalArray residual,
-                              std::optional<std::string> activation, OptionalArray out,
-                              int threads, std::string name) {
-  const ProductArgs args{std::move(x),   std::move(scale),      std::move(bias),
-                         std::move(residual), std::move(activation), std::move(out),
-                         threads,        std::move(name)};
+                              std::optional<std::string> activation, OptionalArray out, int threads,
+                              std::string name) {
+  const ProductArgs args{
+      std::move(x),          std::move(scale), std::move(bias), std::move(residual),
+      std::move(activation), std::move(out),   threads,         std::move(name)};
   const py::array values =
       values_arg(std::move(values_in), "S.values", a.rows() * a.values_per_row());
   const Sparse24View view = a.view(values.data(), dtype_of(values, "S.values"));
@@ -171,26 +171,25 @@ void register_plan(py::module_& module) {
   py::class_<Plan>(module, "Plan", py::is_final())
       .def_property_readonly(
           "structure",
-          [](const Plan& plan) {
-            return std::const_pointer_cast<CsrStructure>(plan.structure());
-          })
+          [](const Plan& plan) { return std::const_pointer_cast<CsrStructure>(plan.structure()); })
       .def_property_readonly("kernel", [](const Plan& plan) { return std::string(plan.kernel()); })
       .def_property_readonly("nbytes", &Plan::nbytes)
       .def("run", plan_run, py::arg("x"), py::kw_only(), py::arg("transposed") = false,
            py::arg("scale") = py::none(), py::arg("bias") = py::none(),
            py::arg("residual") = py::none(), py::arg("activation") = py::none(),
            py::arg("out") = py::none(), py::arg("threads"), py::arg("name") = "csr_matmul")
-      .def("update",
-           [](Plan& plan, py::array values_in) {
-             const py::array values =
-                 values_arg(std::move(values_in), "data", plan.structure()->nnz());
-             if (dtype_of(values, "data") != plan.dtype()) {
-               throw py::type_error(std::string("data is ") + dtype_name(dtype_of(values, "data")) +
-                                    ", the plan was prepared with " + dtype_name(plan.dtype()));
-             }
-             plan.update(values.data());
-           },
-           py::arg("values"))
+      .def(
+          "update",
+          [](Plan& plan, py::array values_in) {
+            const py::array values =
+                values_arg(std::move(values_in), "data", plan.structure()->nnz());
+            if (dtype_of(values, "data") != plan.dtype()) {
+              throw py::type_error(std::string("data is ") + dtype_name(dtype_of(values, "data")) +
+                                   ", the plan was prepared with " + dtype_name(plan.dtype()));
+            }
+            plan.update(values.data());
+          },
+          py::arg("values"))
       .def("unpack", [](const Plan& plan) {
         py::array values = make_array(plan.dtype(), {plan.structure()->nnz()});
         plan.unpack(values.mutable_data());

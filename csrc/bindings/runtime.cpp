@@ -1,8 +1,11 @@
 // Targets, threads, fork, interrupts, CUDA's status, and how C++ errors become Python's.
+#include "../cuda/runtime.h"
+
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
-#include "../cuda/runtime.h"
+#include <stdexcept>
+
 #include "../dispatch.h"
 #include "../ops.h"
 #include "../parallel.h"
@@ -27,6 +30,8 @@ void translate(std::exception_ptr error) {
     if (PyErr_Occurred() == nullptr) PyErr_SetNone(PyExc_KeyboardInterrupt);
   } catch (const TypeMismatch& e) {
     PyErr_SetString(PyExc_TypeError, e.what());
+  } catch (const std::length_error&) {  // more elements than memory has addresses
+    PyErr_NoMemory();
   }
 }
 

@@ -48,8 +48,9 @@ __attribute__((noinline)) inline const std::uint32_t* decode_columns(const Index
 }
 
 template <class Acc>
-__attribute__((noinline)) const Acc* decode_values(const void* values, DType dtype, std::int64_t first,
-                                           std::int64_t n, Acc* buffer) {
+__attribute__((noinline)) const Acc* decode_values(const void* values, DType dtype,
+                                                   std::int64_t first, std::int64_t n,
+                                                   Acc* buffer) {
   if (dtype == DTypeOf<Acc>::value) return static_cast<const Acc*>(values) + first;
   load_values(values, dtype, first, n, buffer);
   return buffer;
@@ -76,6 +77,23 @@ struct CsrEntries {
             decode_columns(a.columns, first, n, window.columns)};
   }
 };
+
+// The four columns that a byte of 2:4 metadata names, counted from the first of its two groups.
+struct ByteColumns {
+  alignas(16) std::uint32_t columns[256][4];
+};
+
+constexpr ByteColumns make_byte_columns() {
+  ByteColumns table{};
+  for (std::uint32_t byte = 0; byte < 256; ++byte) {
+    for (std::uint32_t slot = 0; slot < 4; ++slot) {
+      table.columns[byte][slot] = slot / 2 * 4 + ((byte >> (2 * slot)) & 3u);
+    }
+  }
+  return table;
+}
+
+constexpr ByteColumns kByteColumns = make_byte_columns();
 
 // Both slots of a group are entries, also where they hold a zero. Slots whose column lies in the
 // padding beyond the last real column are left out; as indices ascend, those end the row.
@@ -104,13 +122,14 @@ struct Sparse24Entries {
   template <class Acc>
   SPARSECORE_INLINE Decoded<Acc> decode(std::int64_t row, std::int64_t first, std::int64_t n,
                                         Window<Acc>& window) const {
-    const std::int64_t t0 = first - begin(row);  // even: windows are of even length
-    for (std::int64_t i = 0; i < n; i += 2) {
-      const std::int64_t group = (t0 + i) / 2;
-      const std::uint32_t bits = nibble(row, group);
-      const std::uint32_t base = static_cast<std::uint32_t>(4 * group);
-      window.columns[i] = base + (bits & 3u);
-      window.columns[i + 1] = base + (bits >> 2);
+    // Windows are cut at multiples of kWindow, so at whole bytes: two groups, four entries. The last
+    // byte may name more than n entries; the window has room for whole bytes.
+    const std::int64_t first_byte = (first - begin(row)) / 4;
+    const std::uint8_t* bytes = a.metadata + row * a.metadata_bytes_per_row() + first_byte;
+    for (std::int64_t i = 0; i < n; i += 4) {
+      const std::uint32_t base = static_cast<std::uint32_t>(8 * first_byte + 2 * i);
+      const std::uint32_t* columns = kByteColumns.columns[bytes[i / 4]];
+      for (int slot = 0; slot < 4; ++slot) window.columns[i + slot] = base + columns[slot];
     }
     return {decode_values(a.values, a.dtype, first, n, window.values), window.columns};
   }
@@ -140,8 +159,8 @@ SPARSECORE_INLINE void for_each_piece(const Entries& entries, std::int64_t row_b
         decoded = entries.template decode<Acc>(row, p, window_end - p, window);
       }
       const std::int64_t stop = end < window_end ? end : window_end;
-      body(row, decoded.values + (p - window_begin), decoded.columns + (p - window_begin),
-           stop - p, is_first);
+      body(row, decoded.values + (p - window_begin), decoded.columns + (p - window_begin), stop - p,
+           is_first);
       p = stop;
     }
   }

@@ -20,26 +20,25 @@ void scatter_rows(const CsrEntries& entries, const SweepTile<Acc>& tile) {
   const auto load_row = [&](const Acc* p, int v) {
     return kPartial && v == V - 1 ? load(p + v * W, mask) : load(p + v * W);
   };
-  for_each_piece<Acc>(
-      entries, tile.row_begin, tile.row_end,
-      [&](std::int64_t row, const Acc* values, const std::uint32_t* columns, std::int64_t count,
-          bool) {
-        const Acc* x_row = tile.x + (row - tile.row_begin) * tile.x_stride;
-        Vec<Acc> x[V];
-        for (int v = 0; v < V; ++v) x[v] = load_row(x_row, v);
-        for (std::int64_t t = 0; t < count; ++t) {
-          const Vec<Acc> value = broadcast(values[t]);
-          Acc* y = tile.y + static_cast<std::int64_t>(columns[t]) * tile.y_stride;
-          for (int v = 0; v < V; ++v) {
-            const Vec<Acc> sum = fma<Acc>(value, x[v], load_row(y, v));
-            if (kPartial && v == V - 1) {
-              store(y + v * W, sum, mask);
-            } else {
-              store(y + v * W, sum);
-            }
-          }
-        }
-      });
+  for_each_piece<Acc>(entries, tile.row_begin, tile.row_end,
+                      [&](std::int64_t row, const Acc* values, const std::uint32_t* columns,
+                          std::int64_t count, bool) {
+                        const Acc* x_row = tile.x + (row - tile.row_begin) * tile.x_stride;
+                        Vec<Acc> x[V];
+                        for (int v = 0; v < V; ++v) x[v] = load_row(x_row, v);
+                        for (std::int64_t t = 0; t < count; ++t) {
+                          const Vec<Acc> value = broadcast(values[t]);
+                          Acc* y = tile.y + static_cast<std::int64_t>(columns[t]) * tile.y_stride;
+                          for (int v = 0; v < V; ++v) {
+                            const Vec<Acc> sum = fma<Acc>(value, x[v], load_row(y, v));
+                            if (kPartial && v == V - 1) {
+                              store(y + v * W, sum, mask);
+                            } else {
+                              store(y + v * W, sum);
+                            }
+                          }
+                        }
+                      });
 }
 
 // y[0 ... N) += value * x[0 ... N), in pieces of 8, 4, 2 and 1.
@@ -49,7 +48,8 @@ SPARSECORE_INLINE void add_scaled(Acc* y, Acc value, const Acc* x) {
   if constexpr (P == 1) {
     *y += value * *x;
   } else {
-    typedef Acc Piece __attribute__((vector_size(P * sizeof(Acc)), aligned(sizeof(Acc)), may_alias));
+    typedef Acc Piece
+        __attribute__((vector_size(P * sizeof(Acc)), aligned(sizeof(Acc)), may_alias));
     Piece& sum = *reinterpret_cast<Piece*>(y);
     sum += value * *reinterpret_cast<const Piece*>(x);
   }

@@ -18,9 +18,7 @@ constexpr int kTileVectors = 8;
 
 // Entries in flight at once, so that narrow tiles have enough independent additions to hide the
 // latency of one (4 cycles, 2 a cycle).
-constexpr int entries_in_flight(int vectors) {
-  return vectors == 1 ? 4 : vectors <= 3 ? 2 : 1;
-}
+constexpr int entries_in_flight(int vectors) { return vectors == 1 ? 4 : vectors <= 3 ? 2 : 1; }
 
 template <class Acc, int V, bool kPartial>
 SPARSECORE_INLINE void sweep_row(const Acc* values, const std::uint32_t* columns,
@@ -108,9 +106,9 @@ void sweep_rows(const Entries& entries, const SweepTile<Acc>& tile) {
   for_each_piece<Acc>(entries, tile.row_begin, tile.row_end,
                       [&](std::int64_t row, const Acc* values, const std::uint32_t* columns,
                           std::int64_t count, bool is_first) {
-                        sweep_row<Acc, V, kPartial>(
-                            values, columns, count, tile.x, tile.x_stride,
-                            tile.y + (row - tile.row_begin) * tile.y_stride, tile.n, !is_first);
+                        sweep_row<Acc, V, kPartial>(values, columns, count, tile.x, tile.x_stride,
+                                                    tile.y + (row - tile.row_begin) * tile.y_stride,
+                                                    tile.n, !is_first);
                       });
 }
 
@@ -119,8 +117,8 @@ template <template <int, bool> class Run, class Acc, class... Args>
 SPARSECORE_INLINE void with_tile_shape(std::int64_t n, const Args&... args) {
   const std::int64_t vectors = (n + kLanes<Acc> - 1) / kLanes<Acc>;
   const bool partial = n % kLanes<Acc> != 0;
-#define SPARSECORE_CASE(V)                                                    \
-  case V:                                                                     \
+#define SPARSECORE_CASE(V) \
+  case V:                  \
     return partial ? Run<V, true>::run(args...) : Run<V, false>::run(args...)
   switch (vectors) {
     SPARSECORE_CASE(1);

@@ -153,15 +153,15 @@ template <>
 SPARSECORE_INLINE Vec<float> gather(const float* base, const std::uint32_t* index,
                                     const LaneMask<float>& m) {
   const auto mask = static_cast<__mmask16>(m.bits);
-  return _mm512_mask_i32gather_ps(_mm512_setzero_ps(), mask,
-                                  _mm512_maskz_loadu_epi32(mask, index), base, 4);
+  return _mm512_mask_i32gather_ps(_mm512_setzero_ps(), mask, _mm512_maskz_loadu_epi32(mask, index),
+                                  base, 4);
 }
 template <>
 SPARSECORE_INLINE Vec<double> gather(const double* base, const std::uint32_t* index,
                                      const LaneMask<double>& m) {
   const auto mask = static_cast<__mmask8>(m.bits);
-  return _mm512_mask_i32gather_pd(_mm512_setzero_pd(), mask,
-                                  _mm256_maskz_loadu_epi32(mask, index), base, 8);
+  return _mm512_mask_i32gather_pd(_mm512_setzero_pd(), mask, _mm256_maskz_loadu_epi32(mask, index),
+                                  base, 8);
 }
 template <>
 SPARSECORE_INLINE Vec<std::int32_t> gather(const std::int32_t* base, const std::uint32_t* index,
@@ -231,8 +231,8 @@ SPARSECORE_INLINE Vec<double> gather(const double* base, const std::uint32_t* in
 }
 template <>
 SPARSECORE_INLINE Vec<std::int32_t> gather(const std::int32_t* base, const std::uint32_t* index) {
-  return reinterpret_cast<Vec<std::int32_t>>(_mm256_i32gather_epi32(
-      base, _mm256_loadu_si256(reinterpret_cast<const __m256i*>(index)), 4));
+  return reinterpret_cast<Vec<std::int32_t>>(
+      _mm256_i32gather_epi32(base, _mm256_loadu_si256(reinterpret_cast<const __m256i*>(index)), 4));
 }
 
 template <>

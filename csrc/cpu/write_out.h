@@ -13,7 +13,7 @@ SPARSECORE_INLINE Acc activate(Acc v, Activation activation) {
   switch (activation) {
     case Activation::kRelu:
       return v < 0 ? Acc(0) : v;  // NaN passes, as in torch
-    case Activation::kGelu:  // exact form: x * Phi(x) (Hendrycks and Gimpel 2016, section 2)
+    case Activation::kGelu:       // exact form: x * Phi(x) (Hendrycks and Gimpel 2016, section 2)
       if constexpr (__is_same(Acc, double)) {
         return 0.5 * v * (1.0 + __builtin_erf(v * 0.70710678118654752440));
       } else {
@@ -107,8 +107,7 @@ SPARSECORE_INLINE bool store_block(const Acc* block, std::int64_t stride, const 
 
 template <class Acc>
 bool write_out(Acc* block, std::int64_t block_stride, std::int64_t first_row,
-               std::int64_t first_col, const LoadedEpilogue<Acc>& epilogue,
-               const MatrixView& out) {
+               std::int64_t first_col, const LoadedEpilogue<Acc>& epilogue, const MatrixView& out) {
   for (std::int64_t r = 0; r < out.rows; ++r) {
     apply_epilogue(block + r * block_stride, first_row + r, first_col, out.cols, epilogue);
   }

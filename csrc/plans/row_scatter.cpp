@@ -62,15 +62,14 @@ void run(const CsrView& a, const MatrixView& x, const Epilogue& epilogue, const 
          int threads) {
   const std::int64_t lanes = kernels<Acc>().tile_width / 8;
   const bool direct = epilogue.empty() && !needs_scratch(out, DTypeOf<Acc>::value, a.nnz());
-  const double work =
-      (static_cast<double>(a.nnz()) + static_cast<double>(a.rows + a.cols)) *
-      static_cast<double>(x.cols);
+  const double work = (static_cast<double>(a.nnz()) + static_cast<double>(a.rows + a.cols)) *
+                      static_cast<double>(x.cols);
   const int useful = useful_threads(threads, work);
 
   std::int64_t width = kernels<Acc>().tile_width;
   if (!direct) {
-    const std::int64_t fitting = kScratchBytes / static_cast<std::int64_t>(sizeof(Acc)) /
-                                 std::max<std::int64_t>(a.cols, 1);
+    const std::int64_t fitting =
+        kScratchBytes / static_cast<std::int64_t>(sizeof(Acc)) / std::max<std::int64_t>(a.cols, 1);
     width = std::clamp(fitting, lanes, width);
   }
   const std::int64_t share = (x.cols + useful - 1) / useful;

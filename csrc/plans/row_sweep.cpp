@@ -73,8 +73,8 @@ void run(const View& a, const MatrixView& x, const Epilogue& epilogue, const Mat
          int threads) {
   const std::int64_t tile_width = kernels<Acc>().tile_width;
   const bool panel_needed = needs_panel(x, DTypeOf<Acc>::value, a.nnz(), tile_width);
-  const bool direct =
-      epilogue.empty() && out.dtype == DTypeOf<Acc>::value && (out.col_stride == 1 || out.cols == 1);
+  const bool direct = epilogue.empty() && out.dtype == DTypeOf<Acc>::value &&
+                      (out.col_stride == 1 || out.cols == 1);
   const EpilogueLoader<Acc> loaded(epilogue);
   const std::int64_t panel_columns = panel_needed ? std::min(tile_width, x.cols) : 1;
   const Scratch<Acc> panel(x.rows * panel_columns);
@@ -82,16 +82,16 @@ void run(const View& a, const MatrixView& x, const Epilogue& epilogue, const Mat
   for (std::int64_t col = 0; col < x.cols; col += tile_width) {
     const std::int64_t n = std::min(tile_width, x.cols - col);
     const MatrixView columns = block_of(x, 0, x.rows, col, n);
-    SweepTile<Acc> tile{0, 0, static_cast<const Acc*>(columns.data), columns.row_stride,
-                        nullptr, 0, n};
+    SweepTile<Acc> tile{0, 0, static_cast<const Acc*>(columns.data), columns.row_stride, nullptr,
+                        0, n};
     // A single column is gathered from, which wants it contiguous.
     if (panel_needed || (n == 1 && columns.row_stride != 1)) {
       load_panel_parallel(columns, panel.data(), n, threads);
       tile.x = panel.data();
       tile.x_stride = n;
     }
-    const double work = (static_cast<double>(a.nnz()) + static_cast<double>(a.rows)) *
-                        static_cast<double>(n);
+    const double work =
+        (static_cast<double>(a.nnz()) + static_cast<double>(a.rows)) * static_cast<double>(n);
     const int useful = useful_threads(threads, work);
     parallel_for(row_bounds(a, useful, work), useful, [&](std::int64_t begin, std::int64_t end) {
       sweep_rows(a, tile, begin, end, col, loaded.view(), direct, out);

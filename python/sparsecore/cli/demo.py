@@ -8,7 +8,12 @@ import click
 __all__ = ["demo"]
 
 # By the name that is imported, the name that is installed.
-_PACKAGES = {"torch": "torch", "matplotlib": "matplotlib", "sklearn": "scikit-learn"}
+_PACKAGES = {
+    "torch": "torch",
+    "rich": "rich",
+    "matplotlib": "matplotlib",
+    "sklearn": "scikit-learn",
+}
 _EPOCHS = {"digits": 12, "mnist": 3}
 _HIDDEN = {"digits": (1024, 1024), "mnist": (300, 100)}  # MNIST's: LeNet-300-100
 
@@ -21,7 +26,7 @@ Examples:
 """
 
 
-@click.command(epilog=_EXAMPLES)
+@click.command(epilog=_EXAMPLES, short_help="Prune a network, convert it, measure it.")
 @click.option(
     "--data",
     type=click.Choice(["digits", "mnist"]),
@@ -44,7 +49,7 @@ Examples:
 @click.option(
     "--epochs",
     type=click.IntRange(1),
-    help="Of dense training and again of pruning to 90 %; half as many after pruning to 2:4. "
+    help="Of dense training and again of pruning to 90%; half as many after pruning to 2:4. "
     "[default: 12 for digits, 3 for mnist]",
 )
 @click.option(
@@ -71,7 +76,7 @@ def demo(
     hidden: tuple[int, ...],
     seconds: float,
 ) -> None:
-    """Train a network, prune it to 90 % and to 2:4, convert it, and measure it here.
+    """Train a network, prune it to 90% and to 2:4, convert it, and measure it here.
 
     Prints what each model costs, how fast it is, and what was chosen for each of its layers and
     why. Writes the models as safetensors, the choices, the results as JSON, and a picture of one

@@ -7,7 +7,6 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from sparsecore.cli.demo_measure import Curve
-from sparsecore.nn.report import duration
 from sparsecore.timing import Timing
 
 __all__ = ["plot_curve"]
@@ -35,7 +34,7 @@ def plot_curve(path: Path, curve: Curve, *, network: str, threads: int) -> None:
     rows, columns = curve.shape
     axes.set_title(
         f"{curve.layer} of the {network} network: {rows} x {columns}, fp32, "
-        f"batch {curve.batch}, {threads} threads"
+        f"batch {curve.batch}, threads: {threads}"
     )
     figure.savefig(path)
 
@@ -51,10 +50,8 @@ def _draw(axes: Axes, curve: Curve) -> None:
     axes.fill_between(percents, low, high, color=_CSR, alpha=0.15, linewidth=0)
     axes.plot(percents, scaled(curve.csr, "median"), "o-", color=_CSR, label="CSR")
     dense, halved = scale * curve.dense.median, scale * curve.two_of_four.median
-    axes.axhline(dense, color=_DENSE, linestyle="--", label=f"dense: {duration(dense / scale)}")
-    axes.plot(
-        50, halved, "D", color=_TWO_OF_FOUR, markersize=8, label=f"2:4: {duration(halved / scale)}"
-    )
+    axes.axhline(dense, color=_DENSE, linestyle="--", label=f"dense: {dense:.3g} {unit}")
+    axes.plot(50, halved, "D", color=_TWO_OF_FOUR, markersize=8, label=f"2:4: {halved:.3g} {unit}")
     limit = curve.breakeven
     if limit is not None and limit < curve.densities[-1]:
         axes.axvline(100 * limit, color="0.4", linestyle=":", linewidth=1)

@@ -1,6 +1,6 @@
 """What a run of the demo found: values, and the sentences that can be said about them."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -20,6 +20,8 @@ __all__ = [
 
 # The largest quotient of the 90th and the 10th percentile that passes without a word.
 _SPREAD_OF_A_QUIET_MACHINE = 1.5
+# Medians of one thing measured twice on a quiet machine differ by less.
+_SLOWER = 1.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +116,7 @@ def against_breakeven(curve: Curve, variant: Variant) -> str:
 def reasons_for_all_dense(variant: Variant) -> Iterator[str]:
     """Yield a sentence for each batch for which the whole model stayed dense: why, in numbers."""
     for batch, report in variant.reports.items():
-        if any(layer.choice != "dense" for layer in report.layers):
+        if not _all_dense(report):
             continue
         largest = max(report.layers, key=lambda layer: layer.nbytes["dense"])
         yield (
@@ -123,20 +125,36 @@ def reasons_for_all_dense(variant: Variant) -> Iterator[str]:
         )
 
 
-def disturbances(variants: Iterable[Variant]) -> Iterator[str]:
-    """Yield a warning where the samples of a model's latency lie far apart."""
-    worst = max(
-        ((time.p90 / time.p10, v, b) for v in variants for b, time in v.latency.items()),
-        key=lambda found: found[0],
-    )
-    spread, variant, batch = worst
-    if spread > _SPREAD_OF_A_QUIET_MACHINE:
-        time = variant.latency[batch]
+def disturbances(variants: Sequence[Variant]) -> Iterator[str]:
+    """Yield warnings: samples that lie far apart, a converted model that came out slower.
+
+    Parameters
+    ----------
+    variants : sequence of Variant
+        The dense network first.
+    """
+    times = [(v, batch, time) for v in variants for batch, time in v.latency.items()]
+    variant, batch, time = max(times, key=lambda found: found[2].p90 / found[2].p10)
+    if time.p90 > _SPREAD_OF_A_QUIET_MACHINE * time.p10:
         yield (
             f"Other work disturbed these times: the {variant.title} model at batch {batch} took "
             f"{duration(time.p10)} to {duration(time.p90)} (10th to 90th percentile). The choices "
             "follow from such times: run it again on a quiet machine."
         )
+    for variant, batch, time in times:
+        dense, report = variants[0].latency[batch], variant.reports.get(batch)
+        slower = time.median > _SLOWER * dense.median
+        if report is not None and slower and not _all_dense(report):
+            measured = report.seconds_before is not None
+            yield (
+                f"The {variant.title} model at batch {batch} came out slower than dense, "
+                f"{duration(time.median)} against {duration(dense.median)}, with formats that were "
+                + ("faster when they were chosen: run it again." if measured else "given.")
+            )
+
+
+def _all_dense(report: Report) -> bool:
+    return all(layer.choice == "dense" for layer in report.layers)
 
 
 def _layer(report: Report, name: str) -> LayerReport:

@@ -1,12 +1,10 @@
 """The demo from beginning to end: data, training, pruning, files, measurements, report."""
 
-import copy
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TypeAlias
 
 import click
 import torch
@@ -15,6 +13,7 @@ from torch import nn
 
 from sparsecore import cpu, timing
 from sparsecore.cli import demo_data, demo_files, demo_measure, demo_model, demo_plot, demo_tables
+from sparsecore.cli.demo_convert import Converted, Models, convert, store
 from sparsecore.cli.demo_data import Dataset
 from sparsecore.cli.demo_files import Choices
 from sparsecore.cli.demo_measure import Curve
@@ -28,19 +27,15 @@ from sparsecore.cli.demo_results import (
     reasons_for_all_dense,
 )
 from sparsecore.cli.stages import Stages
-from sparsecore.nn import Report, sparsify_
 
 __all__ = ["Settings", "run"]
 
 _BATCHES = (1, 64)
 _CLASSES = 10
-_PRUNED = {"pruned-90": "90 %", "pruned-24": "2:4"}
+_PRUNED = {"pruned-90": "90%", "pruned-24": "2:4"}
 _TITLES = {"dense": "dense", **_PRUNED}
+_PICTURE, _RESULTS, _CHOICES = "latency-by-density.png", "results.json", "choices.json"
 _WIDTH_WITHOUT_TERMINAL = 100
-
-Models: TypeAlias = Mapping[str, nn.Sequential]
-Converted: TypeAlias = Mapping[tuple[str, int], tuple[nn.Sequential, Report]]
-"""By the model's name and the batch it was converted for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +63,7 @@ def run(settings: Settings) -> None:
     data, recipe, given = _inputs(settings)
     with Stages(Console(stderr=True)) as stages:
         models = _train(data, recipe, stages)
-        stored = _store(models, data, recipe, settings.output)
+        stored = store(models, data, recipe, settings.output)
         converted = _convert(models, data, given, settings, stages)
         latency = _latency(models["dense"], converted, data, settings, stages)
         curve = _curve(models["dense"], settings, stages)
@@ -114,59 +109,21 @@ def _inputs(settings: Settings) -> tuple[Dataset, Recipe, Choices]:
 def _train(data: Dataset, recipe: Recipe, stages: Stages) -> Models:
     tick = stages.begin("train the dense network", recipe.epochs)
     dense = demo_model.train_dense(data, recipe, tick)
-    tick = stages.begin("prune it to 90 % while fine-tuning", recipe.epochs)
+    tick = stages.begin("prune it to 90% while fine-tuning", recipe.epochs)
     unstructured = demo_model.prune_unstructured(dense, data, recipe, tick)
     tick = stages.begin("prune it to 2:4 instead, fine-tune", recipe.short_epochs)
     two_of_four = demo_model.prune_24(dense, data, recipe, tick)
     return {"dense": dense, "pruned-90": unstructured, "pruned-24": two_of_four}
 
 
-def _store(models: Models, data: Dataset, recipe: Recipe, folder: Path) -> Mapping[str, Stored]:
-    """Write each model with every pruned layer sparse, read it back, and compare."""
-    stored = {}
-    for key, model in models.items():
-        compact = copy.deepcopy(model)
-        report = sparsify_(compact, torch.from_numpy(data.test_x), policy="always")
-        path = folder / f"{key}.safetensors"
-        disk_bytes = demo_files.save_model(path, compact, report.choices)
-        loaded = demo_files.load_model(path, recipe.widths)
-        if not demo_files.same_outputs(loaded, compact, data.test_x):
-            msg = f"{path}: the model read from it gives other outputs than the one written"
-            raise click.ClickException(msg)
-        stored[key] = Stored(
-            accuracy=demo_model.accuracy(loaded, data.test_x, data.test_y),
-            parameters=demo_model.nonzeros(model),
-            disk_bytes=disk_bytes,
-            memory_bytes=report.bytes_after,
-        )
-    return stored
-
-
 def _convert(
     models: Models, data: Dataset, given: Choices, settings: Settings, stages: Stages
 ) -> Converted:
-    """Convert a copy of each pruned model for each batch size, as given or as measured."""
-    runs = [(key, batch) for key in _PRUNED for batch in _BATCHES]
+    pruned = {key: models[key] for key in _PRUNED}
     steps = len(demo_model.linears(models["dense"])) + 1
-    tick = stages.begin("convert, measuring every layer", steps * len(runs))
-    converted = {}
-    for key, batch in runs:
-        model = copy.deepcopy(models[key])
-        try:
-            report = sparsify_(
-                model,
-                torch.from_numpy(data.test_x[:batch]),
-                policy=given.get((key, batch), "measured"),
-                progress=lambda *_: tick(),
-                timer=_timer(settings),
-            )
-        except ValueError as error:
-            if not given:
-                raise
-            msg = f"{settings.choices} does not fit the {_PRUNED[key]} model: {error}"
-            raise click.ClickException(msg) from error
-        converted[key, batch] = model, report
-    return converted
+    parts = steps * len(pruned) * len(_BATCHES)
+    tick = stages.begin("convert, measuring every layer", parts)
+    return convert(pruned, data, _BATCHES, given, _timer(settings), tick)
 
 
 # ---- the measurements ----
@@ -228,13 +185,13 @@ def _variant(
 def _write(results: Results, folder: Path) -> None:
     found = {**results.to_dict(), "machine": timing.machine_facts()}
     text = json.dumps(found, indent=2)
-    (folder / "results.json").write_text(text + "\n", encoding="utf-8")
+    (folder / _RESULTS).write_text(text + "\n", encoding="utf-8")
     choices = {
         (v.key, b): report.choices for v in results.variants for b, report in v.reports.items()
     }
-    demo_files.save_run(folder / "choices.json", choices)
+    demo_files.save_run(folder / _CHOICES, choices)
     demo_plot.plot_curve(
-        folder / "latency-by-density.png",
+        folder / _PICTURE,
         results.curve,
         network=results.data,
         threads=results.threads,
@@ -252,10 +209,10 @@ def _print(results: Results, folder: Path) -> None:
         against_breakeven(results.curve, by_key["pruned-90"]),
         *(line for key in _PRUNED for line in reasons_for_all_dense(by_key[key])),
         *disturbances(results.variants),
-        f"Each model was read back from its safetensors file into a new network: all "
-        f"{results.test_images:,} test outputs equal, bit for bit.",
-        f"Written to {folder}: {', '.join(sorted(path.name for path in folder.iterdir()))}.",
-        f"Again with these formats: --choices {folder / 'choices.json'}",
+        f"Each model was read from its file into a new network: all {results.test_images:,} test "
+        "outputs are equal, bit for bit.",
+        f"Written to {folder}: the models (*.safetensors), {_PICTURE}, {_RESULTS} and {_CHOICES}.",
+        f"To run it again with the same formats: --choices {folder / _CHOICES}",
     ]
     for line in lines:
         console.print(line, highlight=False, markup=False, soft_wrap=True)

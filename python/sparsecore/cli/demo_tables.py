@@ -17,13 +17,13 @@ def model_table(results: Results) -> Table:
     dense = results.variants[0]
     network = "-".join(map(str, results.widths))
     table = _table(
-        f"{results.data}, network {network}, {results.threads} threads, {results.target}",
+        f"{results.data}, network {network}, {results.target}, threads: {results.threads}",
         "Accuracy (of the test images) and sizes are those of the saved files, where every pruned "
         "layer is sparse. Latency is the median of the model converted for that batch, measured "
         "in turns with the dense one.",
     )
     table.add_column("model")
-    for title in ("accuracy", "parameters\nkept", "kB\non disk", "kB in\nmemory"):
+    for title in ("accuracy", "params\nkept", "kB\non disk", "kB in\nmemory"):
         table.add_column(title, justify="right")
     for batch in dense.latency:
         table.add_column(f"batch {batch}\nlatency", justify="right")
@@ -49,8 +49,8 @@ def layer_tables(results: Results) -> Iterator[Table]:
     for variant in results.variants:
         for batch, report in variant.reports.items():
             table = _table(
-                f"{variant.title} model at batch {batch}, {results.threads} threads: what was "
-                "chosen for each layer, and why",
+                f"What was chosen for the {variant.title} model at batch {batch}, and why "
+                f"(threads: {results.threads})",
                 _totals(report),
             )
             table.add_column("layer")

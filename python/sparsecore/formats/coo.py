@@ -140,8 +140,7 @@ class COO:
         OverflowError
             Where a sum of int8 values does not fit int8.
         """
-        position = self._row.astype(np.int64), self._col.astype(np.int64)
-        return CSR._from_triplets(self._data, position, self._shape, duplicates)
+        return CSR._from_triplets(self._data, (self._row, self._col), self._shape, duplicates)
 
     def tocoo(self) -> "COO":
         """Return the matrix itself."""

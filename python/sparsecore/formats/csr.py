@@ -3,7 +3,7 @@
 import copy
 import operator
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Literal, final
+from typing import TYPE_CHECKING, Any, Literal, cast, final
 
 import numpy as np
 
@@ -107,12 +107,17 @@ class CSR:
     def _from_triplets(
         cls,
         data: Values,
-        position: tuple[Int64, Int64],
+        position: tuple[Array, Array],
         shape: tuple[int, int],
         duplicates: Literal["sum", "error"],
     ) -> "CSR":
-        structure, order, starts = _core.csr_from_triplets(*position, shape, duplicates)
-        return cls._wrap(structure, interop.combine(data, order, starts))
+        if convert.tracks_gradient(data):  # torch moves them itself, and sees it
+            structure, order, starts, _ = _core.csr_from_triplets(*position, shape, duplicates)
+            return cls._wrap(structure, interop.combine(data, order, starts))
+        array = interop.to_numpy(data, name="data")
+        structure, _, starts, moved = _core.csr_from_triplets(*position, shape, duplicates, array)
+        values = interop.from_numpy(cast(Array, moved), like=data)
+        return cls._wrap(structure, interop.combine(values, None, starts))
 
     # ---- from and to ----
 

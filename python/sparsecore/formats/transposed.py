@@ -1,12 +1,12 @@
 """The lazy transpose of a CSR matrix."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import numpy as np
 
 from sparsecore import interop
-from sparsecore.formats import storage
+from sparsecore.formats import convert, storage
 from sparsecore.interop import Array, Values
 
 if TYPE_CHECKING:
@@ -69,8 +69,12 @@ class TransposedCSR:
 
     def tocsr(self) -> "CSR":
         """Return the transpose as a CSR of its own, sorted by its rows; differentiable."""
-        structure, order = self.base._structure.transpose()
-        return type(self.base)._wrap(structure, interop.take(self.base.data, order))
+        data = self.base.data
+        if convert.tracks_gradient(data):  # torch moves them itself, and sees it
+            structure, order, _ = self.base._structure.transpose()
+            return type(self.base)._wrap(structure, interop.take(data, order))
+        structure, _, moved = self.base._structure.transpose(interop.to_numpy(data, name="A.data"))
+        return type(self.base)._wrap(structure, interop.from_numpy(cast(Array, moved), like=data))
 
     def __matmul__(self, X: Any) -> Values:
         """Return ``A.T @ X`` by `sparsecore.csr_matmul`."""

@@ -1,0 +1,185 @@
+#include "dense_convert.h"
+
+#include <algorithm>
+#include <atomic>
+#include <limits>
+#include <numeric>
+#include <stdexcept>
+#include <string>
+#include <utility>
+
+#include "dispatch.h"
+#include "parallel.h"
+
+namespace sparsecore {
+namespace {
+
+using Index = std::int64_t;
+
+std::size_t at(Index i) { return static_cast<std::size_t>(i); }
+std::string text(Index value) { return std::to_string(value); }
+
+// A nonzero test and a copy for items of one size; floating types drop the sign bit first.
+template <class Bits>
+bool is_nonzero(Bits bits, Bits mask) {
+  return (bits & mask) != 0;
+}
+
+template <class Bits>
+Bits nonzero_mask(DType dtype) {
+  const Bits all = std::numeric_limits<Bits>::max();
+  return is_floating(dtype) ? static_cast<Bits>(all >> 1) : all;
+}
+
+// Calls body(row index, contiguous row) for rows [begin, end), copying strided rows. Column-major
+// input is copied in blocks of rows, so that each cache line read is used whole.
+template <class Bits, class Body>
+void for_each_row(const MatrixView& m, Index begin, Index end, Body body) {
+  const auto* data = static_cast<const Bits*>(m.data);
+  if (m.col_stride == 1 || m.cols <= 1) {
+    for (Index r = begin; r < end; ++r) body(r, data + r * m.row_stride);
+    return;
+  }
+  const Index block = std::max<Index>(1, std::min<Index>(end - begin, 64 / Index{sizeof(Bits)}));
+  std::vector<Bits> rows(at(block * m.cols));
+  for (Index r0 = begin; r0 < end; r0 += block) {
+    const Index count = std::min(block, end - r0);
+    for (Index c = 0; c < m.cols; ++c) {
+      for (Index r = 0; r < count; ++r) {
+        rows[at(r * m.cols + c)] = data[(r0 + r) * m.row_stride + c * m.col_stride];
+      }
+    }
+    for (Index r = 0; r < count; ++r) body(r0 + r, rows.data() + r * m.cols);
+  }
+}
+
+double elements(const MatrixView& m) {
+  return static_cast<double>(m.rows) * static_cast<double>(m.cols);
+}
+
+template <class Body>
+void parallel_rows(const MatrixView& m, int threads, Body body) {
+  const int useful = useful_threads(threads, elements(m));
+  parallel_for(even_bounds(m.rows, useful, elements(m)), useful, body);
+}
+
+}  // namespace
+
+std::vector<Index> count_nonzeros(const MatrixView& dense, int threads) {
+  std::vector<Index> offsets(at(dense.rows) + 1);
+  with_item_size(item_size(dense.dtype), [&]<class Bits>(Bits) {
+    const Bits mask = nonzero_mask<Bits>(dense.dtype);
+    parallel_rows(dense, threads, [&](Index begin, Index end) {
+      for_each_row<Bits>(dense, begin, end, [&](Index r, const Bits* row) {
+        Index count = 0;
+        for (Index c = 0; c < dense.cols; ++c) count += is_nonzero(row[c], mask);
+        offsets[at(r) + 1] = count;
+      });
+    });
+  });
+  std::partial_sum(offsets.begin(), offsets.end(), offsets.begin());
+  return offsets;
+}
+
+std::shared_ptr<const CsrStructure> fill_nonzeros(const MatrixView& dense,
+                                                  std::span<const Index> offsets, void* values,
+                                                  int threads) {
+  IndexArray columns(offsets.back(), column_width(dense.cols));
+  with_item_size(item_size(dense.dtype), [&]<class Bits>(Bits) {
+    const Bits mask = nonzero_mask<Bits>(dense.dtype);
+    with_indices(columns, [&]<class I>(I* out_columns) {
+      parallel_rows(dense, threads, [&](Index begin, Index end) {
+        // Entries are written without a branch, one past the last kept: into a row of our own.
+        std::vector<Bits> row_values(at(dense.cols) + 1);
+        std::vector<I> row_columns(at(dense.cols) + 1);
+        for_each_row<Bits>(dense, begin, end, [&](Index r, const Bits* row) {
+          Index n = 0;
+          for (Index c = 0; c < dense.cols; ++c) {
+            row_values[at(n)] = row[c];
+            row_columns[at(n)] = static_cast<I>(c);
+            n += is_nonzero(row[c], mask);
+          }
+          const Index first = offsets[at(r)];
+          if (n != offsets[at(r) + 1] - first) {
+            throw std::runtime_error("from_dense: the array was changed while it was read");
+          }
+          std::copy_n(row_values.data(), n, static_cast<Bits*>(values) + first);
+          std::copy_n(row_columns.data(), n, out_columns + first);
+        });
+      });
+    });
+  });
+  return std::make_shared<const CsrStructure>(dense.rows, dense.cols, compact_offsets(offsets),
+                                              std::move(columns));
+}
+
+void scatter_dense(const CsrStructure& a, const void* values, Index item_size, void* out) {
+  with_item_size(item_size, [&]<class Bits>(Bits) {
+    const auto* source = static_cast<const Bits*>(values);
+    with_indices(a.columns(), [&](const auto* columns) {
+      for (Index r = 0, p = 0; r < a.rows(); ++r) {
+        Bits* row = static_cast<Bits*>(out) + r * a.cols();
+        for (const Index end = a.offsets()[r + 1]; p < end; ++p) row[columns[p]] = source[p];
+      }
+    });
+  });
+}
+
+void scatter_dense(const Sparse24Structure& a, const void* values, Index item_size, void* out) {
+  with_item_size(item_size, [&]<class Bits>(Bits) {
+    const auto* source = static_cast<const Bits*>(values);
+    const std::uint8_t* bytes = a.metadata().data();
+    for (Index r = 0; r < a.rows(); ++r) {
+      Bits* row = static_cast<Bits*>(out) + r * a.cols();
+      for (Index t = 0; t < a.values_per_row(); ++t) {
+        const Index group = t / 2;
+        const int byte = bytes[r * a.metadata_per_row() + group / 2];
+        const Index column = 4 * group + ((byte >> (4 * (group % 2) + 2 * (t % 2))) & 3);
+        if (column < a.cols()) row[column] = source[r * a.values_per_row() + t];
+      }
+    }
+  });
+}
+
+void prune_24(const MatrixView& dense, std::uint8_t* mask, int threads) {
+  const auto prune_row = active_kernels().compress24.prune_row;
+  with_item_size(item_size(dense.dtype), [&]<class Bits>(Bits) {
+    parallel_rows(dense, threads, [&](Index begin, Index end) {
+      for_each_row<Bits>(dense, begin, end, [&](Index r, const Bits* row) {
+        prune_row(row, dense.dtype, dense.cols, mask + r * dense.cols);
+      });
+    });
+  });
+}
+
+void compress_24(const MatrixView& dense, void* values, std::uint8_t* metadata, int threads) {
+  const auto compress_row = active_kernels().compress24.compress_row;
+  const Index values_per_row = (dense.cols + 3) / 4 * 2, bytes_per_row = (dense.cols + 7) / 8;
+  std::atomic<Index> first_bad_row{std::numeric_limits<Index>::max()};
+  with_item_size(item_size(dense.dtype), [&]<class Bits>(Bits) {
+    const auto compress = [&](Index r, const Bits* row) {
+      return compress_row(row, dense.dtype, dense.cols,
+                          static_cast<Bits*>(values) + r * values_per_row,
+                          metadata + r * bytes_per_row);
+    };
+    parallel_rows(dense, threads, [&](Index begin, Index end) {
+      for_each_row<Bits>(dense, begin, end, [&](Index r, const Bits* row) {
+        if (compress(r, row) < 0) return;
+        Index seen = first_bad_row.load();
+        while (r < seen && !first_bad_row.compare_exchange_weak(seen, r)) {
+        }
+      });
+    });
+    const Index bad = first_bad_row.load();
+    if (bad == std::numeric_limits<Index>::max()) return;
+    for_each_row<Bits>(dense, bad, bad + 1, [&](Index r, const Bits* row) {
+      const Index group = compress(r, row);
+      throw std::invalid_argument("Sparse24: row " + text(r) + ", group " + text(group) +
+                                  " (columns " + text(4 * group) + " to " +
+                                  text(std::min(4 * group + 4, dense.cols) - 1) +
+                                  ") has more than two nonzeros; prune=True keeps the two largest");
+    });
+  });
+}
+
+}  // namespace sparsecore

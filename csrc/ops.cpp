@@ -22,42 +22,52 @@ std::string shape_text(const MatrixView& m) {
   throw std::invalid_argument(std::string(name) + ": " + message);
 }
 
-// A view as lines of contiguous bytes: `count` of them, `length` long, `stride` apart.
+// A view as lines: `count` of them, `stride` bytes apart, of items `step` bytes apart.
 struct Lines {
   std::uintptr_t begin;
-  std::int64_t count, length, stride;
+  std::int64_t count, stride, items, step, item;
 
+  std::int64_t length() const { return (items - 1) * step + item; }
   std::uintptr_t end() const {
-    return begin + static_cast<std::uintptr_t>((count - 1) * stride + length);
+    return begin + static_cast<std::uintptr_t>((count - 1) * stride + length());
   }
 };
 
 Lines lines_of(const MatrixView& m) {
   const std::int64_t item = item_size(m.dtype);
   auto begin = reinterpret_cast<std::uintptr_t>(m.data);
-  std::int64_t counts[2] = {m.rows, m.cols},
-               strides[2] = {m.row_stride * item, m.col_stride * item};
+  std::int64_t counts[2] = {m.rows, m.cols};
+  std::int64_t strides[2] = {m.row_stride * item, m.col_stride * item};
   for (int axis = 0; axis < 2; ++axis) {
+    if (counts[axis] == 1) strides[axis] = 0;
     if (strides[axis] >= 0) continue;
     begin += static_cast<std::uintptr_t>((counts[axis] - 1) * strides[axis]);
     strides[axis] = -strides[axis];
   }
-  const int outer = counts[0] > 1 && (counts[1] == 1 || strides[0] >= strides[1]) ? 0 : 1;
-  const std::int64_t length = (counts[1 - outer] - 1) * strides[1 - outer] + item;
-  return {begin, counts[outer], length, strides[outer]};
+  const int outer = strides[0] >= strides[1] ? 0 : 1;
+  return {begin, counts[outer], strides[outer], counts[1 - outer], strides[1 - outer], item};
 }
 
-// Whether two views may share a byte: by their extents, and where both are lines at one distance
-// (two halves of a buffer, side by side), by what each takes of it.
+// Whether runs of a and b bytes, each repeated at every `stride`, the second `distance` after the
+// first, stay clear of each other.
+bool interleave(std::int64_t distance, std::int64_t stride, std::int64_t a, std::int64_t b) {
+  if (stride == 0 || a > stride || b > stride) return false;
+  const std::int64_t phase = (distance % stride + stride) % stride;
+  return phase >= a && phase + b <= stride;
+}
+
+// Whether two views may share a byte: by their extents; where both repeat at one distance (halves
+// of a buffer side by side, every second column), by what each takes of it.
 bool overlaps(const MatrixView& a, const MatrixView& b) {
   if (a.data == nullptr || b.data == nullptr) return false;
   if (a.rows == 0 || a.cols == 0 || b.rows == 0 || b.cols == 0) return false;
   const Lines x = lines_of(a), y = lines_of(b);
   if (x.begin >= y.end() || y.begin >= x.end()) return false;
-  if (x.stride != y.stride || x.length > x.stride || y.length > y.stride) return true;
   const auto distance = static_cast<std::int64_t>(y.begin - x.begin);
-  const std::int64_t phase = (distance % x.stride + x.stride) % x.stride;
-  return phase < x.length || phase + y.length > x.stride;
+  if (x.stride == y.stride && interleave(distance, x.stride, x.length(), y.length())) return false;
+  const bool same_grid =
+      x.step == y.step && x.step > 0 && x.stride % x.step == 0 && y.stride % y.step == 0;
+  return !(same_grid && interleave(distance, x.step, x.item, y.item));
 }
 
 MatrixView as_column(const VectorView& v) {

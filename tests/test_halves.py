@@ -129,3 +129,13 @@ def test_subnormals_are_not_flushed(dtype):
     for n in (1, 2, 16, 17):
         Y = sc.csr_matmul(A, np.full((3, n), smallest))
         assert (Y.astype(np.float64) == 3 * float(smallest)).all()
+
+
+@pytest.mark.parametrize("dtype", HALVES, ids=str)
+def test_nan_of_every_payload_stays_nan(dtype):
+    """Rounding must not carry a NaN's low bits into its exponent, nor drop them to infinity."""
+    payloads = np.array([0x7FFFFFFF, 0xFFFFFFFF, 0x7F800001, 0xFF800001, 0x7FC00000], np.uint32)
+    A = sc.CSR.from_dense(np.ones((5, 1), dtype))
+    for rows in (1, 16, 17):
+        Y = sc.linear(np.ones((rows, 1), dtype), A, payloads.view(np.float32))
+        assert np.isnan(Y).all(), f"{rows} rows"

@@ -5,7 +5,7 @@ import pytest
 
 import cases
 import oracle
-import products
+import product_cases as products
 import sparsecore as sc
 from cases import FLOAT_MIXES, MIXES, SAME, Mix
 from oracle import DTYPES, F16, F32, I8

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import cases
-import products
+import product_cases as products
 import sparsecore as sc
 from cases import FLOAT_MIXES, MIXES, SAME, Mix
 from golden import golden

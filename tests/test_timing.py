@@ -45,13 +45,18 @@ def test_medians_are_the_costs_per_call_and_keep_the_order_of_the_contenders() -
     assert times["fast"] == timing.Timing(0.25, 0.25, 0.25, 5)
 
 
-def test_contenders_take_turns_and_each_round_starts_with_the_next() -> None:
+def test_the_order_of_turns_differs_between_rounds_but_not_between_runs() -> None:
     machine = FakeMachine()
     contenders = {name: machine.contender(name, 1.0) for name in "abc"}
-    timing.interleaved(contenders, min_runs=4, min_seconds=0.0, warmup=2, clock=machine.clock)
-    warmup_and_calibration, rounds = machine.calls[:9], machine.calls[9:]
+    timing.interleaved(contenders, min_runs=20, min_seconds=0.0, warmup=2, clock=machine.clock)
+    warmup_and_calibration, calls = machine.calls[:9], machine.calls[9:]
     assert warmup_and_calibration == list("aaabbbccc")
-    assert rounds == list("abc") + list("bca") + list("cab") + list("abc")
+    rounds = ["".join(calls[i : i + 3]) for i in range(0, 60, 3)]
+    assert all(sorted(order) == list("abc") for order in rounds)
+    assert len(set(rounds)) == 6
+    machine.calls.clear()
+    timing.interleaved(contenders, min_runs=20, min_seconds=0.0, warmup=2, clock=machine.clock)
+    assert machine.calls[9:] == calls
 
 
 def test_a_short_call_is_repeated_until_a_sample_lasts_long_enough() -> None:

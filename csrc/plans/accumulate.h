@@ -1,4 +1,7 @@
 // What the plans share: choosing the accumulator's instantiation, panels, loaded epilogues.
+//
+// A product asks for its target's kernels once and passes them down: another thread may change the
+// target meanwhile, and tile widths differ between targets.
 #pragma once
 
 #include <cstddef>
@@ -56,14 +59,14 @@ inline MatrixView block_of(const MatrixView& m, std::int64_t row, std::int64_t r
 
 // panel[r * panel_stride + j] = block[r][j], on several threads.
 template <class Acc>
-void load_panel_parallel(const MatrixView& block, Acc* panel, std::int64_t panel_stride,
-                         int threads) {
+void load_panel_parallel(const Kernels<Acc>& k, const MatrixView& block, Acc* panel,
+                         std::int64_t panel_stride, int threads) {
   const double work = static_cast<double>(block.rows) * static_cast<double>(block.cols);
   const int useful = useful_threads(threads, work);
   parallel_for(even_bounds(block.rows, useful, work), useful,
                [&](std::int64_t begin, std::int64_t end) {
-                 kernels<Acc>().load_panel(block_of(block, begin, end - begin, 0, block.cols),
-                                           panel + begin * panel_stride, panel_stride);
+                 k.load_panel(block_of(block, begin, end - begin, 0, block.cols),
+                              panel + begin * panel_stride, panel_stride);
                });
 }
 
@@ -71,19 +74,19 @@ void load_panel_parallel(const MatrixView& block, Acc* panel, std::int64_t panel
 template <class Acc>
 class EpilogueLoader {
  public:
-  explicit EpilogueLoader(const Epilogue& epilogue)
-      : scale_(loaded(epilogue.scale)),
-        bias_(loaded(epilogue.bias)),
+  EpilogueLoader(const Kernels<Acc>& k, const Epilogue& epilogue)
+      : scale_(loaded(k, epilogue.scale)),
+        bias_(loaded(k, epilogue.bias)),
         view_{scale_.empty() ? nullptr : scale_.data(), bias_.empty() ? nullptr : bias_.data(),
               epilogue.residual, epilogue.activation} {}
   const LoadedEpilogue<Acc>& view() const { return view_; }
 
  private:
-  static std::vector<Acc> loaded(const VectorView& v) {
+  static std::vector<Acc> loaded(const Kernels<Acc>& k, const VectorView& v) {
     if (v.data == nullptr) return {};
     std::vector<Acc> values(static_cast<std::size_t>(v.size));
     const MatrixView column{const_cast<void*>(v.data), v.dtype, v.size, 1, v.stride, 1};
-    kernels<Acc>().load_panel(column, values.data(), 1);
+    k.load_panel(column, values.data(), 1);
     return values;
   }
 

@@ -23,7 +23,8 @@ void zero(const SweepTile<Acc>& tile, std::int64_t rows) {
 
 // Columns [col, col + n) of the result, by one thread. tile.y is zeroed, then added to.
 template <class Acc>
-void scatter_columns(const CsrView& a, const MatrixView& x, SweepTile<Acc> tile, std::int64_t col) {
+void scatter_columns(const Kernels<Acc>& k, const CsrView& a, const MatrixView& x,
+                     SweepTile<Acc> tile, std::int64_t col) {
   zero(tile, a.cols);
   const bool in_place = x.dtype == DTypeOf<Acc>::value && (x.col_stride == 1 || tile.n == 1);
   const Scratch<Acc> panel(in_place ? 0 : kPanelRows * tile.n);
@@ -36,23 +37,23 @@ void scatter_columns(const CsrView& a, const MatrixView& x, SweepTile<Acc> tile,
       tile.x = static_cast<const Acc*>(rows.data);
       tile.x_stride = rows.row_stride;
     } else {
-      kernels<Acc>().load_panel(rows, panel.data(), tile.n);
+      k.load_panel(rows, panel.data(), tile.n);
       tile.x = panel.data();
       tile.x_stride = tile.n;
     }
-    kernels<Acc>().csr_scatter(a, tile);
+    k.csr_scatter(a, tile);
   }
 }
 
 template <class Acc>
-bool write_columns(const SweepTile<Acc>& tile, std::int64_t col, const Epilogue& epilogue,
-                   const MatrixView& out) {
-  const EpilogueLoader<Acc> loaded(epilogue);
+bool write_columns(const Kernels<Acc>& k, const SweepTile<Acc>& tile, std::int64_t col,
+                   const Epilogue& epilogue, const MatrixView& out) {
+  const EpilogueLoader<Acc> loaded(k, epilogue);
   bool fits = true;
   for (std::int64_t r = 0; r < out.rows; r += kBlockRows) {
     const std::int64_t rows = std::min(kBlockRows, out.rows - r);
-    fits &= kernels<Acc>().write_out(tile.y + r * tile.y_stride, tile.y_stride, r, col,
-                                     loaded.view(), block_of(out, r, rows, col, tile.n));
+    fits &= k.write_out(tile.y + r * tile.y_stride, tile.y_stride, r, col, loaded.view(),
+                        block_of(out, r, rows, col, tile.n));
   }
   return fits;
 }
@@ -60,13 +61,14 @@ bool write_columns(const SweepTile<Acc>& tile, std::int64_t col, const Epilogue&
 template <class Acc>
 void run(const CsrView& a, const MatrixView& x, const Epilogue& epilogue, const MatrixView& out,
          int threads) {
-  const std::int64_t lanes = kernels<Acc>().tile_width / 8;
+  const Kernels<Acc>& k = kernels<Acc>();
+  const std::int64_t lanes = k.tile_width / 8;
   const bool direct = epilogue.empty() && !needs_scratch(out, DTypeOf<Acc>::value, a.nnz());
   const double work = (static_cast<double>(a.nnz()) + static_cast<double>(a.rows + a.cols)) *
                       static_cast<double>(x.cols);
   const int useful = useful_threads(threads, work);
 
-  std::int64_t width = kernels<Acc>().tile_width;
+  std::int64_t width = k.tile_width;
   if (!direct) {
     const std::int64_t fitting =
         kScratchBytes / static_cast<std::int64_t>(sizeof(Acc)) / std::max<std::int64_t>(a.cols, 1);
@@ -84,14 +86,14 @@ void run(const CsrView& a, const MatrixView& x, const Epilogue& epilogue, const 
     if (direct) {
       tile.y = static_cast<Acc*>(block_of(out, 0, out.rows, begin, tile.n).data);
       tile.y_stride = out.row_stride;
-      return scatter_columns(a, x, tile, begin);
+      return scatter_columns(k, a, x, tile, begin);
     }
     // Rows of whole vectors, so that none of them shares a cache line with its neighbour's mask.
     tile.y_stride = tile.n <= 8 ? tile.n : (tile.n + lanes - 1) / lanes * lanes;
     const Scratch<Acc> sums(out.rows * tile.y_stride);
     tile.y = sums.data();
-    scatter_columns(a, x, tile, begin);
-    require_fits(write_columns(tile, begin, epilogue, out));
+    scatter_columns(k, a, x, tile, begin);
+    require_fits(write_columns(k, tile, begin, epilogue, out));
   });
 }
 

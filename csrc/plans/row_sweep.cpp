@@ -16,12 +16,12 @@ namespace {
 constexpr std::int64_t kWidestTile = 128;  // AVX-512: 8 vectors of 16
 
 template <class Acc>
-void sweep(const CsrView& a, const SweepTile<Acc>& tile) {
-  kernels<Acc>().csr_sweep(a, tile);
+void sweep(const Kernels<Acc>& k, const CsrView& a, const SweepTile<Acc>& tile) {
+  k.csr_sweep(a, tile);
 }
 template <class Acc>
-void sweep(const Sparse24View& a, const SweepTile<Acc>& tile) {
-  kernels<Acc>().sparse24_sweep(a, tile);
+void sweep(const Kernels<Acc>& k, const Sparse24View& a, const SweepTile<Acc>& tile) {
+  k.sparse24_sweep(a, tile);
 }
 
 std::int64_t longest_row(const CsrView& a) {
@@ -43,16 +43,16 @@ Bounds row_bounds(const Sparse24View& a, int threads, double work) {
 // One tile of columns [col, col + n) of the result, for rows [begin, end). `x` are those columns
 // of the right side, in the accumulator type.
 template <class Acc, class View>
-void sweep_rows(const View& a, SweepTile<Acc> tile, std::int64_t begin, std::int64_t end,
-                std::int64_t col, const LoadedEpilogue<Acc>& epilogue, bool direct,
-                const MatrixView& out) {
+void sweep_rows(const Kernels<Acc>& k, const View& a, SweepTile<Acc> tile, std::int64_t begin,
+                std::int64_t end, std::int64_t col, const LoadedEpilogue<Acc>& epilogue,
+                bool direct, const MatrixView& out) {
   if (direct) {
     const MatrixView target = block_of(out, begin, end - begin, col, tile.n);
     tile.row_begin = begin;
     tile.row_end = end;
     tile.y = static_cast<Acc*>(target.data);
     tile.y_stride = target.row_stride;
-    return sweep(a, tile);
+    return sweep(k, a, tile);
   }
   alignas(64) Acc block[kBlockRows * kWidestTile];
   tile.y = block;
@@ -61,9 +61,9 @@ void sweep_rows(const View& a, SweepTile<Acc> tile, std::int64_t begin, std::int
   for (std::int64_t r = begin; r < end; r += kBlockRows) {
     tile.row_begin = r;
     tile.row_end = std::min(r + kBlockRows, end);
-    sweep(a, tile);
-    fits &= kernels<Acc>().write_out(block, tile.y_stride, r, col, epilogue,
-                                     block_of(out, r, tile.row_end - r, col, tile.n));
+    sweep(k, a, tile);
+    fits &= k.write_out(block, tile.y_stride, r, col, epilogue,
+                        block_of(out, r, tile.row_end - r, col, tile.n));
   }
   require_fits(fits);
 }
@@ -71,11 +71,12 @@ void sweep_rows(const View& a, SweepTile<Acc> tile, std::int64_t begin, std::int
 template <class Acc, class View>
 void run(const View& a, const MatrixView& x, const Epilogue& epilogue, const MatrixView& out,
          int threads) {
-  const std::int64_t tile_width = kernels<Acc>().tile_width;
+  const Kernels<Acc>& k = kernels<Acc>();
+  const std::int64_t tile_width = k.tile_width;
   const bool panel_needed = needs_panel(x, DTypeOf<Acc>::value, a.nnz(), tile_width);
   const bool direct = epilogue.empty() && out.dtype == DTypeOf<Acc>::value &&
                       (out.col_stride == 1 || out.cols == 1);
-  const EpilogueLoader<Acc> loaded(epilogue);
+  const EpilogueLoader<Acc> loaded(k, epilogue);
   const std::int64_t panel_columns = panel_needed ? std::min(tile_width, x.cols) : 1;
   const Scratch<Acc> panel(x.rows * panel_columns);
 
@@ -86,7 +87,7 @@ void run(const View& a, const MatrixView& x, const Epilogue& epilogue, const Mat
                         0, n};
     // A single column is gathered from, which wants it contiguous.
     if (panel_needed || (n == 1 && columns.row_stride != 1)) {
-      load_panel_parallel(columns, panel.data(), n, threads);
+      load_panel_parallel(k, columns, panel.data(), n, threads);
       tile.x = panel.data();
       tile.x_stride = n;
     }
@@ -94,7 +95,7 @@ void run(const View& a, const MatrixView& x, const Epilogue& epilogue, const Mat
         (static_cast<double>(a.nnz()) + static_cast<double>(a.rows)) * static_cast<double>(n);
     const int useful = useful_threads(threads, work);
     parallel_for(row_bounds(a, useful, work), useful, [&](std::int64_t begin, std::int64_t end) {
-      sweep_rows(a, tile, begin, end, col, loaded.view(), direct, out);
+      sweep_rows(k, a, tile, begin, end, col, loaded.view(), direct, out);
     });
   }
 }

@@ -29,10 +29,11 @@ struct Operand {
         direct(reads_direct<Acc>(matrix)) {}
 
   // Columns [col, col + n) and the distance between their rows.
-  std::pair<const Acc*, std::int64_t> columns(std::int64_t col, std::int64_t n, int threads) const {
+  std::pair<const Acc*, std::int64_t> columns(const Kernels<Acc>& k, std::int64_t col,
+                                              std::int64_t n, int threads) const {
     const MatrixView block = block_of(m, 0, m.rows, col, n);
     if (direct) return {static_cast<const Acc*>(block.data), m.row_stride};
-    load_panel_parallel(block, panel.data(), n, threads);
+    load_panel_parallel(k, block, panel.data(), n, threads);
     return {panel.data(), n};
   }
 };
@@ -40,6 +41,7 @@ struct Operand {
 template <class Acc>
 void run(const CsrView& a, const MatrixView& u, const MatrixView& v, void* d, DType d_dtype,
          int threads) {
+  const Kernels<Acc>& k = kernels<Acc>();
   const bool in_place = reads_direct<Acc>(u) && reads_direct<Acc>(v);
   const std::int64_t width = in_place ? kDirectColumns : kPanelColumns;
   const Operand<Acc> left(u, width), right(v, width);
@@ -50,22 +52,21 @@ void run(const CsrView& a, const MatrixView& u, const MatrixView& v, void* d, DT
 
   for (std::int64_t col = 0; col < u.cols; col += width) {
     const std::int64_t n = std::min(width, u.cols - col);
-    const auto [u_data, u_stride] = left.columns(col, n, threads);
-    const auto [v_data, v_stride] = right.columns(col, n, threads);
+    const auto [u_data, u_stride] = left.columns(k, col, n, threads);
+    const auto [v_data, v_stride] = right.columns(k, col, n, threads);
     const double work =
         static_cast<double>(a.nnz()) * static_cast<double>(n) + static_cast<double>(a.rows);
     const int useful = useful_threads(threads, work);
     parallel_for(balanced_bounds(a.offsets, useful, work), useful,
                  [&, u_data = u_data, v_data = v_data, u_stride = u_stride, v_stride = v_stride](
                      std::int64_t begin, std::int64_t end) {
-                   kernels<Acc>().sddmm(a, begin, end, u_data, u_stride, v_data, v_stride, n,
-                                        col > 0, sums);
+                   k.sddmm(a, begin, end, u_data, u_stride, v_data, v_stride, n, col > 0, sums);
                  });
   }
   if (!direct) {
     const MatrixView out{d, d_dtype, 1, a.nnz(), a.nnz(), 1};
     const LoadedEpilogue<Acc> nothing{};
-    require_fits(kernels<Acc>().write_out(sums, a.nnz(), 0, 0, nothing, out));
+    require_fits(k.write_out(sums, a.nnz(), 0, 0, nothing, out));
   }
 }
 

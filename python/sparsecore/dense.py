@@ -37,7 +37,10 @@ def linear(x: Values, W: Values, epilogue: Epilogue, *, out: Values) -> Values:
         kinds = ["a torch tensor" if interop.is_tensor(v) else "a numpy array" for v in (x, W)]
         msg = f"linear: x is {kinds[0]}, A is {kinds[1]}; expected the same kind"
         raise TypeError(msg)
-    if x.ndim < 1 or W.ndim != 2 or x.shape[-1] != W.shape[1]:
+    if x.ndim < 1:
+        msg = "linear: x has no axis, expected (..., features)"
+        raise TypeError(msg)
+    if W.ndim != 2 or x.shape[-1] != W.shape[1]:
         msg = f"linear: x has shape {tuple(x.shape)}, A {tuple(W.shape)}, expected (..., k), (m, k)"
         raise ValueError(msg)
     result, accumulator = _dtypes(x, W, has_scale=epilogue.scale is not None)

@@ -145,13 +145,6 @@ def copy_values(values: Values) -> Values:
     return values.clone() if is_tensor(values) else values.copy()
 
 
-def shares_memory(a: Values, b: Values) -> bool:
-    """Whether two arrays, or two tensors, begin in one block of memory."""
-    if is_tensor(a):
-        return bool(a.untyped_storage().data_ptr() == b.untyped_storage().data_ptr())
-    return bool(np.may_share_memory(a, b))
-
-
 # ---- values moved as indices are ----
 
 

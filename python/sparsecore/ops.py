@@ -179,7 +179,7 @@ def linear(
     array([[0. , 3.5],
            [0. , 3.5]])
     """
-    x = x if interop.is_tensor(x) else np.asarray(x)
+    x = _as_values(x, "linear: x")
     if activation not in (None, *get_args(Activation)):
         msg = f"linear: activation is {activation!r}, expected None, 'relu', 'gelu' or 'silu'"
         raise ValueError(msg)
@@ -189,22 +189,30 @@ def linear(
     left, transposed = _left(A, "linear", sparse24=True)
     rows, features = left.shape[::-1] if transposed else left.shape
     shape = _linear_shape(x, features=features, rows=rows)
+    recorded = _wants_grad(left, x, scale, bias, residual, out=out, name="linear")
+    x_values, target = x, None
+    if not recorded:  # as arrays from here on: reshaping a tensor costs more than a small product
+        x_values = interop.to_numpy(x, name="linear: x")
+        residual = None if residual is None else interop.to_numpy(residual, name="linear: residual")
+        target = None if out is None else _writable(out, like=x, name="linear")
     y = matmul(
         left,
-        dense.flattened(x).T,
+        dense.flattened(x_values).T,
         transposed=transposed,
         scale=scale,
         bias=bias,
         residual=_as_columns(residual, shape, "residual"),
         activation=activation,
-        out=_as_columns(out, shape, "out"),
+        out=_as_columns(target, shape, "out"),
         threads=threads,
         name="linear",
-    )
-    if out is None:
-        return y.T.reshape(shape)
-    if not interop.shares_memory(y, out):  # strides that cannot be flattened: `y` is a copy
-        out[...] = y.T.reshape(shape)
+    ).T.reshape(shape)
+    if recorded:
+        return y
+    if target is None:
+        return interop.from_numpy(y, like=x)
+    if not np.may_share_memory(y, target):  # its strides cannot be flattened: `y` is a copy
+        target[...] = y
     return out
 
 
@@ -313,8 +321,7 @@ def matmul(
 ) -> Values:
     """Multiply a matrix that is already one of ours, with the whole epilogue; differentiable."""
     name = name or ("sparse24_matmul" if isinstance(left, Sparse24) else "csr_matmul")
-    if not interop.is_tensor(X):
-        X = np.asarray(X)
+    X = _as_values(X, f"{name}: X")
     if _wants_grad(left, X, scale, bias, residual, out=out, name=name):
         from sparsecore import torch_ops
 
@@ -374,6 +381,17 @@ def _wants_grad(left: Left | None, *operands: Values, out: Values, name: str) ->
         msg = f"{name}: out takes no part in gradients, but an argument requires grad"
         raise RuntimeError(msg)
     return True
+
+
+def _as_values(x: Any, name: str) -> Values:
+    """Return arrays and tensors as they are, nested lists as arrays."""
+    if interop.is_tensor(x) or type(x) is np.ndarray:
+        return x
+    array = np.asarray(x)
+    if array.dtype == object or array.dtype.kind in "USmM":
+        msg = f"{name} is a {type(x).__name__}, expected a numpy array or a torch tensor"
+        raise TypeError(msg)
+    return array
 
 
 def _writable(out: Values, *, like: Values, name: str) -> Array:

@@ -1,6 +1,5 @@
 """Plans: matrices made ready for many products."""
 
-import operator
 from typing import Any, final
 
 import numpy as np
@@ -29,7 +28,7 @@ class Plan:
     'row_sweep'
     """
 
-    __slots__ = ("_like", "_plan")
+    __slots__ = ("_like", "_plan", "_version")
 
     __array_ufunc__ = None
 
@@ -38,6 +37,7 @@ class Plan:
     def __init__(self, A: CSR) -> None:
         data = interop.to_numpy(A.data, name="prepare: A.data")
         self._plan = _core.prepare_csr(A._structure, data)
+        self._version = 0  # counts updates, for backward passes to notice one in between
         # An empty piece of the values: remembers their kind, dtype and device, not their memory.
         self._like = interop.copy_values(
             A.data[:0].detach() if interop.is_tensor(A.data) else A.data[:0]
@@ -91,7 +91,12 @@ class Plan:
         TypeError
             Where the dtype differs.
         """
-        self._plan.update(interop.to_numpy(data, name="Plan.update: data"))
+        values = interop.to_numpy(data, name="Plan.update: data")
+        if values.shape != (self.nnz,):
+            msg = f"Plan.update: data has shape {values.shape}, expected ({self.nnz},)"
+            raise ValueError(msg)
+        self._plan.update(values)
+        self._version += 1
 
     def unpack(self) -> Values:
         """Return the values in CSR order, in memory of their own."""
@@ -133,10 +138,13 @@ def prepare(A: CSR, *, n: int | None = None, backward: bool = False) -> Plan:
     backward : bool
         Whether transposed products will be run too. Today's plan runs them without packing.
     """
-    if n is not None and operator.index(n) < 0:
+    if n is not None and not isinstance(n, int | np.integer):
+        msg = f"prepare: n is a {type(n).__name__}, expected an integer"
+        raise TypeError(msg)
+    if n is not None and n < 0:
         msg = f"prepare: n is {n}, expected the number of right-hand columns"
         raise ValueError(msg)
-    if backward not in (True, False):
+    if not isinstance(backward, bool):
         msg = f"prepare: backward is {backward!r}, expected True or False"
         raise TypeError(msg)
     return Plan(A)

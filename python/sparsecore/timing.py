@@ -9,6 +9,7 @@ import gc
 import math
 import os
 import platform
+import random
 import shutil
 import subprocess
 import sys
@@ -67,8 +68,8 @@ def interleaved(
 ) -> dict[str, Timing]:
     """Measure callables against each other, in turns.
 
-    Each round takes one sample of every contender, and each round starts with the next of them, so
-    that none always follows the same other one. What a call returns is freed inside the sample:
+    Each round takes one sample of every contender, in an order shuffled anew (the same in every
+    run), so that none always follows the same other one. What a call returns is freed inside the sample:
     the user of the result pays for it, too.
 
     Parameters
@@ -105,6 +106,7 @@ def interleaved(
     _check_options(contenders, min_runs, min_seconds, warmup, sample_seconds)
     samples: dict[str, list[float]] = {name: [] for name in contenders}
     names = list(contenders)
+    order = random.Random(0)
     with _no_collection():
         repeats = {
             name: _repeats_of_a_sample(call, warmup, sample_seconds, clock)
@@ -113,8 +115,8 @@ def interleaved(
         start = clock()
         done = 0
         while done < min_runs or clock() - start < min_seconds:
-            shift = done % len(names)
-            for name in names[shift:] + names[:shift]:
+            order.shuffle(names)
+            for name in names:
                 elapsed = _elapsed(contenders[name], repeats[name], clock)
                 samples[name].append(elapsed / repeats[name])
             done += 1

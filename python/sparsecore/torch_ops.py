@@ -82,6 +82,7 @@ class _Matmul(Function):
     ) -> torch.Tensor:
         ctx.save_for_backward(values, X, scale)
         ctx.call = call
+        ctx.version = call.left._version if isinstance(call.left, Plan) else 0
         ctx.dtypes = [None if t is None else t.dtype for t in (bias, residual)]
         y: torch.Tensor = ops.matmul(
             call.left,
@@ -99,6 +100,9 @@ class _Matmul(Function):
     def backward(ctx: Any, *grads: torch.Tensor) -> tuple[Any, ...]:
         values, X, scale = ctx.saved_tensors
         dY, call, needs = grads[0], ctx.call, ctx.needs_input_grad
+        if isinstance(call.left, Plan) and call.left._version != ctx.version:
+            msg = f"{call.name}: the plan was updated between the forward and the backward pass"
+            raise RuntimeError(msg)
         left, to_values = _as_csr(call.left, values)
         scaled = dY if scale is None else (dY * _columns(scale, dY)).to(dY.dtype)
         d_values = d_x = d_scale = d_bias = d_residual = None

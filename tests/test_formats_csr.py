@@ -8,10 +8,10 @@ import hypothesis.strategies as st
 import numpy as np
 import pytest
 import scipy.sparse
-from golden import golden
 from hypothesis import HealthCheck, given, settings
 
 import sparsecore as sc
+from golden import golden
 from sparsecore.interop import VALUE_DTYPES
 
 DTYPES = list(VALUE_DTYPES.values())

@@ -6,10 +6,10 @@ import pickle
 import hypothesis.strategies as st
 import numpy as np
 import pytest
-from golden import golden
 from hypothesis import HealthCheck, given, settings
 
 import sparsecore as sc
+from golden import golden
 from sparsecore.interop import VALUE_DTYPES
 
 DTYPES = list(VALUE_DTYPES.values())

@@ -10,10 +10,11 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-import sparsecore as sc  # noqa: E402
-from sparsecore.nn import CSRLinear, Sparse24Linear  # noqa: E402
 from torch import nn  # noqa: E402
 from torch.nn.utils import parametrizations, prune  # noqa: E402
+
+import sparsecore as sc  # noqa: E402
+from sparsecore.nn import CSRLinear, Sparse24Linear  # noqa: E402
 
 KINDS = [CSRLinear, Sparse24Linear]
 DTYPES = [torch.float64, torch.float32, torch.float16, torch.bfloat16]

@@ -12,8 +12,11 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-import sparsecore as sc  # noqa: E402
 import torch.nn.functional as F  # noqa: E402
+from torch import nn  # noqa: E402
+from torch.nn.utils import parametrizations, prune  # noqa: E402
+
+import sparsecore as sc  # noqa: E402
 from sparsecore.nn import (  # noqa: E402
     CSRLinear,
     Sparse24Linear,
@@ -23,8 +26,6 @@ from sparsecore.nn import (  # noqa: E402
 )
 from sparsecore.nn.report import duration  # noqa: E402
 from sparsecore.timing import Timing  # noqa: E402
-from torch import nn  # noqa: E402
-from torch.nn.utils import parametrizations, prune  # noqa: E402
 
 
 class FakeTimer:

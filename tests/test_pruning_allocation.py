@@ -7,9 +7,10 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from golden import golden, golden_file
 from hypothesis import given
 from hypothesis import strategies as st
+
+from golden import golden, golden_file
 from sparsecore.pruning import allocation, prune_mask, scores
 
 SPARSITY = st.floats(0, 1, exclude_max=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import pytest
+
 from sparsecore import pruning
 from sparsecore.pruning import NM, Cubic, OneShot, allocation
 

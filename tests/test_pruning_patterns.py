@@ -8,10 +8,11 @@ import sys
 import ml_dtypes
 import numpy as np
 import pytest
-from golden import golden
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+
+from golden import golden
 from sparsecore.pruning import NM, Unstructured, prune_mask
 
 # Few distinct values, so that nearly every example has ties; signed zeros and infinities too.

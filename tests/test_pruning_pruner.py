@@ -10,6 +10,7 @@ import sys
 
 import numpy as np
 import pytest
+
 from sparsecore import pruning
 from sparsecore.pruning import NM, Cubic, allocation, scores
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 import pytest
+
 from golden import golden
 from sparsecore.pruning import Cubic, OneShot
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ml_dtypes
 import numpy as np
 import pytest
+
 from golden import golden
 from sparsecore.pruning import allocation, prune_mask, scores
 

@@ -12,7 +12,7 @@ from sparsecore.formats import arguments, compare, convert, storage
 from sparsecore.formats.arguments import IndexLike, ValuesLike
 from sparsecore.formats.storage import Storage
 from sparsecore.formats.transposed import TransposedCSR, product_from_left
-from sparsecore.interop import Array, DTypeLike, Int64, Values
+from sparsecore.interop import Array, DTypeLike, Values
 from sparsecore.threads import get_num_threads
 
 if TYPE_CHECKING:

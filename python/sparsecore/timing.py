@@ -69,8 +69,8 @@ def interleaved(
     """Measure callables against each other, in turns.
 
     Each round takes one sample of every contender, in an order shuffled anew (the same in every
-    run), so that none always follows the same other one. What a call returns is freed inside the sample:
-    the user of the result pays for it, too.
+    run), so that none always follows the same other one. What a call returns is freed inside the
+    sample: the user of the result pays for it, too.
 
     Parameters
     ----------

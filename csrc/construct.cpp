@@ -150,10 +150,6 @@ bool is_sorted(const IndexView& row, const IndexView& col) {
   return true;
 }
 
-}  // namespace
-
-namespace {
-
 template <class I>
 std::vector<Index> places(const ByRow<I>& by_row) {
   std::vector<Index> order(at(by_row.nnz()));
@@ -268,8 +264,12 @@ SortedCsr csr_from_triplets(const IndexView& row, const IndexView& col, Index ro
              : sorted_csr<std::uint64_t>(row, col, rows, cols, duplicates, values);
 }
 
-SortedCsr csr_from_arrays(std::span<const Index> indptr, std::span<const Index> indices, Index rows,
-                          Index cols, Duplicates duplicates) {
+SortedCsr csr_from_arrays(std::span<const Index> caller_indptr,
+                          std::span<const Index> caller_indices, Index rows, Index cols,
+                          Duplicates duplicates) {
+  // Copied before they are looked at: another thread may be writing to the caller's arrays.
+  const std::vector<Index> indptr(caller_indptr.begin(), caller_indptr.end());
+  const std::vector<Index> indices(caller_indices.begin(), caller_indices.end());
   if (validate_csr(indptr, indices, rows, cols)) {
     return {make_csr(rows, cols, indptr, indices), {}, {}};
   }

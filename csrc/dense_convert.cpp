@@ -132,9 +132,7 @@ void scatter_dense(const Sparse24Structure& a, const void* values, Index item_si
     for (Index r = 0; r < a.rows(); ++r) {
       Bits* row = static_cast<Bits*>(out) + r * a.cols();
       for (Index t = 0; t < a.values_per_row(); ++t) {
-        const Index group = t / 2;
-        const int byte = bytes[r * a.metadata_per_row() + group / 2];
-        const Index column = 4 * group + ((byte >> (4 * (group % 2) + 2 * (t % 2))) & 3);
+        const Index column = sparse24_column(bytes + r * a.metadata_per_row(), t);
         if (column < a.cols()) row[column] = source[r * a.values_per_row() + t];
       }
     }

@@ -70,6 +70,14 @@ bool overlaps(const MatrixView& a, const MatrixView& b) {
   return !(same_grid && interleave(distance, x.step, x.item, y.item));
 }
 
+// Whether two elements of a view lie on each other: broadcast or strided over itself.
+bool overlaps_itself(const MatrixView& m) {
+  if (m.rows == 0 || m.cols == 0) return false;
+  const Lines lines = lines_of(m);
+  return (lines.items > 1 && lines.step < lines.item) ||
+         (lines.count > 1 && lines.stride < lines.length());
+}
+
 MatrixView as_column(const VectorView& v) {
   return {const_cast<void*>(v.data), v.dtype, v.size, 1, v.stride, 1};
 }
@@ -104,6 +112,7 @@ void check_product(const Product& p, std::int64_t rows, std::int64_t cols, DType
     fail(p.name, std::string("out is ") + dtype_name(p.out.dtype) + ", the result is " +
                      dtype_name(result));
   }
+  if (overlaps_itself(p.out)) fail(p.name, "out has elements that share memory");
   check_vector(p.name, "scale", p.epilogue.scale, rows, result);
   check_vector(p.name, "bias", p.epilogue.bias, rows, result);
   const MatrixView& residual = p.epilogue.residual;

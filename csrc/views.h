@@ -71,4 +71,10 @@ struct Sparse24View {
   SPARSECORE_INLINE std::int64_t nnz() const { return rows * groups() * 2; }
 };
 
+// The column of a row's slot, two slots a group, given the row's metadata.
+SPARSECORE_INLINE std::int64_t sparse24_column(const std::uint8_t* row_metadata,
+                                               std::int64_t slot) {
+  return slot / 2 * 4 + ((row_metadata[slot / 4] >> (2 * (slot % 4))) & 3);
+}
+
 }  // namespace sparsecore

@@ -126,20 +126,33 @@ def check_poison(make: Make, mix: Mix) -> None:
     """Put NaN and infinities in each row of X: they reach the rows with that entry, no other."""
     rng = np.random.default_rng(4)
     operand = make(cases.random_dense(rng, (19, 22), 0.3, mix.values))
-    # Positive factors, so that the sign of an infinity stays.
-    options = {"scale": np.full(19, 0.25, np.float32)} if mix.scaled else {}
     for n in WIDTHS:
-        finite = cases.numbers(rng, (22, n), mix.x)
-        for layout in ("C", "F"):
-            clean = cases.multiply(operand.matrix, cases.laid_out(finite, layout), **options)
-            for row in range(22):
-                for poison in (np.nan, np.inf):
-                    X = finite.copy()
-                    X[row] = poison
-                    got = cases.multiply(operand.matrix, cases.laid_out(X, layout), **options)
-                    wanted = poisoned(operand, row, poison, clean)
-                    same = np.array_equal(got.astype(np.float64), wanted, equal_nan=True)
-                    assert same, f"n={n}, {layout}, row {row} = {poison}"
+        check_poison_in(range(22), operand, n, mix, rng)
+    # Right sides are converted 64 rows at a time, and entries decoded 512 at a time.
+    operand = make(cases.random_dense(rng, (9, 600), 0.9, mix.values))
+    for n in (1, 17):
+        rows = (0, 63, 64, 65, 127, 128, 511, 512, 513, 599)
+        check_poison_in(rows, operand, n, mix, rng)
+
+
+def check_poison_in(
+    rows: Iterable[int], operand: Operand, n: int, mix: Mix, rng: np.random.Generator
+) -> None:
+    """Put NaN and infinity in some rows of X, one after the other, in both memory orders."""
+    m, k = operand.W.shape
+    # Positive factors, so that the sign of an infinity stays.
+    options = {"scale": np.full(m, 0.25, np.float32)} if mix.scaled else {}
+    finite = cases.numbers(rng, (k, n), mix.x)
+    for layout in ("C", "F"):
+        clean = cases.multiply(operand.matrix, cases.laid_out(finite, layout), **options)
+        for row in rows:
+            for poison in (np.nan, np.inf):
+                X = finite.copy()
+                X[row] = poison
+                got = cases.multiply(operand.matrix, cases.laid_out(X, layout), **options)
+                wanted = poisoned(operand, row, poison, clean)
+                same = np.array_equal(got.astype(np.float64), wanted, equal_nan=True)
+                assert same, f"{m}x{k}, n={n}, {layout}, row {row} = {poison}"
 
 
 # ---- int8 ----

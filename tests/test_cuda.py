@@ -5,16 +5,13 @@ import sparsecore as sc
 
 
 def test_answer_and_reason_agree():
-    answer = sc.cuda.is_available()
-    assert bool(answer) == answer.available
-    assert isinstance(answer.available, bool)
-    assert answer.reason, "a reason, or the name of the device"
-    assert sc.cuda.is_available() == answer
+    assert sc.cuda.is_available() is False, "this version has no CUDA product"
+    assert len(sc.cuda.reason().split()) >= 3
 
 
 def test_without_a_visible_device_it_is_false_with_a_reason():
     printed = child.output(
-        "import sparsecore as sc; a = sc.cuda.is_available(); print(bool(a), a.reason)",
+        "import sparsecore as sc; print(sc.cuda.is_available(), sc.cuda.reason())",
         CUDA_VISIBLE_DEVICES="",
     )
     available, reason = printed.split(" ", 1)
@@ -22,9 +19,10 @@ def test_without_a_visible_device_it_is_false_with_a_reason():
     assert len(reason.split()) >= 3
 
 
-def test_libraries_are_named():
-    libraries = sc.cuda.libraries()
-    assert all(isinstance(text, str) for pair in libraries.items() for text in pair)
+def test_libraries_say_what_was_found_and_why_not():
+    library = sc.cuda.libraries()["cusparselt"]
+    assert (library.found, library.version) == (False, None)
+    assert "not looked for" in library.reason
 
 
 def test_import_asks_nothing_of_cuda():

@@ -200,3 +200,32 @@ def test_dense_weights_and_sparse_ones_agree():
     dense, sparse = sc.linear(x, tensor), sc.linear(x, sc.CSR.from_dense(tensor))
     assert dense.dtype == sparse.dtype == torch.float32
     torch.testing.assert_close(dense, sparse)
+
+
+@pytest.mark.parametrize(
+    ("options", "error"),
+    [
+        ({"bias": np.ones(1)}, ValueError),
+        ({"scale": np.ones((4, 1))}, ValueError),
+        ({"residual": np.ones(4)}, ValueError),
+        ({"bias": np.ones(4, np.int64)}, TypeError),
+        ({"residual": np.ones((3, 4), np.float32)}, TypeError),
+        ({"threads": -5}, ValueError),
+        ({"activation": "tanh"}, ValueError),
+        ({"out": np.empty((3, 5))}, ValueError),
+    ],
+)
+def test_a_dense_weight_is_held_to_the_same_rules(options, error):
+    W, x = np.eye(4), np.ones((3, 4))
+    for weight in (W, sc.CSR.from_dense(W)):
+        with pytest.raises(error):
+            sc.linear(x, weight, **options)
+
+
+def test_an_int8_product_takes_no_epilogue():
+    W, x = np.eye(4, dtype=np.int8), np.ones((3, 4), np.int8)
+    for weight in (W, sc.CSR.from_dense(W)):
+        with pytest.raises(TypeError):
+            sc.linear(x, weight, activation="relu")
+        with pytest.raises(TypeError):
+            sc.linear(x, weight, np.ones(4))

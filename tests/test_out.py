@@ -193,3 +193,25 @@ def test_a_plan_may_write_over_the_array_it_was_made_from():
     assert P @ np.full(8, 3.0) is not data
     assert (sc.csr_matmul(P, np.full(8, 3.0), out=data) == 3).all()
     assert (P @ np.ones(8) == 1).all()
+
+
+def test_an_out_that_overlaps_itself_is_refused():
+    A, X = sc.CSR.from_dense(np.eye(4)), np.ones((4, 3))
+    for out in (
+        np.lib.stride_tricks.as_strided(np.zeros(3), (4, 3), (0, 8)),
+        np.lib.stride_tricks.as_strided(np.zeros(6), (4, 3), (8, 8)),
+    ):
+        with pytest.raises(ValueError, match="share memory"):
+            sc.csr_matmul(A, X, out=out)
+
+
+def test_overlap_with_arguments_that_are_copied_is_refused():
+    """Strided values and an unaligned X reach the kernel as copies; the caller's memory counts."""
+    data = np.ones(8)
+    A = sc.CSR((data[::2], np.arange(4), np.arange(5)), shape=(4, 4))
+    with pytest.raises(ValueError, match="overlaps A's values"):
+        sc.csr_matmul(A, np.ones(4), out=data[:4])
+    buffer = np.zeros(80, np.uint8)
+    X, out = buffer[1:33].view(np.float64), buffer[8:40].view(np.float64)
+    with pytest.raises(ValueError, match="overlaps X"):
+        sc.csr_matmul(A, X, out=out)

@@ -1,5 +1,8 @@
 """Plans: what `prepare` makes works wherever the matrix does, and snapshots the values."""
 
+import copy
+import pickle
+
 import numpy as np
 import pytest
 
@@ -113,3 +116,9 @@ def test_torch_plans_give_torch():
     assert torch.equal(P @ torch.ones(3), torch.tensor([4.0, 11.0]))
     with pytest.raises(TypeError, match="data"):
         P.update(torch.ones(3))
+
+
+def test_pickle_and_copy():
+    A = sc.CSR.from_dense(np.diag([1.0, 2, 3]))
+    for P in (pickle.loads(pickle.dumps(A.prepare())), copy.deepcopy(A.prepare())):
+        assert (P @ np.ones(3)).tolist() == [1, 2, 3]

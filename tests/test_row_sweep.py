@@ -4,6 +4,7 @@ import tarfile
 
 import numpy as np
 import pytest
+import scipy.sparse
 
 import cases
 import oracle
@@ -67,6 +68,22 @@ def test_stored_zeros_multiply_as_ieee_says(dtype):
         Y = sc.csr_matmul(A, X)
         assert np.isnan(Y[:2].astype(np.float64)).all()
         assert (Y[2] == 5).all()
+
+
+def test_scipy_matrices_as_a():
+    """Every format, unsorted and with duplicates; the caller's arrays stay as they are."""
+    rng = np.random.default_rng(5)
+    W, X = cases.random_dense(rng, (12, 9), 0.4, F64), cases.numbers(rng, (9, 4), F64)
+    for kind in ("csr", "csc", "coo", "bsr", "lil", "dok", "dia"):
+        for matrix in (scipy.sparse.csr_array(W), scipy.sparse.csr_matrix(W)):
+            Y = sc.csr_matmul(matrix.asformat(kind), X)
+            np.testing.assert_allclose(Y, W @ X, rtol=1e-12, atol=1e-12, err_msg=kind)
+    arrays = np.array([1.0, 2, 4, 8]), np.array([2, 0, 2, 1]), np.array([0, 3, 4])
+    messy = scipy.sparse.csr_array(arrays, shape=(2, 3))
+    assert sc.csr_matmul(messy, np.array([1.0, 10, 100])).tolist() == [502, 80]
+    assert arrays[1].tolist() == messy.indices.tolist() == [2, 0, 2, 1]
+    with pytest.raises(TypeError, match="int64"):
+        sc.csr_matmul(scipy.sparse.csr_array(np.eye(3, dtype=int)), np.ones(3))
 
 
 def test_lecture_row():

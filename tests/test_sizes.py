@@ -19,6 +19,18 @@ def test_more_than_2_31_elements_in_x():
     assert sc.csr_matmul(A, X)[0, [0, 1, -1]].tolist() == [15.0, 1.0, 19.0]
 
 
+def test_strides_past_2_31_in_transposed_and_sampled_products():
+    """Rows of X, U and V lie 40000 elements apart, the last ones past 2^31."""
+    X = cases.reserved((70000, 40000), np.float32)[:, -3:]
+    X[3], X[69999] = (1, 2, 3), (7, 8, 9)
+    data = np.array([1, 2], F32)
+    A = sc.CSR((data, [0, 0], np.repeat([0, 1, 2], [4, 69996, 1])), shape=(70000, 1))
+    assert sc.csr_matmul(A.T, X).tolist() == [[15.0, 18.0, 21.0]]
+    B = sc.CSR((data, [3, 69999], [0, 2]), shape=(1, 70000))
+    assert sc.csr_sddmm(B, X[69999:], X).tolist() == [50.0, 194.0]
+    assert sc.csr_sddmm(A, X, X[3:4]).tolist() == [14.0, 50.0]
+
+
 def test_columns_past_2_31():
     """Gathers of 32-bit indices would take them for negative ones."""
     k = 2**31 + 50

@@ -126,14 +126,17 @@ VectorArg vector_arg(py::array array, const char* name) {
   return {std::move(column.array), {view.data, view.dtype, view.rows, view.row_stride}};
 }
 
+bool is_contiguous(const py::array& array) {
+  return (array.flags() & py::array::c_style) != 0 && addressable(array);
+}
+
 py::array values_arg(py::array array, const char* name, std::int64_t size) {
   dtype_of(array, name);
   if (array.size() != size) {
     throw py::value_error(std::string(name) + " has shape " + shape_text(array) + ", expected " +
                           std::to_string(size) + " items");
   }
-  const bool contiguous = (array.flags() & py::array::c_style) != 0;
-  if (!contiguous || !addressable(array)) array = array.attr("copy")("C");
+  if (!is_contiguous(array)) array = array.attr("copy")("C");
   return array;
 }
 

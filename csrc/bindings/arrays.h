@@ -42,6 +42,8 @@ struct VectorArg {
 };
 VectorArg vector_arg(py::array array, const char* name);
 
+bool is_contiguous(const py::array& array);  // in C order, and aligned to its items
+
 // Values of exactly `size` items, contiguous; copied if they are not.
 py::array values_arg(py::array array, const char* name, std::int64_t size);
 

@@ -80,12 +80,14 @@ struct Moving {
   py::object result() const { return to ? py::object(*to) : py::none(); }
 };
 
-// Holds the GIL: these may be the caller's own arrays, and what was validated must not be edited by
-// another thread before it is copied.
 py::tuple from_arrays(const Int64Array& indptr, const Int64Array& indices, Shape shape,
                       const std::string& duplicates) {
-  const SortedCsr sorted = csr_from_arrays(span_of(indptr), span_of(indices), shape.first,
-                                           shape.second, duplicates_from(duplicates));
+  const Duplicates policy = duplicates_from(duplicates);
+  SortedCsr sorted;
+  {
+    const py::gil_scoped_release release;
+    sorted = csr_from_arrays(span_of(indptr), span_of(indices), shape.first, shape.second, policy);
+  }
   return py::make_tuple(held(sorted.structure), optional_array(sorted.order),
                         optional_array(sorted.starts));
 }
@@ -128,8 +130,11 @@ py::array to_dense(const CsrStructure& self, py::array values_in) {
       py::make_tuple(self.rows(), self.cols()), values.dtype());
   void* target = out.mutable_data();
   const void* source = values.data();
-  const py::gil_scoped_release release;
-  scatter_dense(self, source, values.itemsize(), target);
+  const std::int64_t item_size = values.itemsize();
+  {
+    const py::gil_scoped_release release;
+    scatter_dense(self, source, item_size, target);
+  }
   return out;
 }
 
@@ -185,8 +190,11 @@ py::array gather_values(const CsrStructure& self, const Int64Array& ids, py::arr
   const void* source = values.data();
   // A private copy: the ids were checked, and another thread could still edit the caller's array.
   const std::vector<std::int64_t> checked(ids.data(), ids.data() + ids.size());
-  const py::gil_scoped_release release;
-  gather_row_values(self, checked, source, values.itemsize(), target);
+  const std::int64_t item_size = values.itemsize();
+  {
+    const py::gil_scoped_release release;
+    gather_row_values(self, checked, source, item_size, target);
+  }
   return out;
 }
 
@@ -205,8 +213,10 @@ py::array_t<bool> prune_24_mask(py::array array, int threads) {
   const DenseArg dense = matrix_arg(std::move(array), "W");
   py::array_t<bool> mask({dense.view.rows, dense.view.cols});
   auto* out = reinterpret_cast<std::uint8_t*>(mask.mutable_data());
-  const py::gil_scoped_release release;
-  prune_24(dense.view, out, threads);
+  {
+    const py::gil_scoped_release release;
+    prune_24(dense.view, out, threads);
+  }
   return mask;
 }
 
@@ -239,8 +249,7 @@ Int64Array column_ids(const Sparse24Structure& self) {
   const std::uint8_t* bytes = self.metadata().data();
   for (std::int64_t r = 0; r < self.rows(); ++r) {
     for (std::int64_t t = 0; t < self.values_per_row(); ++t) {
-      const int byte = bytes[r * self.metadata_per_row() + t / 4];
-      *out++ = t / 2 * 4 + ((byte >> (2 * (t % 4))) & 3);
+      *out++ = sparse24_column(bytes + r * self.metadata_per_row(), t);
     }
   }
   return ids;

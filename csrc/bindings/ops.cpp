@@ -21,6 +21,7 @@ using OptionalArray = std::optional<py::array>;
 
 // The keyword arguments that every product shares.
 struct ProductArgs {
+  OptionalArray values;  // the matrix's, as the caller holds them; a plan has its own
   py::array x;
   OptionalArray scale, bias, residual;
   std::optional<std::string> activation;
@@ -60,8 +61,25 @@ class Output {
       throw py::value_error(args.name + ": out has " + std::to_string(result_.ndim()) +
                             " dimensions, X has " + std::to_string(x.array.ndim()));
     }
-    written_ = result_arg(result_, "out");
-    if (!written_.array.is(result_)) refuse_overlap(args);
+    written_ = result_arg(result_, (args.name + ": out").c_str());
+  }
+
+  // The core compares the arrays that it is given. Where one of them is a copy (of an unaligned or
+  // strided argument), what the caller holds is compared here.
+  void refuse_overlap(const ProductArgs& args, const py::array& x_given) const {
+    if (!args.out) return;
+    const bool out_is_copy = !written_.array.is(result_);
+    const py::object shares = py::module_::import("numpy").attr("may_share_memory");
+    const auto refuse = [&](const char* what, const OptionalArray& array, bool is_copy) {
+      if (array && (out_is_copy || is_copy) && shares(result_, *array).cast<bool>()) {
+        throw py::value_error(args.name + ": out overlaps " + what + " in memory");
+      }
+    };
+    refuse("X", args.x, !x_given.is(args.x));
+    refuse("A's values", args.values, args.values && !is_contiguous(*args.values));
+    refuse("scale", args.scale, true);
+    refuse("bias", args.bias, true);
+    refuse("residual", args.residual, false);
   }
 
   const MatrixView& view() const { return written_.view; }
@@ -74,14 +92,6 @@ class Output {
   }
 
  private:
-  // The core compares what it is given, and was given a copy of this unaligned `out`.
-  void refuse_overlap(const ProductArgs& args) const {
-    const py::object shares = py::module_::import("numpy").attr("may_share_memory");
-    if (shares(result_, args.x).cast<bool>()) {
-      throw py::value_error(args.name + ": out overlaps X in memory");
-    }
-  }
-
   py::array result_;
   DenseArg written_;
 };
@@ -89,19 +99,21 @@ class Output {
 // Fills in a Product and hands it to `call`, without the GIL.
 template <class Call>
 py::array run_product(const ProductArgs& args, std::int64_t rows, DType dtype, Call call) {
-  const DenseArg x = dense_arg(args.x, "X");
+  const auto name = [&](const char* what) { return args.name + ": " + what; };
+  const DenseArg x = dense_arg(args.x, name("X").c_str());
   const DType result = product_dtype(args.name, dtype, x.view.dtype, args.scale.has_value());
   Product product;
   product.x = x.view;
   VectorArg scale, bias;
   DenseArg residual;
-  if (args.scale) scale = vector_arg(*args.scale, "scale");
-  if (args.bias) bias = vector_arg(*args.bias, "bias");
-  if (args.residual) residual = result_arg(*args.residual, "residual");
+  if (args.scale) scale = vector_arg(*args.scale, name("scale").c_str());
+  if (args.bias) bias = vector_arg(*args.bias, name("bias").c_str());
+  if (args.residual) residual = result_arg(*args.residual, name("residual").c_str());
   product.epilogue = {scale.view, bias.view, residual.view, activation_from(args)};
   product.threads = args.threads;
   product.name = args.name;
   Output output(args, x, rows, result);
+  output.refuse_overlap(args, x.array);
   product.out = output.view();
   {
     const py::gil_scoped_release release;
@@ -115,8 +127,8 @@ py::array plan_run(const Plan& plan, py::array x, bool transposed, OptionalArray
                    std::optional<std::string> activation, OptionalArray out, int threads,
                    std::string name) {
   const ProductArgs args{
-      std::move(x),          std::move(scale), std::move(bias), std::move(residual),
-      std::move(activation), std::move(out),   threads,         std::move(name)};
+      std::nullopt,          std::move(x),   std::move(scale), std::move(bias), std::move(residual),
+      std::move(activation), std::move(out), threads,          std::move(name)};
   const CsrStructure& a = *plan.structure();
   return run_product(args, transposed ? a.cols() : a.rows(), plan.dtype(), [&](Product& product) {
     product.transposed = transposed;
@@ -129,9 +141,11 @@ py::array csr_matmul_run(const CsrStructure& a, py::array values_in, py::array x
                          std::optional<std::string> activation, OptionalArray out, int threads,
                          std::string name) {
   const ProductArgs args{
-      std::move(x),          std::move(scale), std::move(bias), std::move(residual),
-      std::move(activation), std::move(out),   threads,         std::move(name)};
-  const py::array values = values_arg(std::move(values_in), "A.data", a.nnz());
+      values_in,           std::move(x),          std::move(scale), std::move(bias),
+      std::move(residual), std::move(activation), std::move(out),   threads,
+      std::move(name)};
+  const py::array values =
+      values_arg(std::move(values_in), (args.name + ": A.data").c_str(), a.nnz());
   const CsrView view = a.view(values.data(), dtype_of(values, "A.data"));
   return run_product(args, transposed ? a.cols() : a.rows(), view.dtype, [&](Product& product) {
     product.transposed = transposed;
@@ -144,21 +158,25 @@ py::array sparse24_matmul_run(const Sparse24Structure& a, py::array values_in, p
                               std::optional<std::string> activation, OptionalArray out, int threads,
                               std::string name) {
   const ProductArgs args{
-      std::move(x),          std::move(scale), std::move(bias), std::move(residual),
-      std::move(activation), std::move(out),   threads,         std::move(name)};
-  const py::array values =
-      values_arg(std::move(values_in), "S.values", a.rows() * a.values_per_row());
+      values_in,           std::move(x),          std::move(scale), std::move(bias),
+      std::move(residual), std::move(activation), std::move(out),   threads,
+      std::move(name)};
+  const py::array values = values_arg(std::move(values_in), (args.name + ": S.values").c_str(),
+                                      a.rows() * a.values_per_row());
   const Sparse24View view = a.view(values.data(), dtype_of(values, "S.values"));
   return run_product(args, a.rows(), view.dtype,
                      [&](const Product& product) { sparse24_matmul(view, product); });
 }
 
 py::array sddmm_run(const CsrStructure& a, py::array u_in, py::array v_in, int threads) {
-  const DenseArg u = dense_arg(std::move(u_in), "U"), v = dense_arg(std::move(v_in), "V");
+  const DenseArg u = dense_arg(std::move(u_in), "csr_sddmm: U"),
+                 v = dense_arg(std::move(v_in), "csr_sddmm: V");
   py::array d = make_array(sddmm_dtype(u.view.dtype, v.view.dtype), {a.nnz()});
   void* out = d.mutable_data();
-  const py::gil_scoped_release release;
-  csr_sddmm(a.view(nullptr, u.view.dtype), u.view, v.view, out, threads);
+  {
+    const py::gil_scoped_release release;
+    csr_sddmm(a.view(nullptr, u.view.dtype), u.view, v.view, out, threads);
+  }
   return d;
 }
 

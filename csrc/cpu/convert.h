@@ -33,7 +33,7 @@ SPARSECORE_INLINE Acc load_as(std::int32_t v) {
   return static_cast<Acc>(v);
 }
 
-// Calls body(pointer of the storage type); the pairs that formats.h never lets through (floating
+// Calls body(pointer of the storage type); the pairs that ops.cpp never lets through (floating
 // storage into an int32 accumulator) are not instantiated.
 template <class Acc, class Body>
 SPARSECORE_INLINE void with_storage(const void* data, DType dtype, Body body) {

@@ -122,8 +122,8 @@ struct Sparse24Entries {
   template <class Acc>
   SPARSECORE_INLINE Decoded<Acc> decode(std::int64_t row, std::int64_t first, std::int64_t n,
                                         Window<Acc>& window) const {
-    // Windows are cut at multiples of kWindow, so at whole bytes: two groups, four entries. The last
-    // byte may name more than n entries; the window has room for whole bytes.
+    // Windows are cut at multiples of kWindow, so at whole bytes: two groups, four entries. The
+    // last byte may name more than n entries; the window has room for whole bytes.
     const std::int64_t first_byte = (first - begin(row)) / 4;
     const std::uint8_t* bytes = a.metadata + row * a.metadata_bytes_per_row() + first_byte;
     for (std::int64_t i = 0; i < n; i += 4) {

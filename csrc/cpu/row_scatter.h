@@ -7,6 +7,8 @@
 // Preconditions: Y is initialised; columns < rows of Y.
 #pragma once
 
+#include <cassert>
+
 #include "../kernels.h"
 #include "entries.h"
 #include "row_sweep.h"
@@ -85,6 +87,7 @@ struct RowScatter {
 
 template <class Acc>
 void csr_scatter(const CsrView& a, const SweepTile<Acc>& tile) {
+  assert(tile.n >= 1 && tile.n <= kTileVectors * kLanes<Acc>);
   const CsrEntries entries{a};
 #define SPARSECORE_CASE(N) \
   case N:                  \

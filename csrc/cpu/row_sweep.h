@@ -9,6 +9,8 @@
 // Preconditions: columns < rows of X; x_stride == 1 where n == 1.
 #pragma once
 
+#include <cassert>
+
 #include "../kernels.h"
 #include "entries.h"
 
@@ -144,7 +146,11 @@ struct RowSweep {
     }
   };
   static SPARSECORE_INLINE void run(const Entries& entries, const SweepTile<Acc>& tile) {
-    if (tile.n == 1) return sweep_rows_dot(entries, tile);
+    assert(tile.n >= 1 && tile.n <= kTileVectors * kLanes<Acc>);
+    if (tile.n == 1) {
+      assert(tile.x_stride == 1);
+      return sweep_rows_dot(entries, tile);
+    }
     with_tile_shape<Shape, Acc>(tile.n, entries, tile);
   }
 };

@@ -1,6 +1,7 @@
 // The way from accumulators to memory: epilogue, conversion to the output type, any strides.
 #pragma once
 
+#include <cassert>
 #include <cstdint>
 
 #include "../kernels.h"
@@ -86,6 +87,7 @@ SPARSECORE_INLINE bool store_block(const Acc* block, std::int64_t stride, const 
       fits &= store_run(block + r * stride, out.cols, data + r * rs);
     }
   } else if (rs == 1) {  // column-major: full runs down each column, eight columns at a time
+    assert(out.rows <= kRows);
     constexpr std::int64_t kCols = 8;
     alignas(64) Acc runs[kCols * kRows];
     for (std::int64_t c = 0; c < out.cols; c += kCols) {

@@ -18,7 +18,7 @@ std::string with_reason(const char* what, cudaError_t error) {
 Status status() {
   int count = 0;
   cudaError_t error = cudaGetDeviceCount(&count);
-  if (error != cudaSuccess) return {false, with_reason("no CUDA device can be used", error)};
+  if (error != cudaSuccess) return {false, with_reason("no CUDA device was found", error)};
   if (count == 0) return {false, "the CUDA driver sees no device"};
   cudaDeviceProp properties{};
   error = cudaGetDeviceProperties(&properties, 0);
@@ -29,7 +29,8 @@ Status status() {
   if (error != cudaSuccess) {
     return {false, with_reason("this build has no code that the device runs", error)};
   }
-  return {true, std::string(properties.name)};
+  return {false, std::string("a device was found (") + properties.name +
+                     "), but this version has no CUDA product yet"};
 }
 
 }  // namespace sparsecore::cuda

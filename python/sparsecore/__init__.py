@@ -57,3 +57,7 @@ def __getattr__(name: str) -> Any:
         return importlib.import_module(f"sparsecore.{name}")
     msg = f"module 'sparsecore' has no attribute {name!r}"
     raise AttributeError(msg)
+
+
+def __dir__() -> list[str]:
+    return sorted({*__all__, *globals()} - {"Any", "TYPE_CHECKING"})

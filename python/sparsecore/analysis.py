@@ -128,7 +128,7 @@ def storage(shape: tuple[int, int], nnz: int, value_dtype: DTypeLike, fmt: Forma
     >>> storage((1024, 1024), 1024 * 512, "float16", "sparse24").ratio
     0.5625
     """
-    sizes, nnz = arguments.as_shape(shape, name="storage"), operator.index(nnz)
+    sizes, nnz = arguments.as_shape(shape, name="storage"), _integer(nnz, name="storage: nnz")
     itemsize = arguments.value_dtype(value_dtype, name="storage: value_dtype").itemsize
     limit = _capacity(sizes, fmt)
     if nnz < 0 or (nnz > limit and fmt != "coo"):
@@ -196,6 +196,8 @@ def grouping_waste(mask: Any, rows: int) -> int:
 
     Raises
     ------
+    TypeError
+        Where `rows` is no integer.
     ValueError
         Where `rows` is less than 1.
 
@@ -206,6 +208,7 @@ def grouping_waste(mask: Any, rows: int) -> int:
     >>> [grouping_waste(mask, rows) for rows in (1, 2, 4)]
     [0, 4, 12]
     """
+    rows = _integer(rows, name="grouping_waste: rows")
     if rows < 1:
         msg = f"grouping_waste: rows is {rows}, expected at least 1"
         raise ValueError(msg)
@@ -236,9 +239,12 @@ def operations(mask: Any, n: int) -> Operations:
 
     Raises
     ------
+    TypeError
+        Where `n` is no integer.
     ValueError
         Where `n` is negative.
     """
+    n = _integer(n, name="operations: n")
     if n < 0:
         msg = f"operations: n is {n}, expected at least 0"
         raise ValueError(msg)
@@ -249,6 +255,14 @@ def operations(mask: Any, n: int) -> Operations:
         dense=OperationCount(m * k * n, m * max(k - 1, 0) * n),
         sparse=OperationCount(int(per_row.sum()) * n, int(np.maximum(per_row - 1, 0).sum()) * n),
     )
+
+
+def _integer(number: Any, *, name: str) -> int:
+    try:
+        return operator.index(number)
+    except TypeError:
+        msg = f"{name} is {number!r}, expected an integer"
+        raise TypeError(msg) from None
 
 
 def _capacity(shape: tuple[int, int], fmt: Format) -> int:

@@ -6,37 +6,48 @@ from sparsecore import _core
 
 
 @dataclass(frozen=True, slots=True)
-class Availability:
-    """The answer to `is_available`: true or false, with the reason.
+class Library:
+    """One of NVIDIA's libraries, as this version of sparsecore sees it.
 
     Attributes
     ----------
-    available : bool
+    found : bool
+    version : str or None
     reason : str
-        Why not, or the name of the device.
+        Why it is not used.
     """
 
-    available: bool
+    found: bool
+    version: str | None
     reason: str
 
-    def __bool__(self) -> bool:
-        """Return `available`."""
-        return self.available
 
-
-def is_available() -> Availability:
-    """Whether CUDA products can run, with the reason.
+def is_available() -> bool:
+    """Whether CUDA products can run; `reason` says why not.
 
     Examples
     --------
     >>> import sparsecore as sc
-    >>> answer = sc.cuda.is_available()
-    >>> bool(answer) == answer.available
+    >>> sc.cuda.is_available() or sc.cuda.reason() != ""
     True
     """
-    return Availability(*_core.cuda_status())
+    return _core.cuda_status()[0]
 
 
-def libraries() -> dict[str, str]:
-    """Return NVIDIA's libraries that were found, by name; none is used by this version."""
-    return {}
+def reason() -> str:
+    """Return why CUDA products cannot run; empty where they can."""
+    available, text = _core.cuda_status()
+    return "" if available else text
+
+
+def libraries() -> dict[str, Library]:
+    """Return what was found of NVIDIA's libraries, by name, and why not.
+
+    Examples
+    --------
+    >>> import sparsecore as sc
+    >>> sc.cuda.libraries()["cusparselt"].found
+    False
+    """
+    why = "not looked for: this version has no product that uses it"
+    return {"cusparselt": Library(found=False, version=None, reason=why)}

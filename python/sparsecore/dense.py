@@ -12,6 +12,8 @@ import numpy as np
 from sparsecore import interop
 from sparsecore.interop import Values
 
+_FLOATING = ("float16", "bfloat16", "float32", "float64")
+
 
 @dataclass(frozen=True, slots=True)
 class Epilogue:
@@ -44,22 +46,69 @@ def linear(x: Values, W: Values, epilogue: Epilogue, *, out: Values) -> Values:
         msg = f"linear: x has shape {tuple(x.shape)}, A {tuple(W.shape)}, expected (..., k), (m, k)"
         raise ValueError(msg)
     result, accumulator = _dtypes(x, W, has_scale=epilogue.scale is not None)
+    shape = (*x.shape[:-1], W.shape[0])
+    _check_epilogue(epilogue, shape, result)
+    if out is not None:
+        _check_out(out, shape, result, x, W, epilogue)
     y = interop.cast(x, accumulator) @ interop.cast(W, accumulator).T
     y = _rounded(_applied(y, epilogue, accumulator), result)
     if out is None:
         return y
-    if tuple(out.shape) != tuple(y.shape) or out.dtype != y.dtype:
-        msg = f"linear: out is {out.dtype} {tuple(out.shape)}, expected {y.dtype} {tuple(y.shape)}"
-        raise ValueError(msg)
     out[...] = y
     return out
+
+
+def _check_epilogue(epilogue: Epilogue, shape: tuple[int, ...], result: np.dtype[Any]) -> None:
+    for name, value, expected in (
+        ("scale", epilogue.scale, shape[-1:]),
+        ("bias", epilogue.bias, shape[-1:]),
+        ("residual", epilogue.residual, shape),
+    ):
+        if value is None:
+            continue
+        dtype = interop.numpy_dtype(value.dtype)
+        if tuple(value.shape) != tuple(expected):
+            msg = f"linear: {name} has shape {tuple(value.shape)}, expected {tuple(expected)}"
+            raise ValueError(msg)
+        if dtype.name not in _FLOATING or (name == "residual" and dtype != result):
+            msg = f"linear: {name} is {dtype}, the result {result}"
+            raise TypeError(msg)
+    if result == np.int32 and epilogue != Epilogue(None, None, None, None):
+        msg = "linear: an int8 product takes no scale, bias, residual or activation"
+        raise TypeError(msg)
+
+
+def _check_out(
+    out: Values,
+    shape: tuple[int, ...],
+    result: np.dtype[Any],
+    x: Values,
+    W: Values,
+    epilogue: Epilogue,
+) -> None:
+    dtype = interop.numpy_dtype(out.dtype)
+    if tuple(out.shape) != tuple(shape) or dtype != result:
+        msg = f"linear: out is {dtype} {tuple(out.shape)}, expected {result} {tuple(shape)}"
+        raise ValueError(msg)
+    inputs = {"x": x, "A": W, "scale": epilogue.scale, "bias": epilogue.bias}
+    inputs["residual"] = epilogue.residual
+    array = interop.to_numpy(out, name="linear: out")
+    for name, value in inputs.items():
+        if value is None:
+            continue
+        if np.may_share_memory(array, interop.to_numpy(value, name=f"linear: {name}")):
+            msg = f"linear: out overlaps {name} in memory"
+            raise ValueError(msg)
 
 
 def _dtypes(x: Values, W: Values, *, has_scale: bool) -> tuple[np.dtype[Any], np.dtype[Any]]:
     """Return the result's dtype and the one to sum in."""
     right, left = interop.numpy_dtype(x.dtype), interop.numpy_dtype(W.dtype)
+    if not (right.isnative and left.isnative):
+        msg = f"linear: A is {left!r}, x is {right!r}; expected native byte order"
+        raise TypeError(msg)
     halves = ("float16", "bfloat16")
-    floating = right.name in (*halves, "float32", "float64")
+    floating = right.name in _FLOATING
     from_int8 = left == np.int8 and floating and has_scale
     widened = left.name in halves and right == np.float32
     if not (left == right and (floating or left == np.int8)) and not from_int8 and not widened:

@@ -1,8 +1,8 @@
-"""The one place that knows both numpy and torch.
+"""Where numpy and torch meet: what takes values of either kind handles them by these functions.
 
-Everything else in the package handles values through these functions. Torch is imported by the
-user, not here: whether something is a tensor is asked of ``sys.modules``, and only `as_tensor`,
-which somebody calls who wants a tensor, imports it.
+Whether something is a tensor is asked of ``sys.modules``, so that numpy alone never imports torch.
+Outside the modules that are torch's alone, only `import_torch` does, for a caller who has a tensor
+or asked for one.
 """
 
 import sys
@@ -34,6 +34,13 @@ _HALVES = (VALUE_DTYPES["float16"], _BFLOAT16)
 def torch_or_none() -> Any:
     """Return the torch module if the process has imported it, else None."""
     return sys.modules.get("torch")
+
+
+def import_torch() -> Any:
+    """Import torch: only where the user handed a tensor in, or asked for one by a method's name."""
+    import torch
+
+    return torch
 
 
 def is_tensor(x: object) -> bool:
@@ -105,8 +112,7 @@ def from_numpy(array: Array, *, like: Values) -> Values:
 
 def as_tensor(array: Array, *, device: Any = "cpu") -> Any:
     """Wrap a numpy array as a torch tensor, copying read-only arrays and negative strides."""
-    import torch
-
+    torch = import_torch()
     if not array.flags.writeable or any(stride < 0 for stride in array.strides):
         array = array.copy()
     if array.dtype == _BFLOAT16:

@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeAlias, get_args
 import numpy as np
 
 from sparsecore import _core, dense, interop
-from sparsecore.formats import CSR, Sparse24, TransposedCSR
+from sparsecore.formats import COO, CSR, Sparse24, TransposedCSR
 from sparsecore.interop import Array, Values
 from sparsecore.plan import Plan
 from sparsecore.threads import get_num_threads, resolved, set_num_threads
@@ -184,6 +184,10 @@ def linear(
         msg = f"linear: activation is {activation!r}, expected None, 'relu', 'gelu' or 'silu'"
         raise ValueError(msg)
     if isinstance(A, np.ndarray) or (interop.is_tensor(A) and str(A.layout) == "torch.strided"):
+        resolved(threads, name="linear")
+        _wants_grad(None, x, A, scale, bias, residual, out=out, name="linear")
+        if out is not None:
+            _writable(out, like=x, name="linear")
         epilogue = dense.Epilogue(scale, bias, residual, activation)
         return dense.linear(x, A, epilogue, out=out)
     left, transposed = _left(A, "linear", sparse24=True)
@@ -361,8 +365,11 @@ def _left(A: Any, name: str, *, sparse24: bool = False) -> tuple[Left, bool]:
         return A, False
     if interop.is_tensor(A) and str(A.layout) == "torch.sparse_csr":
         return CSR.from_torch(A), False
-    if hasattr(A, "tocsr") and hasattr(A, "nnz"):  # scipy; Sparse24 has no tocsr
+    if type(A).__module__.partition(".")[0] == "scipy":
         return CSR.from_scipy(A), False
+    if isinstance(A, COO):
+        msg = f"{name}: A is a COO, which is for editing; products take A.tocsr()"
+        raise TypeError(msg)
     expected = "a CSR, its transpose, a Plan, a scipy sparse array or a torch.sparse_csr tensor"
     msg = f"{name}: A is a {type(A).__name__}, expected {expected}"
     raise TypeError(msg)
@@ -374,9 +381,14 @@ def _wants_grad(left: Left | None, *operands: Values, out: Values, name: str) ->
     if torch is None or not torch.is_grad_enabled():
         return False
     values = left.data if isinstance(left, CSR) else getattr(left, "values", None)
-    tracked = [t for t in (values, *operands, out) if interop.is_tensor(t) and t.requires_grad]
-    if not tracked or not any(interop.is_tensor(t) for t in operands):
+    tracked = [t for t in (*operands, values, out) if interop.is_tensor(t) and t.requires_grad]
+    if not tracked:
         return False
+    if not interop.is_tensor(operands[0]):
+        if any(t is tracked[0] for t in operands):
+            msg = f"{name}: X is a numpy array, but an argument is a tensor that requires grad"
+            raise TypeError(msg)
+        return False  # the values may require grad: a numpy result takes no part in it
     if out is not None:
         msg = f"{name}: out takes no part in gradients, but an argument requires grad"
         raise RuntimeError(msg)

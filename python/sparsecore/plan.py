@@ -117,6 +117,10 @@ class Plan:
             return matmul(self, X, transposed=True)
         return matmul(self, X.T, transposed=True).T
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle and copy by way of the CSR: a plan's own layout is never saved."""
+        return Plan, (CSR._wrap(self._structure, self.unpack()),)
+
     def __repr__(self) -> str:
         """Return one line: shape, nnz, dtype, kernel, bytes."""
         m, n = self.shape
@@ -127,7 +131,7 @@ class Plan:
 
 
 def prepare(A: CSR, *, n: int | None = None, backward: bool = False) -> Plan:
-    """Make a plan; see `CSR.prepare`.
+    """Make a plan of a matrix, for many products.
 
     Parameters
     ----------

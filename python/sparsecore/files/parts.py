@@ -7,7 +7,7 @@ from typing import TypeAlias
 import numpy as np
 
 from sparsecore import interop
-from sparsecore.formats import COO, CSR, Sparse24
+from sparsecore.formats import COO, CSR, Sparse24, arguments
 from sparsecore.interop import Array, Values
 
 Matrix: TypeAlias = COO | CSR | Sparse24
@@ -46,18 +46,29 @@ class Parts:
 
 
 def take_apart(matrix: object) -> Parts:
-    """Return the arrays of a matrix as numpy sees them, indices in their stored widths."""
+    """Return the arrays of a matrix as numpy sees them, indices in their stored widths.
+
+    Raises
+    ------
+    ValueError
+        Where a tensor of values no longer has the shape that the matrix was made with.
+    """
     arrays: tuple[Values, ...]
+    expected: tuple[int, ...]
     if isinstance(matrix, COO):
-        arrays = (matrix._data, matrix._row, matrix._col)
+        arrays, expected = (matrix._data, matrix._row, matrix._col), (matrix.nnz,)
     elif isinstance(matrix, CSR):
         arrays = (matrix._data, matrix._structure.indices, matrix._structure.indptr)
+        expected = (matrix.nnz,)
     elif isinstance(matrix, Sparse24):
         arrays = (matrix._values, matrix._structure.metadata)
+        expected = (matrix.shape[0], -(-matrix.shape[1] // 4) * 2)
     else:
         msg = f"save: A is a {type(matrix).__name__}, expected COO, CSR or Sparse24"
         raise TypeError(msg)
-    named = zip(ARRAY_NAMES[matrix.format], arrays, strict=True)
+    names = ARRAY_NAMES[matrix.format]
+    arguments.check_shape(arrays[0], expected, name=f"save: {names[0]}")
+    named = zip(names, arrays, strict=True)
     contiguous = {
         name: np.ascontiguousarray(interop.to_numpy(array, name=name)) for name, array in named
     }

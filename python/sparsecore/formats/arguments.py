@@ -72,7 +72,7 @@ def as_values(x: ValuesLike, *, name: str, ndim: int, like: Values | None = None
 
 
 def as_indices(x: IndexLike, *, name: str) -> Int64:
-    """Return `x` as a contiguous 1-D int64 array.
+    """Return `x` as a contiguous, aligned 1-D int64 array.
 
     Raises
     ------
@@ -96,7 +96,7 @@ def as_indices(x: IndexLike, *, name: str) -> Int64:
             position = int(np.argmax(outside))
             msg = f"{name} holds {array[position]} at position {position}, past the largest int64"
             raise IndexError(msg)
-    return np.ascontiguousarray(array, dtype=np.int64)
+    return np.require(array, np.int64, ("C", "A", "E"))
 
 
 def as_positions(x: IndexLike, size: int, *, name: str) -> Int64:
@@ -135,6 +135,16 @@ def as_shape(shape: Sequence[Any], *, name: str) -> tuple[int, int]:
         msg = f"{name}: shape is {shape!r}, expected two sizes from 0 to {_INT64_MAX}"
         raise ValueError(msg)
     return sizes[0], sizes[1]
+
+
+def check_shape(values: Values, expected: tuple[int, ...], *, name: str) -> None:
+    """Raise ValueError where `values` has another shape.
+
+    Values that fitted once may not any more: ``parameter.data = other`` gives a tensor a new shape.
+    """
+    if tuple(values.shape) != expected:
+        msg = f"{name} has shape {tuple(values.shape)}, expected {expected}"
+        raise ValueError(msg)
 
 
 def on_device(values: Values, device: Any, *, name: str) -> Values:

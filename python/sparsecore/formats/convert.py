@@ -32,7 +32,20 @@ def dense_values(W: ValuesLike, *, name: str) -> Values:
 
 def tracks_gradient(W: Values) -> bool:
     """Whether an operation on `W` would be recorded by torch's autograd."""
-    return interop.is_tensor(W) and bool(W.requires_grad and _torch().is_grad_enabled())
+    return interop.is_tensor(W) and bool(
+        W.requires_grad and interop.import_torch().is_grad_enabled()
+    )
+
+
+def check_addressable(shape: tuple[int, int], values: Values, *, name: str) -> None:
+    """Raise MemoryError where a dense matrix of the dtype of `values` exceeds the address space.
+
+    (numpy has a ValueError for that. As there, an axis of size 0 does not make the others small.)
+    """
+    nbytes = max(shape[0], 1) * max(shape[1], 1) * values.itemsize
+    if nbytes > np.iinfo(np.intp).max:
+        msg = f"{name}: shape {shape} of {values.dtype} spans {nbytes} bytes, too many to address"
+        raise MemoryError(msg)
 
 
 def scatter_dense(structure: "_core.CsrStructure", data: Values) -> Values:
@@ -58,9 +71,24 @@ def _position(structure: "_core.CsrStructure", device: Any) -> tuple[Any, Any]:
 def check_scipy(matrix: Any, *, name: str) -> None:
     """Raise TypeError where `matrix` is not a 2-D scipy sparse array or matrix."""
     scipy_sparse = sys.modules.get("scipy.sparse")
-    if scipy_sparse is None or not scipy_sparse.issparse(matrix) or matrix.ndim != 2:
-        msg = f"{name} is a {type(matrix).__name__}, expected a 2-D scipy sparse array or matrix"
+    if scipy_sparse is None or not scipy_sparse.issparse(matrix):
+        kind = f"{type(matrix).__module__}.{type(matrix).__qualname__}".removeprefix("builtins.")
+        msg = f"{name} is a {kind}, expected a 2-D scipy.sparse array or matrix"
         raise TypeError(msg)
+    if matrix.ndim != 2:
+        msg = f"{name} has {matrix.ndim} axes, expected 2"
+        raise TypeError(msg)
+
+
+def compressed_parts(matrix: Any) -> tuple[Array, Array, Array]:
+    """Return (data, indices, indptr) of scipy's csr or csc, not validated; the data is a copy.
+
+    scipy's arrays may be longer than the last offset says; what is past it is no part of the
+    matrix.
+    """
+    data, indices, indptr = matrix.data, matrix.indices, matrix.indptr
+    end = int(indptr[-1]) if len(indptr) else 0
+    return data[:end].copy(), indices[:end], indptr
 
 
 def scipy_values(data: Values, *, name: str) -> Array:
@@ -131,7 +159,7 @@ def coo_parts(tensor: Any, *, name: str) -> tuple[Any, Any, Any]:
 
 def csr_tensor(structure: "_core.CsrStructure", data: Values) -> Any:
     """Return a torch.sparse_csr tensor that shares the values where they are torch's."""
-    torch = _torch()
+    torch = interop.import_torch()
     values = torch_values(data)
     offsets, columns = (
         interop.as_tensor(index.astype(np.int64), device=values.device)
@@ -149,11 +177,5 @@ def coo_tensor(shape: tuple[int, int], data: Values, row: Int64, col: Int64) -> 
     """Return a torch.sparse_coo tensor in the order given, not coalesced."""
     values = torch_values(data)
     indices = interop.as_tensor(np.stack([row, col]), device=values.device)
-    return _torch().sparse_coo_tensor(indices, values, size=shape, check_invariants=False)
-
-
-def _torch() -> Any:
-    """Import torch: only after the user handed a tensor in, or asked for one by a method's name."""
-    import torch
-
-    return torch
+    torch = interop.import_torch()
+    return torch.sparse_coo_tensor(indices, values, size=shape, check_invariants=False)

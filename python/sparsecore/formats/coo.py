@@ -11,7 +11,7 @@ from sparsecore.formats import arguments, compare, convert, storage
 from sparsecore.formats.arguments import IndexLike, ValuesLike
 from sparsecore.formats.csr import CSR
 from sparsecore.formats.storage import Storage
-from sparsecore.formats.triplets import canonical_order, narrow
+from sparsecore.formats.triplets import canonical_order, frozen, narrow
 from sparsecore.interop import Array, DTypeLike, Values
 
 if TYPE_CHECKING:
@@ -88,13 +88,11 @@ class COO:
 
     @classmethod
     def _wrap(cls, shape: tuple[int, int], data: Values, row: Array, col: Array) -> "COO":
-        """Put together parts that are known to be valid; `row` and `col` are in stored widths."""
+        """Put together valid parts; `row` and `col` are in stored widths and immutable."""
         self = object.__new__(cls)
         self._shape = shape
         self._data = interop.read_only(data)
         self._row, self._col = row, col
-        for index in (row, col):
-            index.flags.writeable = False
         return self
 
     # ---- from and to ----
@@ -106,10 +104,14 @@ class COO:
 
     @classmethod
     def from_scipy(cls, matrix: Any) -> "COO":
-        """Take any 2-D scipy sparse array or matrix; a COO one keeps its order and duplicates."""
+        """Take any 2-D scipy sparse array or matrix; the values are copied.
+
+        A COO one keeps its order and duplicates; those of others are summed.
+        """
         convert.check_scipy(matrix, name="COO.from_scipy: matrix")
-        coo = matrix.tocoo()
-        return cls((coo.data.copy(), (coo.row, coo.col)), coo.shape)
+        if matrix.format != "coo":
+            return CSR.from_scipy(matrix).tocoo()
+        return cls((matrix.data.copy(), (matrix.row, matrix.col)), matrix.shape)
 
     @classmethod
     def from_torch(cls, tensor: Any) -> "COO":
@@ -122,7 +124,14 @@ class COO:
         return cls((values, (row, col)), tuple(tensor.shape))
 
     def toarray(self) -> Values:
-        """Return the dense (m, n) matrix, duplicates summed; differentiable for torch."""
+        """Return the dense (m, n) matrix, duplicates summed; differentiable for torch.
+
+        Raises
+        ------
+        MemoryError
+            Where it has more bytes than can be had.
+        """
+        convert.check_addressable(self._shape, self._data, name="COO.toarray")
         return self.tocsr().toarray()
 
     def tocsr(self, duplicates: Literal["sum", "error"] = "sum") -> CSR:
@@ -136,10 +145,11 @@ class COO:
         Raises
         ------
         ValueError
-            For a duplicate under "error".
+            For a duplicate under "error", or where the tensor `data` no longer has nnz values.
         OverflowError
             Where a sum of int8 values does not fit int8.
         """
+        arguments.check_shape(self._data, (self.nnz,), name="COO.tocsr: data")
         return CSR._from_triplets(self._data, (self._row, self._col), self._shape, duplicates)
 
     def tocoo(self) -> "COO":
@@ -238,8 +248,8 @@ class COO:
         return COO._wrap(
             self._shape,
             interop.concatenate(self._data, added._data, name="COO.append: data"),
-            np.concatenate([self._row, added._row]),
-            np.concatenate([self._col, added._col]),
+            frozen(np.concatenate([self._row, added._row])),
+            frozen(np.concatenate([self._col, added._col])),
         )
 
     def drop(self, entries: IndexLike) -> "COO":
@@ -266,9 +276,8 @@ class COO:
         ([1.0, 2.0], [0.1])
         """
         keep = np.flatnonzero(~self._dropped(entries))
-        return COO._wrap(
-            self._shape, interop.take(self._data, keep), self._row[keep], self._col[keep]
-        )
+        row, col = frozen(self._row[keep]), frozen(self._col[keep])
+        return COO._wrap(self._shape, interop.take(self._data, keep), row, col)
 
     def _dropped(self, entries: IndexLike) -> Array:
         tensor = interop.is_tensor(entries)
@@ -293,7 +302,7 @@ class COO:
         order, starts = canonical_order(self._row, self._col)
         data = interop.combine(self._data, order, None if len(starts) == self.nnz else starts)
         first = order[starts]
-        return COO._wrap(self._shape, data, self._row[first], self._col[first])
+        return COO._wrap(self._shape, data, frozen(self._row[first]), frozen(self._col[first]))
 
     # ---- copies and comparisons ----
 

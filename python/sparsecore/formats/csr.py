@@ -12,6 +12,7 @@ from sparsecore.formats import arguments, compare, convert, storage
 from sparsecore.formats.arguments import IndexLike, ValuesLike
 from sparsecore.formats.storage import Storage
 from sparsecore.formats.transposed import TransposedCSR, product_from_left
+from sparsecore.formats.triplets import frozen
 from sparsecore.interop import Array, DTypeLike, Values
 from sparsecore.threads import get_num_threads
 
@@ -142,9 +143,15 @@ class CSR:
     def from_scipy(cls, matrix: Any) -> "CSR":
         """Take any 2-D scipy sparse array or matrix, duplicates summed; the values are copied."""
         convert.check_scipy(matrix, name="CSR.from_scipy: matrix")
-        csr = matrix.tocsr()
-        arrays = csr.data.copy(), csr.indices, csr.indptr
-        return cls(arrays, csr.shape, duplicates="sum")
+        # scipy's compiled conversions trust the indices: those that can be edited are checked here.
+        if matrix.format == "csr":
+            return cls(convert.compressed_parts(matrix), matrix.shape, duplicates="sum")
+        if matrix.format == "csc":
+            parts, shape = convert.compressed_parts(matrix), matrix.shape[::-1]
+            return cls(parts, shape, duplicates="sum").T.tocsr()
+        from sparsecore.formats.coo import COO
+
+        return COO.from_scipy(matrix.tocoo()).tocsr()
 
     @classmethod
     def from_torch(cls, tensor: Any) -> "CSR":
@@ -166,14 +173,24 @@ class CSR:
         return cls(arrays, shape, duplicates="sum")
 
     def toarray(self) -> Values:
-        """Return the dense (m, n) matrix; differentiable for torch."""
+        """Return the dense (m, n) matrix; differentiable for torch.
+
+        Raises
+        ------
+        MemoryError
+            Where it has more bytes than can be had.
+        ValueError
+            Where the tensor `data` no longer has nnz values.
+        """
+        convert.check_addressable(self.shape, self._data, name="CSR.toarray")
+        arguments.check_shape(self._data, (self.nnz,), name="CSR.toarray: data")
         return convert.scatter_dense(self._structure, self._data)
 
     def tocoo(self) -> "COO":
         """Convert to COO, entries in canonical order; values are shared."""
         from sparsecore.formats.coo import COO
 
-        row = self._structure.row_ids().astype(storage.index_dtype(self.shape[0]))
+        row = frozen(self._structure.row_ids().astype(storage.index_dtype(self.shape[0])))
         return COO._wrap(self.shape, self._data, row, self._structure.indices)
 
     def tocsr(self) -> "CSR":

@@ -69,7 +69,7 @@ class Sparse24:
             raise TypeError(msg) from None
         m, k = arguments.as_shape(shape, name="Sparse24")
         values = arguments.as_values(values, name="Sparse24: values", ndim=2)
-        _check_shape(values, (m, -(-k // 4) * 2), name="values")
+        arguments.check_shape(values, (m, -(-k // 4) * 2), name="Sparse24: values")
         structure = _core.Sparse24Structure(_metadata_bytes(metadata, (m, -(-k // 8))), (m, k))
         _check_padding(structure, values)
         self._structure = structure
@@ -114,10 +114,20 @@ class Sparse24:
         return cls._wrap(structure, interop.from_numpy(values, like=W))
 
     def toarray(self) -> Values:
-        """Return the dense (m, k) matrix; differentiable for torch."""
+        """Return the dense (m, k) matrix; differentiable for torch.
+
+        Raises
+        ------
+        MemoryError
+            Where it has more bytes than can be had.
+        ValueError
+            Where the tensor `values` no longer has its shape.
+        """
+        m, k = self.shape
+        convert.check_addressable((m, k), self._values, name="Sparse24.toarray")
+        arguments.check_shape(self._values, (m, -(-k // 4) * 2), name="Sparse24.toarray: values")
         if not interop.is_tensor(self._values):
             return self._structure.to_dense(self._values)
-        m, k = self.shape
         column = interop.as_tensor(self._structure.column_ids(), device=self._values.device)
         dense = self._values.new_zeros((m, -(-k // 4) * 4))
         return dense.scatter(1, column, self._values)[:, :k]
@@ -261,14 +271,8 @@ def _metadata_bytes(metadata: Any, expected: tuple[int, int]) -> Array:
     if array.dtype != np.uint8 or array.ndim != 2:
         msg = f"{name} is {array.ndim}-D of dtype {array.dtype}, expected 2-D uint8"
         raise TypeError(msg)
-    _check_shape(array, expected, name="metadata")
+    arguments.check_shape(array, expected, name=name)
     return np.ascontiguousarray(array)
-
-
-def _check_shape(array: Values, expected: tuple[int, int], *, name: str) -> None:
-    if tuple(array.shape) != expected:
-        msg = f"Sparse24: {name} has shape {tuple(array.shape)}, expected {expected}"
-        raise ValueError(msg)
 
 
 def _check_padding(structure: _core.Sparse24Structure, values: Values) -> None:

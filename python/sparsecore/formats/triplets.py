@@ -7,7 +7,7 @@ from sparsecore.interop import Array, Int64
 
 
 def narrow(index: Int64, size: int, *, name: str) -> Array:
-    """Return `index` as a private read-only array in the smallest width for ``0 .. size - 1``.
+    """Return `index` as an immutable copy in the smallest width for ``0 .. size - 1``.
 
     Raises
     ------
@@ -19,9 +19,23 @@ def narrow(index: Int64, size: int, *, name: str) -> Array:
         position = int(np.argmax(outside))
         msg = f"{name} index {index[position]} at position {position} is outside [0, {size})"
         raise IndexError(msg)
-    stored = index.astype(index_dtype(size))
-    stored.flags.writeable = False
-    return stored
+    return frozen(index.astype(index_dtype(size)))
+
+
+def frozen(index: Array) -> Array:
+    """Return a copy of `index` that nobody can make writable again, as the core reads it unlocked.
+
+    (An array that owns its memory gets its ``flags.writeable`` back by asking; one on bytes never.)
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> index = frozen(np.array([3, 1], dtype=np.uint8))
+    >>> index.flags.writeable = True
+    Traceback (most recent call last):
+    ValueError: cannot set WRITEABLE flag to True of this array
+    """
+    return np.frombuffer(index.tobytes(), index.dtype)
 
 
 def canonical_order(row: Array, col: Array) -> tuple[Int64, Int64]:

@@ -206,8 +206,8 @@ def test_dense_weights_and_sparse_ones_agree():
     ("options", "error"),
     [
         ({"bias": np.ones(1)}, ValueError),
-        ({"scale": np.ones((4, 1))}, ValueError),
-        ({"residual": np.ones(4)}, ValueError),
+        ({"scale": np.ones((4, 1))}, TypeError),
+        ({"residual": np.ones((3, 5))}, ValueError),
         ({"bias": np.ones(4, np.int64)}, TypeError),
         ({"residual": np.ones((3, 4), np.float32)}, TypeError),
         ({"threads": -5}, ValueError),

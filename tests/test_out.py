@@ -205,12 +205,9 @@ def test_an_out_that_overlaps_itself_is_refused():
             sc.csr_matmul(A, X, out=out)
 
 
-def test_overlap_with_arguments_that_are_copied_is_refused():
-    """Strided values and an unaligned X reach the kernel as copies; the caller's memory counts."""
-    data = np.ones(8)
-    A = sc.CSR((data[::2], np.arange(4), np.arange(5)), shape=(4, 4))
-    with pytest.raises(ValueError, match="overlaps A's values"):
-        sc.csr_matmul(A, np.ones(4), out=data[:4])
+def test_overlap_with_an_argument_that_is_copied_is_refused():
+    """An unaligned X reaches the kernel as a copy; the caller's memory counts."""
+    A = sc.CSR.from_dense(np.eye(4))
     buffer = np.zeros(80, np.uint8)
     X, out = buffer[1:33].view(np.float64), buffer[8:40].view(np.float64)
     with pytest.raises(ValueError, match="overlaps X"):

@@ -67,13 +67,17 @@ def _check_epilogue(epilogue: Epilogue, shape: tuple[int, ...], result: np.dtype
         if value is None:
             continue
         dtype = interop.numpy_dtype(value.dtype)
+        if value.ndim != len(expected):
+            msg = f"linear: {name} has {value.ndim} dimensions, expected {len(expected)}"
+            raise TypeError(msg)
         if tuple(value.shape) != tuple(expected):
             msg = f"linear: {name} has shape {tuple(value.shape)}, expected {tuple(expected)}"
             raise ValueError(msg)
         if dtype.name not in _FLOATING or (name == "residual" and dtype != result):
             msg = f"linear: {name} is {dtype}, the result {result}"
             raise TypeError(msg)
-    if result == np.int32 and epilogue != Epilogue(None, None, None, None):
+    parts = (epilogue.scale, epilogue.bias, epilogue.residual, epilogue.activation)
+    if result == np.int32 and any(part is not None for part in parts):
         msg = "linear: an int8 product takes no scale, bias, residual or activation"
         raise TypeError(msg)
 

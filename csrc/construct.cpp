@@ -23,12 +23,6 @@ using Index = std::int64_t;
 std::size_t at(Index i) { return static_cast<std::size_t>(i); }
 std::string text(Index value) { return std::to_string(value); }
 
-std::shared_ptr<const CsrStructure> make_csr(Index rows, Index cols, std::span<const Index> offsets,
-                                             std::span<const Index> columns) {
-  return std::make_shared<const CsrStructure>(rows, cols, compact_offsets(offsets),
-                                              compact(columns, column_width(cols)));
-}
-
 // What is left of an entry once it lies in its row: its column, and its place in the input.
 template <class I>
 struct Placed {
@@ -264,21 +258,39 @@ SortedCsr csr_from_triplets(const IndexView& row, const IndexView& col, Index ro
              : sorted_csr<std::uint64_t>(row, col, rows, cols, duplicates, values);
 }
 
-SortedCsr csr_from_arrays(std::span<const Index> caller_indptr,
-                          std::span<const Index> caller_indices, Index rows, Index cols,
-                          Duplicates duplicates) {
-  // Copied before they are looked at: another thread may be writing to the caller's arrays.
+SortedCsr csr_from_arrays(std::span<const Index> caller_indptr, std::span<const Index> indices,
+                          Index rows, Index cols, Duplicates duplicates) {
+  validate_shape("CSR", rows, cols);
+  // Another thread may be writing to the caller's arrays: offsets are copied before they are looked
+  // at, and every column is read once, checked, and stored.
   const std::vector<Index> indptr(caller_indptr.begin(), caller_indptr.end());
-  const std::vector<Index> indices(caller_indices.begin(), caller_indices.end());
-  if (validate_csr(indptr, indices, rows, cols)) {
-    return {make_csr(rows, cols, indptr, indices), {}, {}};
+  validate_offsets(indptr, std::ssize(indices), rows);
+  IndexArray columns(std::ssize(indices), column_width(cols));
+  bool ascending = true;
+  with_indices(columns, [&]<class I>(I* out) {
+    const volatile Index* once = indices.data();
+    for (Index r = 0; r < rows; ++r) {
+      Index before = -1;
+      for (Index p = indptr[at(r)]; p < indptr[at(r) + 1]; ++p) {
+        const Index column = checked_column(once[p], r, p, cols);
+        ascending &= before < column;
+        before = column;
+        out[p] = static_cast<I>(column);
+      }
+    }
+  });
+  if (ascending) {
+    return {std::make_shared<const CsrStructure>(rows, cols, compact_offsets(indptr),
+                                                 std::move(columns)),
+            {},
+            {}};
   }
   std::vector<Index> row(indices.size());
   for (Index r = 0; r < rows; ++r) {
     std::fill(row.begin() + indptr[at(r)], row.begin() + indptr[at(r) + 1], r);
   }
-  const auto view = [](const auto& v) { return IndexView{v.data(), 8, std::ssize(v)}; };
-  return csr_from_triplets(view(row), view(indices), rows, cols, duplicates, {});
+  const IndexView rows_view{row.data(), 8, std::ssize(row)};
+  return csr_from_triplets(rows_view, columns.view(), rows, cols, duplicates, {});
 }
 
 std::shared_ptr<const CsrStructure> gather_rows(const CsrStructure& a, std::span<const Index> ids) {

@@ -39,12 +39,9 @@ void validate_shape(const char* what, std::int64_t rows, std::int64_t cols) {
   }
 }
 
-bool validate_csr(std::span<const std::int64_t> indptr, std::span<const std::int64_t> indices,
-                  std::int64_t rows, std::int64_t cols) {
-  validate_shape("CSR", rows, cols);
-  const auto nnz = static_cast<std::int64_t>(indices.size());
+void validate_offsets(std::span<const std::int64_t> indptr, std::int64_t nnz, std::int64_t rows) {
   // Compared without forming rows + 1, which could overflow.
-  if (indptr.empty() || static_cast<std::int64_t>(indptr.size()) - 1 != rows) {
+  if (indptr.empty() || std::ssize(indptr) - 1 != rows) {
     throw std::invalid_argument("CSR: indptr has " + text(std::ssize(indptr)) +
                                 " entries, expected one more than the " + text(rows) + " rows");
   }
@@ -63,21 +60,12 @@ bool validate_csr(std::span<const std::int64_t> indptr, std::span<const std::int
     throw std::invalid_argument("CSR: indptr ends with " + text(indptr.back()) + " after row " +
                                 text(rows - 1) + ", expected the number of indices, " + text(nnz));
   }
-  bool ascending = true;
-  for (std::int64_t r = 0; r < rows; ++r) {
-    const auto i = static_cast<std::size_t>(r);
-    std::int64_t before = -1;
-    for (std::int64_t p = indptr[i]; p < indptr[i + 1]; ++p) {
-      const std::int64_t column = indices[static_cast<std::size_t>(p)];
-      if (column < 0 || column >= cols) {
-        throw std::out_of_range("CSR: column " + text(column) + " in row " + text(r) +
-                                " at position " + text(p) + " is outside [0, " + text(cols) + ")");
-      }
-      ascending &= before < column;
-      before = column;
-    }
-  }
-  return ascending;
+}
+
+void refuse_column(std::int64_t column, std::int64_t row, std::int64_t position,
+                   std::int64_t cols) {
+  throw std::out_of_range("CSR: column " + text(column) + " in row " + text(row) + " at position " +
+                          text(position) + " is outside [0, " + text(cols) + ")");
 }
 
 CsrStructure::CsrStructure(std::int64_t rows, std::int64_t cols, IndexArray offsets,
@@ -89,14 +77,16 @@ CsrView CsrStructure::view(const void* values, DType dtype) const {
 }
 
 void CsrStructure::check() const {
-  const std::vector<std::int64_t> indptr = widened(offsets_), indices = widened(columns_);
-  if (validate_csr(indptr, indices, rows_, cols_)) return;
+  validate_offsets(widened(offsets_), nnz(), rows_);
   for (std::int64_t r = 0; r < rows_; ++r) {
-    for (std::int64_t p = offsets_[r] + 1; p < offsets_[r + 1]; ++p) {
-      if (columns_[p - 1] >= columns_[p]) {
+    std::int64_t before = -1;
+    for (std::int64_t p = offsets_[r]; p < offsets_[r + 1]; ++p) {
+      const std::int64_t column = checked_column(columns_[p], r, p, cols_);
+      if (column <= before) {
         throw std::invalid_argument("CSR: columns of row " + text(r) +
                                     " are not ascending at position " + text(p));
       }
+      before = column;
     }
   }
 }

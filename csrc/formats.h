@@ -137,10 +137,17 @@ class Sparse24Structure {
 };
 
 // Throws std::invalid_argument if indptr does not describe nnz entries in `rows` rows, naming the
-// row; std::out_of_range if a column lies outside [0, cols), naming row and position. Returns
-// whether the columns of every row ascend strictly.
-bool validate_csr(std::span<const std::int64_t> indptr, std::span<const std::int64_t> indices,
-                  std::int64_t rows, std::int64_t cols);
+// row.
+void validate_offsets(std::span<const std::int64_t> indptr, std::int64_t nnz, std::int64_t rows);
+// Throws std::out_of_range, naming row and position.
+[[noreturn]] void refuse_column(std::int64_t column, std::int64_t row, std::int64_t position,
+                                std::int64_t cols);
+// Returns `column` if it is in [0, cols).
+inline std::int64_t checked_column(std::int64_t column, std::int64_t row, std::int64_t position,
+                                   std::int64_t cols) {
+  if (column < 0 || column >= cols) refuse_column(column, row, position, cols);
+  return column;
+}
 void validate_shape(const char* what, std::int64_t rows, std::int64_t cols);
 
 }  // namespace sparsecore

@@ -112,6 +112,14 @@ def test_the_argument_has_the_name_that_it_has_in_nn_linear(kind: Any) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
+def test_an_input_that_is_no_tensor_is_refused_by_name(kind: Any) -> None:
+    layer = kind.from_dense(pruned_24(8, 4))
+    message = rf"{kind.__name__}: input is a numpy\.ndarray, expected a torch\.Tensor"
+    with pytest.raises(TypeError, match=message):
+        layer(torch.ones(2, 8).numpy())
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_a_wrong_number_of_features_is_an_error(kind: Any) -> None:
     with pytest.raises(ValueError, match="5 features, A has 8 columns"):
         kind.from_dense(pruned_24(8, 3))(torch.zeros(2, 5))

@@ -469,7 +469,31 @@ def test_a_model_without_linear_layers() -> None:
     report = sparsify_(nn.Sequential(nn.ReLU()), torch.randn(2, 8), timer=FakeTimer({}))
     assert report.layers == ()
     assert report.choices == {}
+    assert str(report).startswith("nothing to convert: the model has no nn.Linear layer\n")
     assert "memory: 0 -> 0 bytes" in str(report)
+
+
+def test_a_model_that_was_converted_before() -> None:
+    model, x = mlp(8, 8), torch.randn(2, 8)
+    sparsify_(model, x, policy="always")
+    report = sparsify_(model, x, policy="always")
+    assert (report.layers, report.already_sparse) == ((), ("0",))
+    assert str(report).startswith("nothing to convert: already converted: 0\n")
+
+
+def test_a_fresh_zero_model_takes_the_choices_and_then_the_state() -> None:
+    model, x = nn.Sequential(prune_(nn.Linear(8, 8)), nn.ReLU(), nn.Linear(8, 8)), torch.ones(2, 8)
+    with torch.no_grad():
+        model[2].weight.masked_fill_(~sc.prune_24(model[2].weight.detach()), 0)
+    report = sparsify_(model, x, policy={"0": "csr", "2": "2:4"})
+    fresh = nn.Sequential(nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 8))
+    with torch.no_grad():
+        for layer in (fresh[0], fresh[2]):
+            layer.weight.zero_()
+    sparsify_(fresh, x, policy=report.choices)
+    fresh.load_state_dict(model.state_dict())
+    assert [type(fresh[at]) for at in (0, 2)] == [CSRLinear, Sparse24Linear]
+    assert torch.equal(fresh(x), model(x))
 
 
 # ---- outputs ----

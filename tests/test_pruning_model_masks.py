@@ -68,14 +68,41 @@ def test_nan_weights_are_refused_by_name_and_nothing_changes():
     with torch.no_grad():
         model[4].weight[0, 0] = math.nan
     before = {name: p.detach().clone() for name, p in model.named_parameters()}
-    with pytest.raises(ValueError, match=r"score of 4\.weight has 1 NaN among 480"):
+    told = r"score of 4\.weight has 1 NaN among 480 .*; the weight itself has NaN"
+    with pytest.raises(ValueError, match=f"prune: {told}"):
         pruning.prune(model, 0.5)
     optimizer = sgd(model)
-    with pytest.raises(ValueError, match=r"score of 4\.weight has 1 NaN among 480"):
+    with pytest.raises(ValueError, match=f"Pruner: {told}"):
         pruning.Pruner(model, sparsity=0.5, optimizer=optimizer)
     assert len(optimizer._optimizer_step_post_hooks) == 0
     for name, p in model.named_parameters():
         torch.testing.assert_close(p.detach(), before[name], rtol=0, atol=0, equal_nan=True)
+
+
+def test_a_score_that_is_nan_of_itself_does_not_blame_the_weights():
+    with pytest.raises(ValueError, match=r"NaN has no rank$"):
+        pruning.prune(small_net(), 0.5, score=lambda ws: {n: w * math.nan for n, w in ws.items()})
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ({"schedule": "cubic"}, "schedule is 'cubic', a str, expected OneShot.. or Cubic"),
+        ({"schedule": OneShot}, "schedule is .*, a type, expected OneShot"),
+        ({"schedule": None}, "schedule is None, a NoneType"),
+        ({"allocation": "global"}, "allocation is 'global', a str, expected a function such as"),
+        ({"score": "magnitude"}, "score is 'magnitude', a str, expected a function such as"),
+        ({"pattern": "2:4"}, r"pattern is '2:4', a str, expected Unstructured.. or NM\(n, m\)"),
+        ({"where": "fc1"}, "where is 'fc1', a str, expected a function of"),
+    ],
+)
+def test_parts_of_the_wrong_kind_are_refused_by_name(option, message):
+    model = small_net()
+    with pytest.raises(TypeError, match=f"Pruner: {message}"):
+        pruning.Pruner(model, sparsity=0.5, optimizer=sgd(model), **option)
+    if "schedule" not in option:
+        with pytest.raises(TypeError, match=f"prune: {message}"):
+            pruning.prune(model, 0.5, **option)
 
 
 def test_an_optimizer_without_the_weights():

@@ -172,7 +172,7 @@ def test_names_state_dict_and_hooks_of_the_model_are_unchanged():
     optimizer = OPTIMIZERS["SGD"](model.parameters())
     attributes = {name: set(vars(module)) for name, module in model.named_modules()}
     with pruning.Pruner(model, schedule=RAMP, sparsity=0.5, optimizer=optimizer):
-        train(model, optimizer, 4)
+        train(model, optimizer, 12)
         assert list(model.state_dict()) == list(untouched.state_dict())
         assert [n for n, _ in model.named_parameters()] == [
             n for n, _ in untouched.named_parameters()
@@ -191,6 +191,64 @@ def test_remove_and_leaving_the_block_detach_the_hook():
     assert int(torch.count_nonzero(model[4].weight)) > pruner.kept()["4.weight"]
     assert len(optimizer._optimizer_step_post_hooks) == 0
     pruner.remove()
+
+
+def test_an_unfinished_schedule_is_told_once():
+    model = small_net()
+    optimizer = OPTIMIZERS["SGD"](model.parameters())
+    # After 2 of 4 steps: 0.9 * (1 - 0.5**3) = 0.7875, of 507 weights 399: 0.787.
+    told = r"removed after 2 steps at sparsity 0\.787, before the target 0\.9, which Cubic\("
+    with (
+        pytest.warns(UserWarning, match=told) as warned,
+        pruning.Pruner(model, schedule=Cubic(0, 4, 1), sparsity=0.9, optimizer=optimizer) as pruner,
+    ):
+        train(model, optimizer, 2)
+    assert [warning.filename for warning in warned] == [__file__]
+    assert len(optimizer._optimizer_step_post_hooks) == 0
+    pruner.remove()
+    early = pruning.Pruner(model, schedule=RAMP, sparsity=0.9, optimizer=optimizer)
+    with pytest.warns(UserWarning, match="removed after 0 steps at sparsity 0, before"):
+        early.remove()
+
+
+def test_an_exception_leaves_the_block_without_a_warning():
+    model = small_net()
+    optimizer = OPTIMIZERS["SGD"](model.parameters())
+    with (
+        pytest.raises(KeyError, match="stop"),
+        pruning.Pruner(model, schedule=RAMP, sparsity=0.9, optimizer=optimizer) as pruner,
+    ):
+        {}["stop"]
+    pruner.remove()
+
+
+def test_a_second_pruner_of_the_same_weights_is_refused():
+    model = small_net()
+    optimizer = OPTIMIZERS["SGD"](model.parameters())
+    first = pruning.Pruner(
+        model, sparsity=0.5, optimizer=optimizer, where=lambda name, _: name == "4.weight"
+    )
+    before = model[0].weight.detach().clone()
+    with pytest.raises(ValueError, match=r"Pruner: 4\.weight already pruned by another Pruner"):
+        pruning.Pruner(model, sparsity=0.9, optimizer=optimizer)
+    assert torch.equal(model[0].weight, before)
+    # Other weights, or the same after remove(), are free.
+    pruning.Pruner(
+        model, sparsity=0.5, optimizer=optimizer, where=lambda name, _: name == "0.weight"
+    ).remove()
+    first.remove()
+    pruning.Pruner(model, sparsity=0.9, optimizer=optimizer)
+
+
+def test_repr_is_one_line():
+    model = nn.Linear(10, 4)
+    optimizer = OPTIMIZERS["SGD"](model.parameters())
+    pruner = pruning.Pruner(model, schedule=Cubic(0, 4, 2), sparsity=0.9, optimizer=optimizer)
+    expected = (
+        "Pruner(1 weights, step 0, sparsity 0 of 0.9, Unstructured(), "
+        "Cubic(begin=0, end=4, every=2))"
+    )
+    assert repr(pruner) == expected
 
 
 def test_the_masks_mapping_is_read_only():
@@ -393,6 +451,11 @@ def test_zero_sparsity_prunes_nothing():
 def test_unknown_names_of_the_package():
     with pytest.raises(AttributeError, match="no attribute 'Prunner'"):
         _ = pruning.Prunner
+
+
+def test_the_package_lists_what_it_offers_and_nothing_else():
+    assert dir(pruning) == sorted(pruning.__all__)
+    assert {"Pruner", "prune"} <= set(dir(pruning))
 
 
 def test_torch_comes_with_the_pruner_only():

@@ -71,3 +71,11 @@ def test_random_refuses_a_generator_of_the_other_kind():
         scores.random({"w": np.zeros(3)}, generator=torch.Generator())
     with pytest.raises(TypeError, match=r"generator is numpy.*fit w, a torch.Tensor"):
         scores.random({"w": torch.zeros(3)}, generator=np.random.default_rng(0))
+
+
+def test_an_array_alone_is_refused_by_name():
+    w = np.ones((2, 2))
+    with pytest.raises(TypeError, match="magnitude: weights is ndarray, expected a mapping of"):
+        scores.magnitude(w)
+    with pytest.raises(TypeError, match="random: weights is ndarray, expected a mapping of"):
+        scores.random(w, generator=np.random.default_rng(0))

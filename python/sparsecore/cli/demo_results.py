@@ -14,7 +14,10 @@ __all__ = [
     "Stored",
     "Variant",
     "against_breakeven",
+    "all_dense",
     "disturbances",
+    "disturbed",
+    "disturbed_rows",
     "reasons_for_all_dense",
 ]
 
@@ -90,7 +93,8 @@ class Results:
 
 def against_breakeven(curve: Curve, variant: Variant) -> str:
     """Say where the curve breaks even, and whether the choice for that layer agrees with it."""
-    layer = _layer(variant.reports[curve.batch], curve.layer)
+    report = variant.reports[curve.batch]
+    layer = _layer(report, curve.layer)
     density, limit = variant.densities[curve.layer], curve.breakeven
     if limit is None:
         sparse, dense = duration(curve.csr[0].median), duration(curve.dense.median)
@@ -100,14 +104,22 @@ def against_breakeven(curve: Curve, variant: Variant) -> str:
     else:
         found = f"CSR is faster than dense below {limit:.1%} density"
     expected = "csr" if limit is not None and density < limit else "dense"
-    outcome = (
-        f"and {expected} was chosen"
-        if layer.choice == expected
-        else f"but {layer.choice} was chosen: {layer.why}"
-    )
+    if report.seconds_before is None:
+        outcome = f"{'and' if layer.choice == expected else 'but'} {layer.choice} was given"
+    elif layer.choice == expected:
+        outcome = f"and {expected} was chosen"
+    else:
+        outcome = f"but {layer.choice} was chosen: {layer.why}"
     shape = " x ".join(map(str, curve.shape))
+    times = (curve.dense, *curve.csr)
+    far_apart = sum(map(disturbed, times))
+    doubt = (
+        f" (not to be relied on: other work disturbed {far_apart} of these {len(times)} times)"
+        if far_apart
+        else ""
+    )
     return (
-        f"Break-even of {curve.layer} ({shape}, batch {curve.batch}): {found}. The "
+        f"Break-even of {curve.layer} ({shape}, batch {curve.batch}): {found}{doubt}. The "
         f"{variant.title} model keeps {density:.1%} there, so {expected} was to be expected, "
         f"{outcome}."
     )
@@ -116,17 +128,21 @@ def against_breakeven(curve: Curve, variant: Variant) -> str:
 def reasons_for_all_dense(variant: Variant) -> Iterator[str]:
     """Yield a sentence for each batch for which the whole model stayed dense: why, in numbers."""
     for batch, report in variant.reports.items():
-        if not _all_dense(report):
+        if not all_dense(report):
+            continue
+        stays = f"The {variant.title} model stays all dense at batch {batch}"
+        if report.seconds_before is None:
+            yield f"{stays}, as the choices that were given say."
             continue
         largest = max(report.layers, key=lambda layer: layer.nbytes["dense"])
         yield (
-            f"The {variant.title} model stays all dense at batch {batch}. Its largest layer, "
-            f"{largest.name}, keeps {variant.densities[largest.name]:.1%}: {largest.why}."
+            f"{stays}. Its largest layer, {largest.name}, keeps "
+            f"{variant.densities[largest.name]:.1%}: {largest.why}."
         )
 
 
 def disturbances(variants: Sequence[Variant]) -> Iterator[str]:
-    """Yield warnings: samples that lie far apart, a converted model that came out slower.
+    """Yield advice where samples lie far apart, and each converted model that came out slower.
 
     Parameters
     ----------
@@ -134,17 +150,15 @@ def disturbances(variants: Sequence[Variant]) -> Iterator[str]:
         The dense network first.
     """
     times = [(v, batch, time) for v in variants for batch, time in v.latency.items()]
-    variant, batch, time = max(times, key=lambda found: found[2].p90 / found[2].p10)
-    if time.p90 > _SPREAD_OF_A_QUIET_MACHINE * time.p10:
+    if any(disturbed(time) for _, _, time in times):
         yield (
-            f"Other work disturbed these times: the {variant.title} model at batch {batch} took "
-            f"{duration(time.p10)} to {duration(time.p90)} (10th to 90th percentile). The choices "
-            "follow from such times: run it again on a quiet machine."
+            "Other work disturbed the times marked *, and the choices follow from such times: run "
+            "it again on a quiet machine, or with --threads 1, which other work disturbs least."
         )
     for variant, batch, time in times:
         dense, report = variants[0].latency[batch], variant.reports.get(batch)
         slower = time.median > _SLOWER * dense.median
-        if report is not None and slower and not _all_dense(report):
+        if report is not None and slower and not all_dense(report):
             measured = report.seconds_before is not None
             yield (
                 f"The {variant.title} model at batch {batch} came out slower than dense, "
@@ -153,7 +167,24 @@ def disturbances(variants: Sequence[Variant]) -> Iterator[str]:
             )
 
 
-def _all_dense(report: Report) -> bool:
+def disturbed(time: Timing) -> bool:
+    """Whether samples lie so far apart that other work must have disturbed them."""
+    return time.p90 > _SPREAD_OF_A_QUIET_MACHINE * time.p10
+
+
+def disturbed_rows(variants: Sequence[Variant]) -> Iterator[str]:
+    """Yield, for each latency whose samples lie far apart, where they lie."""
+    for variant in variants:
+        for batch, time in variant.latency.items():
+            if disturbed(time):
+                yield (
+                    f"* {variant.title}, batch {batch}: samples from {duration(time.p10)} to "
+                    f"{duration(time.p90)} (10th to 90th percentile); the speed-up is in doubt."
+                )
+
+
+def all_dense(report: Report) -> bool:
+    """Whether no layer was exchanged."""
     return all(layer.choice == "dense" for layer in report.layers)
 
 

@@ -27,6 +27,7 @@ from sparsecore.cli.demo_results import (
     reasons_for_all_dense,
 )
 from sparsecore.cli.stages import Stages
+from sparsecore.nn.thread_count import using_threads
 
 __all__ = ["Settings", "run"]
 
@@ -50,6 +51,8 @@ class Settings:
     seconds: float
     choices: Path | None
     output: Path
+    # Of torch and sparsecore; None for what torch has.
+    threads: int | None
 
 
 def run(settings: Settings) -> None:
@@ -61,13 +64,21 @@ def run(settings: Settings) -> None:
         If the data, the choices or the output folder cannot be used.
     """
     data, recipe, given = _inputs(settings)
+    with using_threads(settings.threads, name="--threads"):
+        results = _results(data, recipe, given, settings)
+        _write(results, settings.output)  # with the facts of the machine, threads among them
+    _print(results, settings.output)
+
+
+def _results(data: Dataset, recipe: Recipe, given: Choices, settings: Settings) -> Results:
+    """Train, prune, convert and measure."""
     with Stages(Console(stderr=True)) as stages:
         models = _train(data, recipe, stages)
         stored = store(models, data, recipe, settings.output)
         converted = _convert(models, data, given, settings, stages)
         latency = _latency(models["dense"], converted, data, settings, stages)
         curve = _curve(models["dense"], settings, stages)
-    results = Results(
+    return Results(
         data=data.name,
         widths=recipe.widths,
         test_images=len(data.test_y),
@@ -79,8 +90,6 @@ def run(settings: Settings) -> None:
         ),
         curve=curve,
     )
-    _write(results, settings.output)
-    _print(results, settings.output)
 
 
 def _inputs(settings: Settings) -> tuple[Dataset, Recipe, Choices]:

@@ -5,29 +5,40 @@ from collections.abc import Iterator
 from rich import box
 from rich.table import Table
 
-from sparsecore.cli.demo_results import Results, Variant
+from sparsecore.cli.demo_results import Results, Variant, all_dense, disturbed, disturbed_rows
 from sparsecore.nn import LayerReport, Report
 from sparsecore.nn.report import duration
 
 __all__ = ["layer_tables", "model_table"]
+
+_WHY_NO_SPEED_UP = (
+    "- for a speed-up: every layer stayed dense for that batch; it is the dense network's time."
+)
 
 
 def model_table(results: Results) -> Table:
     """Return one row for each model: what it costs and how fast it is."""
     dense = results.variants[0]
     network = "-".join(map(str, results.widths))
-    table = _table(
-        f"{results.data}, network {network}, {results.target}, threads: {results.threads}",
+    any_dense = any(all_dense(r) for v in results.variants for r in v.reports.values())
+    notes = [
         "Accuracy (of the test images) and sizes are those of the saved files, where every pruned "
         "layer is sparse. Latency is the median of the model converted for that batch, measured "
         "in turns with the dense one.",
+        *([_WHY_NO_SPEED_UP] if any_dense else []),
+        *disturbed_rows(results.variants),
+    ]
+    table = _table(
+        f"{results.data}, network {network}, {results.target}, threads: {results.threads}",
+        "\n".join(notes),
+        gap=0,
     )
-    table.add_column("model")
+    table.add_column("model", no_wrap=True)
     for title in ("accuracy", "params\nkept", "kB\non disk", "kB in\nmemory"):
-        table.add_column(title, justify="right")
+        table.add_column(title, justify="right", no_wrap=True)
     for batch in dense.latency:
-        table.add_column(f"batch {batch}\nlatency", justify="right")
-        table.add_column("speed-\nup", justify="right")
+        table.add_column(f"batch {batch}\nlatency", justify="right", no_wrap=True)
+        table.add_column("speed-up", justify="right", no_wrap=True)
     for variant in results.variants:
         table.add_row(*_model_cells(variant, dense))
     return table
@@ -40,8 +51,12 @@ def _model_cells(variant: Variant, dense: Variant) -> Iterator[str]:
     yield _kilobytes(variant.stored.disk_bytes)
     yield _kilobytes(variant.stored.memory_bytes)
     for batch, time in variant.latency.items():
-        yield duration(time.median)
-        yield f"{dense.latency[batch].median / time.median:.2f}x"
+        report = variant.reports.get(batch)
+        yield duration(time.median) + ("*" if disturbed(time) else "")
+        if report is not None and all_dense(report):
+            yield "-"
+        else:
+            yield f"{dense.latency[batch].median / time.median:.2f}x"
 
 
 def layer_tables(results: Results) -> Iterator[Table]:
@@ -53,11 +68,11 @@ def layer_tables(results: Results) -> Iterator[Table]:
                 f"(threads: {results.threads})",
                 _totals(report),
             )
-            table.add_column("layer")
-            table.add_column("shape", min_width=9)
-            table.add_column("kept", min_width=5, justify="right")
-            table.add_column("choice")
-            table.add_column("kB", min_width=7, justify="right")
+            table.add_column("layer", no_wrap=True)
+            table.add_column("shape", min_width=9, no_wrap=True)
+            table.add_column("kept", min_width=6, justify="right", no_wrap=True)
+            table.add_column("choice", no_wrap=True)
+            table.add_column("kB", min_width=7, justify="right", no_wrap=True)
             table.add_column("why")
             for layer in report.layers:
                 table.add_row(*_layer_cells(layer, variant.densities[layer.name]))
@@ -78,7 +93,7 @@ def _totals(report: Report) -> str:
     if report.seconds_before is None or report.seconds_after is None:
         return f"{size}; formats as given, not measured."
     before, after = duration(report.seconds_before), duration(report.seconds_after)
-    if all(layer.choice == "dense" for layer in report.layers):
+    if all_dense(report):
         return f"{size}, {after}, all dense."
     return f"{size}, {after}; dense {_kilobytes(report.bytes_before)} kB, {before}."
 
@@ -87,7 +102,8 @@ def _kilobytes(count: int) -> str:
     return f"{count / 1000:,.1f}"
 
 
-def _table(title: str, caption: str) -> Table:
+def _table(title: str, caption: str, *, gap: int = 1) -> Table:
+    """Return a table without columns; `gap` spaces are between two, beside the one of the box."""
     return Table(
         title=title,
         caption=caption,
@@ -97,5 +113,5 @@ def _table(title: str, caption: str) -> Table:
         box=box.SIMPLE_HEAD,
         show_edge=False,
         pad_edge=False,
-        padding=(0, 1, 0, 0),
+        padding=(0, gap, 0, 0),
     )

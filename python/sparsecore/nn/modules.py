@@ -14,7 +14,7 @@ __all__ = ["CSRLinear", "Sparse24Linear"]
 
 
 class CSRLinear(nn.Module):
-    """A linear layer, ``y = x A^T + b``, whose weight `A` is stored as CSR.
+    """A linear layer, ``y = x W^T + b``, whose weight W is stored as CSR; ``matrix()`` returns W.
 
     Built by :meth:`from_dense`; the constructor makes a layer without nonzeros, to be filled by
     ``load_state_dict``, which takes any number of nonzeros.
@@ -133,7 +133,15 @@ class CSRLinear(nn.Module):
         return now.matrix
 
     def forward(self, input: Tensor) -> Tensor:
-        """Return ``x A^T + b``: (..., in_features) -> (..., out_features), differentiable."""
+        """Return ``x W^T + b``: (..., in_features) -> (..., out_features), differentiable.
+
+        Raises
+        ------
+        TypeError
+            If `input` is no torch.Tensor.
+        """
+        if not isinstance(input, Tensor):
+            raise TypeError(_no_tensor(self, input))
         y: Tensor = ops.linear(input, self.matrix(), self.bias)
         return y
 
@@ -172,7 +180,7 @@ class CSRLinear(nn.Module):
 
 
 class Sparse24Linear(nn.Module):
-    """A linear layer, ``y = x S^T + b``, whose weight `S` is stored as 2:4.
+    """A linear layer, ``y = x W^T + b``, whose weight W is stored as 2:4; ``matrix()`` returns W.
 
     Of every four neighbours in a row two are kept, with two bits each that say which
     (`sparsecore.Sparse24` has the layout). Built by :meth:`from_dense`; the constructor makes a
@@ -276,7 +284,15 @@ class Sparse24Linear(nn.Module):
         return now.matrix
 
     def forward(self, input: Tensor) -> Tensor:
-        """Return ``x S^T + b``: (..., in_features) -> (..., out_features), differentiable."""
+        """Return ``x W^T + b``: (..., in_features) -> (..., out_features), differentiable.
+
+        Raises
+        ------
+        TypeError
+            If `input` is no torch.Tensor.
+        """
+        if not isinstance(input, Tensor):
+            raise TypeError(_no_tensor(self, input))
         y: Tensor = ops.linear(input, self.matrix(), self.bias)
         return y
 
@@ -310,6 +326,11 @@ class Sparse24Linear(nn.Module):
 
 def _shape(layer: CSRLinear | Sparse24Linear) -> tuple[int, int]:
     return layer.out_features, layer.in_features
+
+
+def _no_tensor(layer: nn.Module, input: object) -> str:
+    kind = f"{type(input).__module__}.{type(input).__qualname__}"
+    return f"{type(layer).__name__}: input is a {kind}, expected a torch.Tensor"
 
 
 def _require_plain(linear: object, cls: type[nn.Module]) -> None:

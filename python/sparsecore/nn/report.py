@@ -70,6 +70,10 @@ class Report:
     max_error : float
         Largest difference between the outputs of the chosen and of the dense model, relative to
         the largest magnitude of the output tensor.
+    already_sparse : tuple of str
+        Layers that were sparse before; they are not among `layers`.
+    choices : dict of str to {"dense", "csr", "2:4"}
+        The format of each of `layers`, by name.
     """
 
     layers: tuple[LayerReport, ...]
@@ -78,6 +82,7 @@ class Report:
     bytes_before: int
     bytes_after: int
     max_error: float
+    already_sparse: tuple[str, ...] = ()
 
     @property
     def choices(self) -> dict[str, Format]:
@@ -92,7 +97,9 @@ class Report:
 
     def __str__(self) -> str:
         """Return a table of the layers, the reasons, and the model's totals."""
-        return "\n".join([*_table(self.layers), "", *_reasons(self.layers), "", *_totals(self)])
+        layers = [*_table(self.layers), "", *_reasons(self.layers)]
+        found = layers if self.layers else [_why_no_layers(self)]
+        return "\n".join([*found, "", *_totals(self)])
 
 
 # ---- text ----
@@ -142,6 +149,12 @@ def _row(layer: LayerReport) -> list[str]:
 
 def _reasons(layers: Sequence[LayerReport]) -> list[str]:
     return [f"{layer.name}: {layer.why}" for layer in layers]
+
+
+def _why_no_layers(report: Report) -> str:
+    if report.already_sparse:
+        return f"nothing to convert: already converted: {', '.join(report.already_sparse)}"
+    return "nothing to convert: the model has no nn.Linear layer"
 
 
 def _totals(report: Report) -> list[str]:

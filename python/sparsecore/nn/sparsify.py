@@ -1,7 +1,6 @@
 """From a pruned torch model to one that runs sparse where that was measured to be faster."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any, Literal, TypeAlias
@@ -10,13 +9,14 @@ import torch
 from torch import nn
 from torch.nn.parameter import is_lazy
 
-from sparsecore import ops, timing
+from sparsecore import timing
 from sparsecore.nn.choose import Decision, Layer, decide, survey
 from sparsecore.nn.example import Example
 from sparsecore.nn.layers import find_linears, observe
+from sparsecore.nn.modules import CSRLinear, Sparse24Linear
 from sparsecore.nn.report import Format, LayerReport, Report, check_choices
 from sparsecore.nn.settle import Outcome, Trial, settle
-from sparsecore.threads import checked
+from sparsecore.nn.thread_count import using_threads
 
 __all__ = ["sparsify_"]
 
@@ -50,9 +50,9 @@ def sparsify_(
     nn.Linear, or the model reads its weight directly; where its weight is tied to another; and
     where it has no zeros.
 
-    Training goes on with the nonzeros: make the optimizer after the conversion, as the weights are
-    new Parameters (biases are the same ones). The padding slots of a 2:4 group that has fewer than
-    two nonzeros are trained, too.
+    Training goes on with the nonzeros: make the optimizer after ``sparsify_``, since the values are
+    new Parameters, which an older one does not hold (biases are the same ones). The padding slots
+    of a 2:4 group that has fewer than two nonzeros are trained, too.
 
     Parameters
     ----------
@@ -106,6 +106,26 @@ def sparsify_(
     >>> report = sparsify_(model, x, policy={"0": "csr"})
     >>> report.choices, torch.allclose(model(x), before, atol=1e-5)
     ({'0': 'csr'}, True)
+
+    To deploy a converted model, save its choices and its state. A fresh model takes the formats
+    first and the numbers then; its weights are set to zero before, because only what is 2:4
+    becomes 2:4.
+
+    >>> import pathlib, tempfile
+    >>> from sparsecore.nn import load_choices, save_choices
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     f = pathlib.Path(folder, "choices.json")
+    ...     save_choices(f, report)
+    ...     torch.save(model.state_dict(), f.with_name("model.pt"))
+    ...     fresh = torch.nn.Sequential(torch.nn.Linear(64, 64), torch.nn.ReLU())
+    ...     with torch.no_grad():
+    ...         _ = fresh[0].weight.zero_()
+    ...     _ = sparsify_(fresh, x, policy=load_choices(f))
+    ...     state = torch.load(f.with_name("model.pt"), weights_only=True)
+    ...     fresh.load_state_dict(state)
+    <All keys matched successfully>
+    >>> torch.equal(fresh(x), model(x))
+    True
     """
     given = _given(policy, choices)
     example = Example.of(example_inputs)
@@ -113,7 +133,12 @@ def sparsify_(
     measuring = policy == "measured"
     layer_timer = (timer or _LAYER_TIMER) if measuring else None
     model_timer = (timer or _MODEL_TIMER) if measuring else None
-    with _threads(threads), torch.inference_mode(False), torch.no_grad():
+    sparse = tuple(n for n, m in model.named_modules() if isinstance(m, CSRLinear | Sparse24Linear))
+    with (
+        using_threads(threads, name="sparsify_: threads"),
+        torch.inference_mode(False),
+        torch.no_grad(),
+    ):
         sites = find_linears(model)
         reference, uses = observe(sites, partial(example.output, model))
         layers = [survey(site, uses.get(site.name)) for site in sites]
@@ -129,7 +154,7 @@ def sparsify_(
         trial = Trial(model, example, reference, max_error, frozenset(given))
         outcome = settle(trial, decisions, model_timer)
         _tell(progress, len(layers) + 1, len(layers) + 1, "the whole model")
-    return _report(outcome, size)
+    return _report(outcome, size, sparse)
 
 
 # ---- arguments ----
@@ -171,26 +196,6 @@ def _closed(layer: Layer) -> Layer:
     return replace(layer, idle=layer.idle or "the given choices do not name it")
 
 
-@contextmanager
-def _threads(count: int | None) -> Iterator[None]:
-    """Let torch and sparsecore use so many threads."""
-    if count is None:
-        yield
-        return
-    of_torch = torch.get_num_threads()
-    torch.set_num_threads(checked(count, name="sparsify_: threads"))
-    ours = ops.get_num_threads()
-    try:
-        # Set only where it does not follow torch anyway: there is no way to set that again.
-        if ours != count:
-            ops.set_num_threads(count)
-        yield
-    finally:
-        torch.set_num_threads(of_torch)
-        if ours != count:
-            ops.set_num_threads(ours)
-
-
 def _tell(
     progress: Callable[[int, int, str], object] | None, done: int, total: int, name: str
 ) -> None:
@@ -201,7 +206,7 @@ def _tell(
 # ---- result ----
 
 
-def _report(outcome: Outcome, model_bytes: int) -> Report:
+def _report(outcome: Outcome, model_bytes: int, already_sparse: tuple[str, ...]) -> Report:
     exchanged = sum(d.nbytes[d.choice] - d.nbytes["dense"] for d in outcome.decisions)
     return Report(
         layers=tuple(map(_layer_report, outcome.decisions)),
@@ -210,6 +215,7 @@ def _report(outcome: Outcome, model_bytes: int) -> Report:
         bytes_before=model_bytes,
         bytes_after=model_bytes + exchanged,
         max_error=outcome.error,
+        already_sparse=already_sparse,
     )
 
 

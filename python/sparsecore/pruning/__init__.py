@@ -48,3 +48,8 @@ def __getattr__(name: str) -> Any:
         msg = f"module {__name__!r} has no attribute {name!r}"
         raise AttributeError(msg)
     return getattr(importlib.import_module("sparsecore.pruning.pruner"), name)
+
+
+def __dir__() -> list[str]:
+    """List what the package offers, the torch-only names too."""
+    return sorted(__all__)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 Array: TypeAlias = "npt.NDArray[Any] | torch.Tensor"
 
 
-def checked_scores(scores: Any, *, name: str) -> Any:
+def checked_scores(scores: Any, *, name: str, origin: Any = None) -> Any:
     """Return scores that can be ranked, detached from any graph.
 
     Parameters
@@ -30,6 +30,8 @@ def checked_scores(scores: Any, *, name: str) -> Any:
         Any shape, any real dtype.
     name : str
         What the error messages call the argument, e.g. ``"prune_mask: scores"``.
+    origin : tensor, optional
+        The weight that was scored. The message says so where it is NaN itself.
 
     Returns
     -------
@@ -58,6 +60,8 @@ def checked_scores(scores: Any, *, name: str) -> Any:
     nan_count = int((scores != scores).sum())
     if nan_count:
         msg = f"{name} has {nan_count} NaN among {math.prod(scores.shape)} entries: NaN has no rank"
+        if origin is not None and bool((origin != origin).any()):
+            msg += "; the weight itself has NaN: has training diverged?"
         raise ValueError(msg)
     return scores
 

@@ -61,6 +61,38 @@ def selected_weights(
     return weights
 
 
+def check_kinds(
+    caller: str,
+    *,
+    score: object,
+    allocation: object,
+    pattern: object,
+    where: object,
+    schedule: object,
+) -> None:
+    """Raise TypeError where a part of a request is not of its kind, a name in its place say."""
+    functions = (
+        ("score", score, "a function such as scores.magnitude"),
+        ("allocation", allocation, "a function such as allocation.global_"),
+        ("where", where, "a function of (name, weight)"),
+    )
+    for name, value, expected in functions:
+        if not (callable(value) or (name == "where" and value is None)):
+            raise TypeError(_kind_message(caller, name, value, expected))
+    values = (
+        ("pattern", pattern, "select", "Unstructured() or NM(n, m)"),
+        ("schedule", schedule, "updates_at", "OneShot() or Cubic(begin, end, every)"),
+    )
+    for name, value, method, expected in values:
+        is_one = callable(getattr(value, method, None)) and not isinstance(value, type)
+        if not is_one:
+            raise TypeError(_kind_message(caller, name, value, expected))
+
+
+def _kind_message(caller: str, name: str, value: object, expected: str) -> str:
+    return f"{caller}: {name} is {value!r}, a {type(value).__name__}, expected {expected}"
+
+
 def check_meaning(
     caller: str, sparsity: float, allocation: Allocation, pattern: Pattern, schedule: Schedule
 ) -> None:
@@ -91,7 +123,19 @@ def check_held(weights: Mapping[str, Tensor], optimizer: torch.optim.Optimizer) 
         raise ValueError(msg)
 
 
+def check_free(weights: Mapping[str, Tensor], taken: frozenset[int]) -> None:
+    """Raise ValueError if the `taken` tensors, by id, of other pruners are among the weights."""
+    twice = [name for name, weight in weights.items() if id(weight) in taken]
+    if twice:
+        msg = (
+            f"Pruner: {', '.join(twice)} already pruned by another Pruner on this optimizer, "
+            "expected one at a time: call remove() of the other first"
+        )
+        raise ValueError(msg)
+
+
 def best_masks(
+    caller: str,
     weights: Mapping[str, Tensor],
     sparsity: float,
     score: Score,
@@ -106,7 +150,7 @@ def best_masks(
     ValueError
         A score is NaN, or missing, or of another shape than its weight.
     """
-    scores = _scores_of(weights, score)
+    scores = _scores_of(caller, weights, score)
     if survivors is not None:
         scores = {n: s.masked_fill(~survivors[n], -math.inf) for n, s in scores.items()}
     fixed = {name: pattern.fixed_count(tuple(s.shape)) for name, s in scores.items()}
@@ -125,11 +169,15 @@ def _check_width(caller: str, name: str, weight: Tensor, pattern: Pattern) -> No
         raise ValueError(msg)
 
 
-def _scores_of(weights: Mapping[str, Tensor], score: Score) -> dict[str, Tensor]:
+def _scores_of(caller: str, weights: Mapping[str, Tensor], score: Score) -> dict[str, Tensor]:
     scores = score(weights)
     for name, weight in weights.items():
         found = tuple(scores[name].shape) if name in scores else None
         if found != tuple(weight.shape):
-            msg = f"score: {name} got scores of shape {found}, expected {tuple(weight.shape)}"
+            expected = tuple(weight.shape)
+            msg = f"{caller}: score: {name} got scores of shape {found}, expected {expected}"
             raise ValueError(msg)
-    return {n: checked_scores(scores[n], name=f"score of {n}") for n in weights}
+    return {
+        name: checked_scores(scores[name], name=f"{caller}: score of {name}", origin=weight)
+        for name, weight in weights.items()
+    }

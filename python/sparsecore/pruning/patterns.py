@@ -163,7 +163,7 @@ def prune_mask(scores: ArrayT, kept: int, pattern: Pattern = ANY_POSITION) -> Ar
     """
     ranked = checked_scores(scores, name="prune_mask: scores")
     shape = tuple(ranked.shape)
-    kept, size = operator.index(kept), math.prod(shape)
+    kept, size = _checked_count(kept), math.prod(shape)
     fixed = pattern.fixed_count(shape)
     if fixed is not None and kept != fixed:
         msg = f"prune_mask: kept is {kept}, but {pattern} keeps exactly {fixed} of shape {shape}"
@@ -173,3 +173,14 @@ def prune_mask(scores: ArrayT, kept: int, pattern: Pattern = ANY_POSITION) -> Ar
         raise ValueError(msg)
     mask: ArrayT = pattern.select(ranked, kept)
     return mask
+
+
+def _checked_count(kept: object) -> int:
+    try:
+        return operator.index(kept)  # type: ignore[arg-type]
+    except TypeError:
+        msg = (
+            f"prune_mask: kept is {kept!r}, a {type(kept).__name__}, expected an integer: how many "
+            "positions to keep"
+        )
+        raise TypeError(msg) from None

@@ -6,6 +6,7 @@ The decisions are the pure functions of ``scores``, ``allocation``, ``patterns``
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from types import MappingProxyType, TracebackType
 from typing import Any, Self
@@ -19,7 +20,9 @@ from sparsecore.pruning.model_masks import (
     Score,
     Where,
     best_masks,
+    check_free,
     check_held,
+    check_kinds,
     check_meaning,
     selected_weights,
 )
@@ -61,6 +64,8 @@ def prune(
     ValueError
         `sparsity` outside [0, 1), nothing selected, a NaN score, or a combination without meaning,
         such as ``NM(2, 4)`` with 90 %. The model is then unchanged.
+    TypeError
+        A score, allocation, pattern or where that is not of its kind.
 
     Examples
     --------
@@ -70,10 +75,18 @@ def prune(
     >>> int(masks["weight"].sum()), int(torch.count_nonzero(model.weight))
     (10, 10)
     """
+    check_kinds(
+        "prune",
+        score=score,
+        allocation=allocation,
+        pattern=pattern,
+        where=where,
+        schedule=_AT_ONCE,
+    )
     check_meaning("prune", sparsity, allocation, pattern, _AT_ONCE)
     weights = selected_weights("prune", model, pattern, where)
     with torch.no_grad():
-        masks = best_masks(weights, sparsity, score, allocation, pattern)
+        masks = best_masks("prune", weights, sparsity, score, allocation, pattern)
         for name, weight in weights.items():
             weight.masked_fill_(~masks[name], 0)
     return masks
@@ -121,8 +134,15 @@ class Pruner:
     ------
     ValueError
         `sparsity` outside [0, 1), nothing selected, a weight that the optimizer does not hold, a
-        combination without meaning, a NaN score (then also in a later step). The model is then
-        unchanged.
+        combination without meaning, a weight that another pruner on the same optimizer prunes,
+        a NaN score (then also in a later step). The model is then unchanged.
+    TypeError
+        A score, allocation, pattern, schedule or where that is not of its kind.
+
+    Warns
+    -----
+    UserWarning
+        Where the block is left, or ``remove`` called, before the end of the schedule.
 
     Notes
     -----
@@ -162,9 +182,18 @@ class Pruner:
         schedule: Schedule = _AT_ONCE,
         where: Where | None = None,
     ) -> None:
+        check_kinds(
+            "Pruner",
+            score=score,
+            allocation=allocation,
+            pattern=pattern,
+            where=where,
+            schedule=schedule,
+        )
         check_meaning("Pruner", sparsity, allocation, pattern, schedule)
         weights = selected_weights("Pruner", model, pattern, where)
         check_held(weights, optimizer)
+        check_free(weights, _pruned_on(optimizer))
         self._model = model
         self._optimizer = optimizer
         self._score = score
@@ -176,6 +205,7 @@ class Pruner:
         self._masks = {n: torch.ones_like(w, dtype=torch.bool) for n, w in weights.items()}
         self._update_if_due()
         self._hook = optimizer.register_step_post_hook(self._after_step)
+        self._removed = False
 
     @property
     def masks(self) -> Mapping[str, Tensor]:
@@ -224,11 +254,18 @@ class Pruner:
         self._apply()
 
     def remove(self) -> None:
-        """Detach from the optimizer; weights and masks stay as they are. Safe to repeat."""
+        """Detach from the optimizer; weights and masks stay as they are. Safe to repeat.
+
+        Warns
+        -----
+        UserWarning
+            Before the end of the schedule: the model is not as sparse as was asked for.
+        """
         self._hook.remove()
+        self._warn_if_unfinished()
 
     def __enter__(self) -> Self:
-        """Return the pruner; leaving the block calls ``remove``."""
+        """Return the pruner; leaving the block removes it, with the warning of ``remove``."""
         return self
 
     def __exit__(
@@ -237,8 +274,31 @@ class Pruner:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Detach from the optimizer."""
-        self.remove()
+        """Detach from the optimizer; an exception on its way out is all there is to say then."""
+        self._hook.remove()
+        if error is None:
+            self._warn_if_unfinished()
+        self._removed = True
+
+    def __repr__(self) -> str:
+        """Describe the pruner in one line."""
+        return (
+            f"Pruner({len(self._masks)} weights, step {self._step}, sparsity "
+            f"{self.sparsity():.4g} of {self._final_sparsity:.4g}, {self._pattern}, "
+            f"{self._schedule})"
+        )
+
+    def _warn_if_unfinished(self) -> None:
+        """Warn, once, of a schedule that did not come to its end; called by public methods only."""
+        removed, self._removed = self._removed, True
+        target = self._final_sparsity
+        if removed or self._schedule.sparsity_at(self._step, target) >= target:
+            return
+        msg = (
+            f"Pruner: removed after {self._step} steps at sparsity {self.sparsity():.4g}, before "
+            f"the target {target:.4g}, which {self._schedule} has not reached"
+        )
+        warnings.warn(msg, UserWarning, stacklevel=3)
 
     def _after_step(self, optimizer: torch.optim.Optimizer, *_: Any) -> None:
         # GradScaler does not call step() after an overflow, so this hook does not run; fused
@@ -256,7 +316,13 @@ class Pruner:
         sparsity = self._schedule.sparsity_at(self._step, self._final_sparsity)
         with torch.no_grad():
             masks = best_masks(
-                self._weights(), sparsity, self._score, self._allocation, self._pattern, self._masks
+                "Pruner",
+                self._weights(),
+                sparsity,
+                self._score,
+                self._allocation,
+                self._pattern,
+                self._masks,
             )
         for name, mask in self._masks.items():
             mask.copy_(masks[name])
@@ -274,3 +340,15 @@ class Pruner:
     def _weights(self) -> dict[str, Tensor]:
         # By name each time: wrappers such as FSDP replace the parameter objects.
         return {name: self._model.get_parameter(name) for name in self._masks}
+
+
+def _pruned_on(optimizer: torch.optim.Optimizer) -> frozenset[int]:
+    """Return the ids of the weights that pruners keep zero on this optimizer."""
+    # Its own hooks are the one record that removed pruners have left.
+    owners = (getattr(h, "__self__", None) for h in optimizer._optimizer_step_post_hooks.values())
+    return frozenset(
+        id(weight)
+        for owner in owners
+        if isinstance(owner, Pruner)
+        for weight in owner._weights().values()
+    )

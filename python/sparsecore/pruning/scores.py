@@ -34,6 +34,11 @@ def magnitude(weights: Mapping[str, Array]) -> dict[str, Any]:
         The absolute values, of the same shape, kind, device and (for floating point) dtype.
         Integers are scored in float64, because int8 has no abs(-128).
 
+    Raises
+    ------
+    TypeError
+        `weights` is no mapping.
+
     References
     ----------
     Han et al., "Learning both Weights and Connections for Efficient Neural Networks",
@@ -45,6 +50,7 @@ def magnitude(weights: Mapping[str, Array]) -> dict[str, Any]:
     >>> magnitude({"fc": np.array([[-3.0, 1.0]])})
     {'fc': array([[3., 1.]])}
     """
+    _check_mapping("magnitude", weights)
     return {name: abs(_as_floating(weight)) for name, weight in weights.items()}
 
 
@@ -70,7 +76,7 @@ def random(
     Raises
     ------
     TypeError
-        The generator is not of the kind of the weights.
+        `weights` is no mapping, or the generator is not of the kind of the weights.
 
     Examples
     --------
@@ -79,7 +85,17 @@ def random(
     >>> drawn["fc"].shape
     (2, 3)
     """
+    _check_mapping("random", weights)
     return {name: _draw(name, weight, generator) for name, weight in weights.items()}
+
+
+def _check_mapping(caller: str, weights: object) -> None:
+    if not isinstance(weights, Mapping):
+        msg = (
+            f"{caller}: weights is {type(weights).__name__}, expected a mapping of name to array, "
+            "such as {'weight': array}"
+        )
+        raise TypeError(msg)
 
 
 def _as_floating(weight: Any) -> Any:

@@ -90,7 +90,7 @@ def test_ratio_of_nothing():
         (((1, 8), 5, "float32", "sparse24"), ValueError, "nnz is 5, expected 0 to 4"),
         (((2, 2), 1, "float32", "bsr"), ValueError, "'bsr'"),
         (((2, 2), 1, "int32", "csr"), TypeError, "int32"),
-        (((2, 2), 1.5, "float32", "csr"), TypeError, "float"),
+        (((2, 2), 1.5, "float32", "csr"), TypeError, "nnz is 1.5, expected an integer"),
         (((2, -2), 1, "float32", "csr"), ValueError, "shape"),
         (((2,), 1, "float32", "csr"), ValueError, "shape"),
     ],
@@ -175,6 +175,15 @@ def test_bad_input():
         analysis.grouping_waste(np.ones((2, 2)), 0)
     with pytest.raises(ValueError, match="n is -1"):
         analysis.operations(np.ones((2, 2)), -1)
+    for bad in (1.5, 2.0, "2", None):
+        with pytest.raises(TypeError, match=rf"grouping_waste: rows is {bad!r}, expected an int"):
+            analysis.grouping_waste(np.ones((2, 2)), bad)
+        with pytest.raises(TypeError, match=rf"operations: n is {bad!r}, expected an int"):
+            analysis.operations(np.ones((2, 2)), bad)
+        with pytest.raises(TypeError, match=rf"storage: nnz is {bad!r}, expected an int"):
+            analysis.storage((2, 2), bad, "int8", "csr")
+    assert analysis.grouping_waste(np.eye(2), np.int8(2)) == 2
+    assert type(analysis.operations(np.eye(2), np.int8(100)).sparse.multiplications) is int
     with pytest.raises(TypeError, match="axes"):
         analysis.operations(np.ones(2), 1)
     with pytest.raises(TypeError, match="axes"):

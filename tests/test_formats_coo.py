@@ -11,6 +11,7 @@ import scipy.sparse
 from hypothesis import given, settings
 
 import sparsecore as sc
+from sparsecore.formats import arguments
 from sparsecore.interop import VALUE_DTYPES
 
 DTYPES = list(VALUE_DTYPES.values())
@@ -107,6 +108,30 @@ def test_values_are_shared_and_indices_private():
     assert np.shares_memory(A.data, data)
     row[:] = 0
     assert A.row.tolist() == [0, 1]
+
+
+def test_indices_can_not_be_made_writable():
+    A = small()
+    made = [A, A.T, A.append([1.0], ([0], [0])), A.drop([0]), A.drop([0, 1, 2])]
+    made += [A.sum_duplicates(), A.copy(), copy.deepcopy(A), A.tocsr().tocoo(), A.astype("int8")]
+    made += [pickle.loads(pickle.dumps(A)), sc.COO.from_scipy(A.to_scipy())]
+    for matrix in made:
+        for index in (matrix.row, matrix.col, matrix.row[:1]):
+            with pytest.raises(ValueError, match="WRITEABLE"):
+                index.flags.writeable = True
+
+
+def test_misaligned_indices_are_copied_to_where_they_are_aligned():
+    raw = np.zeros(41, np.uint8)
+    index = raw[1:41].view(np.int64)
+    index[:] = [3, 1, 4, 1, 0]
+    assert not index.flags.aligned
+    aligned = arguments.as_indices(index, name="index")
+    assert aligned.flags.aligned
+    assert aligned.flags.c_contiguous
+    assert aligned.tolist() == [3, 1, 4, 1, 0]
+    A = sc.COO((np.arange(1.0, 6), (index, index)), shape=(5, 5))
+    assert A.tocsr().data.tolist() == [5, 6, 1, 3]
 
 
 # ---- widths ----
@@ -264,6 +289,13 @@ def test_asarray_refuses_and_names_the_way_and_its_bytes():
         np.asarray(small())
 
 
+@pytest.mark.parametrize("shape", [(1, 2**62), (2**62, 1), (0, 2**62)])
+def test_dense_past_the_address_space(shape):
+    A = sc.COO((np.zeros(0), ([], [])), shape=shape)
+    with pytest.raises(MemoryError, match=rf"COO\.toarray.*{shape[1]}\).*{2**65} bytes"):
+        A.toarray()
+
+
 @pytest.mark.parametrize("shape", [(0, 0), (0, 5), (5, 0), (3, 4)])
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 def test_empty_matrices(shape, dtype):
@@ -290,11 +322,41 @@ def test_scipy_round_trip_keeps_order_and_duplicates(arrays):
     assert sc.COO.from_scipy(there).equals(A)
 
 
+@given(triplets(), st.sampled_from(["csr", "csc", "bsr", "dia", "lil", "dok"]))
+def test_scipys_other_formats(arrays, name):
+    data, row, col, shape = arrays
+    matrix = scipy.sparse.coo_array((data.astype(np.float32), (row, col)), shape).asformat(name)
+    A = sc.COO.from_scipy(matrix)
+    A.check()
+    np.testing.assert_array_equal(A.toarray(), dense_oracle(*arrays))
+
+
+@pytest.mark.parametrize(
+    ("name", "array", "wrong", "error"),
+    [
+        ("coo", "row", 10**7, IndexError),
+        ("coo", "col", -1, IndexError),
+        ("csr", "indices", 10**7, IndexError),
+        ("csr", "indptr", 10**8, ValueError),
+        ("csc", "indices", -(10**7), IndexError),
+        ("csc", "indptr", -(10**8), ValueError),
+    ],
+)
+def test_scipys_indices_are_checked_before_they_are_followed(name, array, wrong, error):
+    matrix = scipy.sparse.eye_array(4, format=name)
+    getattr(matrix, array)[1] = wrong
+    for kind in (sc.COO, sc.CSR):
+        with pytest.raises(error, match=r"row|column"):
+            kind.from_scipy(matrix)
+
+
 def test_scipy_bad_input():
     with pytest.raises(TypeError, match="scipy"):
         sc.COO.from_scipy(np.ones((2, 2)))
     with pytest.raises(TypeError, match="float16"):
         small(np.float16).to_scipy()
+    with pytest.raises(TypeError, match="1 axes, expected 2"):
+        sc.COO.from_scipy(scipy.sparse.coo_array(np.ones(3)))
 
 
 @pytest.mark.parametrize("name", list(VALUE_DTYPES))
@@ -312,6 +374,18 @@ def test_torch_round_trip_keeps_order_and_duplicates(name):
     assert A.toarray().tolist() == [[0, 0, 0, 2], [0, 0, 5, 0]]
     assert sc.COO.from_torch(A.toarray()).equals(A.sum_duplicates())
     assert sc.COO.from_torch(A.tocsr().to_torch()).equals(A.sum_duplicates())
+
+
+@pytest.mark.parametrize("grad", [False, True])
+def test_tensor_that_no_longer_fits(grad):
+    torch = pytest.importorskip("torch")
+    data = torch.nn.Parameter(torch.ones(3), requires_grad=grad)
+    A = sc.COO((data, ([1, 0, 1], [2, 3, 2])), shape=(2, 4))
+    for other in (torch.ones(1), torch.ones(4), torch.ones(3, 2), torch.tensor(1.0)):
+        data.data = other
+        for convert in (A.toarray, A.tocsr):
+            with pytest.raises(ValueError, match=r"data has shape .*, expected \(3,\)"):
+                convert()
 
 
 def test_torch_edits_and_gradients():

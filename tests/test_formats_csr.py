@@ -378,8 +378,10 @@ def test_sizes_past_32_bits_do_not_wrap():
     A = sc.CSR(([1.0], [2**40], [0, 0, 1]), shape=(2, 2**62))
     assert A.storage().dense == 2 * 2**62 * 8
     assert A.density == 1 / 2**63
-    with pytest.raises((MemoryError, ValueError)):
+    with pytest.raises(MemoryError, match=rf"CSR\.toarray.*{2**62}\).*{2**66} bytes"):
         A.toarray()
+    with pytest.raises(MemoryError, match=f"{2**66} bytes"):
+        A.T.toarray()
     with pytest.raises((MemoryError, ValueError)):
         A.T.tocsr()
 
@@ -489,6 +491,29 @@ def test_from_scipy_old_matrix_class_and_private_values():
     assert A.equals(lecture())
 
 
+@pytest.mark.parametrize("name", ["csr", "csc"])
+def test_from_scipy_with_room_behind_the_last_entry(name):
+    matrix = scipy.sparse.csr_array(LECTURE).asformat(name)
+    matrix.data = np.append(matrix.data, [5.0, 6.0])
+    matrix.indices = np.append(matrix.indices, [99, -1]).astype(np.int32)
+    assert sc.CSR.from_scipy(matrix).equals(lecture())
+
+
+@pytest.mark.parametrize("name", ["coo", "csr", "csc"])
+def test_from_scipy_sums_int8_duplicates_or_refuses(name):
+    data = np.array([100, 27, 1], np.int8)
+    for kept in (2, 3):
+        zeros = np.zeros(kept, int)
+        parts = (zeros, zeros) if name == "coo" else (zeros, [0, kept])
+        arrays = (data[:kept], parts) if name == "coo" else (data[:kept], *parts)
+        matrix = getattr(scipy.sparse, f"{name}_array")(arrays, shape=(1, 1))
+        if kept == 2:
+            assert sc.CSR.from_scipy(matrix).data.tolist() == [127]
+            continue
+        with pytest.raises(OverflowError, match="128"):
+            sc.CSR.from_scipy(matrix)
+
+
 @pytest.mark.parametrize("dtype", [np.float64, np.float32, np.int8])
 def test_to_scipy(dtype):
     A = lecture(dtype)
@@ -516,10 +541,17 @@ def test_to_scipy_with_wide_indices():
 
 
 @pytest.mark.parametrize(
-    "bad", [LECTURE, None, scipy.sparse.coo_array(np.ones(3))], ids=["dense", "None", "1-D"]
+    ("bad", "message"),
+    [
+        (LECTURE, r"is a numpy\.ndarray, expected a 2-D scipy\.sparse array or matrix"),
+        (None, "is a NoneType, expected a 2-D scipy"),
+        (lecture().tocoo(), r"is a sparsecore\.formats\.coo\.COO, expected a 2-D scipy"),
+        (scipy.sparse.coo_array(np.ones(3)), "has 1 axes, expected 2"),
+    ],
+    ids=["dense", "None", "COO", "1-D"],
 )
-def test_from_scipy_takes_scipys(bad):
-    with pytest.raises(TypeError, match="scipy"):
+def test_from_scipy_takes_scipys(bad, message):
+    with pytest.raises(TypeError, match=f"CSR.from_scipy: matrix {message}"):
         sc.CSR.from_scipy(bad)
 
 
@@ -725,6 +757,10 @@ def test_check_sees_values_that_no_longer_fit():
     data.resize_(4)
     with pytest.raises(ValueError, match="length 4"):
         A.check()
+    for other in (torch.ones(1), torch.ones(7), torch.ones(6, 2)):
+        data.data = other  # one value would spread over all positions
+        with pytest.raises(ValueError, match=r"data has shape .*, expected \(6,\)"):
+            A.toarray()
 
 
 # ---- pickle ----

@@ -285,6 +285,14 @@ def test_empty_matrices(shape):
     assert S.toarray().shape == shape
 
 
+def test_dense_past_the_address_space():
+    # Without rows, because a 2:4 matrix with one takes a quarter of the dense bytes or more.
+    metadata = np.zeros((0, 2**59), np.uint8)
+    S = sc.Sparse24((np.zeros((0, 2**61), np.float16), metadata), (0, 2**62))
+    with pytest.raises(MemoryError, match=rf"Sparse24\.toarray.*{2**62}\).*{2**63} bytes"):
+        S.toarray()
+
+
 def test_strided_and_read_only_arrays_work():
     S = sc.Sparse24.from_dense(eight())
     wide = np.zeros((2, 12), np.float32)
@@ -312,6 +320,15 @@ def test_torch_values(name):
     assert pickle.loads(pickle.dumps(S)).equals(S)
     pruned = sc.Sparse24.from_dense(torch.ones(2, 8).to(W.dtype), prune=True)
     assert pruned.toarray()[0].tolist() == [1, 1, 0, 0, 1, 1, 0, 0]
+
+
+def test_tensor_that_no_longer_fits():
+    torch = pytest.importorskip("torch")
+    S = sc.Sparse24.from_dense(torch.tensor(eight()))
+    for shape in ((1, 4), (2, 3), (2, 6), (3, 4), (8,)):
+        S.values.data = torch.ones(shape)
+        with pytest.raises(ValueError, match=r"values has shape .*, expected \(2, 4\)"):
+            S.toarray()
 
 
 @pytest.mark.parametrize("k", [0, 1, 5, 6, 8])

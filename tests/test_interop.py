@@ -1,7 +1,9 @@
 """numpy and torch side by side: no copies, no import of torch, the same numbers."""
 
+import ast
 import subprocess
 import sys
+from pathlib import Path
 
 import hypothesis.extra.numpy as hnp
 import hypothesis.strategies as st
@@ -24,6 +26,20 @@ def test_torch_is_not_imported_by_using_numpy():
         "assert 'torch' not in sys.modules and 'scipy' not in sys.modules\n"
     )
     subprocess.run([sys.executable, "-W", "error", "-c", program], check=True)
+
+
+def test_one_function_imports_torch_where_numpy_alone_works():
+    root = Path(interop.__file__).parent
+    files = [root / name for name in ("interop.py", "ops.py", "plan.py", "dense.py", "io.py")]
+    files += [*root.glob("formats/*.py"), *root.glob("files/*.py")]
+    importing = [
+        (path.name, getattr(scope, "name", "module"))
+        for path in files
+        for scope in ast.walk(ast.parse(path.read_text()))
+        for node in ast.iter_child_nodes(scope)
+        if isinstance(node, ast.Import) and any(name.name == "torch" for name in node.names)
+    ]
+    assert importing == [("interop.py", "import_torch")]
 
 
 # ---- views ----

@@ -4,6 +4,7 @@ import io
 import itertools
 import json
 import pickle
+import re
 import struct
 import tarfile
 import tracemalloc
@@ -286,6 +287,21 @@ def test_what_is_no_matrix(tmp_path):
     for thing in (LECTURE, scipy.sparse.csr_array(LECTURE), lecture().T, None):
         with pytest.raises(TypeError, match="save: A is a"):
             sc.save(tmp_path / "A.safetensors", thing)
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".npz"])
+@pytest.mark.parametrize("kind", [sc.COO, sc.CSR, sc.Sparse24])
+def test_values_that_no_longer_fit_are_not_saved(tmp_path, kind, suffix):
+    torch = pytest.importorskip("torch")
+    A = kind.from_dense(torch.tensor(LECTURE))
+    values = A.values if kind is sc.Sparse24 else A.data
+    expected = tuple(values.shape)
+    for other in (values[:-1].clone(), torch.ones(7), torch.tensor(1.0)):
+        values.data = other
+        message = re.escape(f"has shape {tuple(other.shape)}, expected {expected}")
+        with pytest.raises(ValueError, match=f"save: .*{message}"):
+            sc.save(tmp_path / f"A{suffix}", A)
+        assert list(tmp_path.iterdir()) == []
 
 
 def test_unknown_framework(tmp_path):

@@ -19,6 +19,7 @@ PATIENCE = 10
 # Right sides without a stride stand for large ones and take no memory.
 SETUP = """
 import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job inherits it ignored
 import numpy as np
 import sparsecore as sc
 from numpy.lib.stride_tricks import as_strided

@@ -1,6 +1,7 @@
 """Shared fixtures: the CPU targets, the optional data, and how hypothesis runs."""
 
 import os
+import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,21 @@ def data_dir() -> Path:
     if not path.is_dir():
         pytest.skip(f"external data not found: {path} (set SPARSECORE_DATA)")
     return path
+
+
+@pytest.fixture(scope="session")
+def dlmc_patterns(data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Unpack the ten smallest patterns of DLMC: pruned ResNet-50 and transformer layers."""
+    source = data_dir / "dlmc_dev.tar.xz"
+    if not source.is_file():
+        pytest.skip(f"no DLMC patterns: {source} is absent")
+    folder = tmp_path_factory.mktemp("dlmc")
+    with tarfile.open(source) as archive:
+        patterns = [member for member in archive if member.name.endswith(".smtx")]
+        smallest = sorted(patterns, key=lambda member: (member.size, member.name))[:10]
+        for member in smallest:
+            archive.extract(member, folder, filter="data")
+    return [folder / member.name for member in smallest]
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:

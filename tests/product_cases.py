@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -10,8 +10,8 @@ import pytest
 
 import cases
 import oracle
-from cases import Make, Mix, Operand
-from oracle import F32, I8, I32, Array, DType
+from cases import FLOAT_MIXES, MIXES, SAME, Make, Mix, Operand
+from oracle import DTYPES, F16, F32, I8, I32, Array, DType
 
 # (rows, inner, columns, density). Sides run from 0 over 1 and the vector widths of every target
 # (2 to 16) and the 16 rows of a written block, one less and one more, to 2 * 16 + 1.
@@ -105,6 +105,21 @@ def check_long_rows(make: Make, mix: Mix) -> None:
             check_product(operand, X, mix, rng, f"{name}, n={n}")
 
 
+def check_last_columns(make: Make, dtype: DType) -> None:
+    """Compare matrices, and their transposes, whose last columns end each index width."""
+    rng = np.random.default_rng(5)
+    for k in (255, 256, 257, 65535, 65536, 65537):
+        W = np.zeros((3, k), dtype)
+        W[::2, [0, 100, k - 2, k - 1]] = cases.numbers(rng, (2, 4), dtype)
+        for matrix in (W, np.ascontiguousarray(W.T)):
+            operand = make(matrix)
+            for n in (1, 3, 17):
+                X = cases.numbers(rng, (matrix.shape[1], n), dtype)
+                case = f"{matrix.shape[0]}x{matrix.shape[1]}, n={n}"
+                Y = check_product(operand, X, Mix(dtype, dtype), rng, case)
+                assert not Y[~operand.stored.any(axis=1)].any(), case
+
+
 # ---- NaN and infinities ----
 
 # One number per class of right side on every target: a single column, a masked vector, a whole
@@ -175,3 +190,25 @@ def check_int8_limit(make: Make, *, entries_per_group: int = 1, group: int = 1) 
                 X[-20 * group // entries_per_group :] = 127
             got = cases.multiply(operand.matrix, X)
             oracle.check(got, oracle.product(operand.W, operand.stored, X, I32), f"{entries}, {n}")
+
+
+# ---- every check of a CSR kernel ----
+
+
+def _each(check: Callable[..., None], kinds: Iterable[Any]) -> list[Any]:
+    name = check.__name__.removeprefix("check_")
+    return [pytest.param(check, (kind,), id=f"{name}-{kind}") for kind in kinds]
+
+
+# Parametrises a test that calls ``check(make, *arguments)`` with the Make of its kernel.
+CSR_CHECKS = pytest.mark.parametrize(
+    ("check", "arguments"),
+    [
+        *_each(check_shapes_and_layouts, MIXES),
+        *_each(check_every_width, DTYPES),
+        *_each(check_long_rows, [*SAME, Mix(F16, F32), Mix(I8, F32, scaled=True)]),
+        *_each(check_last_columns, DTYPES),
+        *_each(check_poison, FLOAT_MIXES),
+        pytest.param(check_int8_limit, (), id="int8_limit"),
+    ],
+)

@@ -12,12 +12,7 @@ from sparsecore.pruning import NM, Cubic, OneShot, allocation
 torch = pytest.importorskip("torch")
 nn = torch.nn
 
-
-def small_net():
-    torch.manual_seed(0)
-    return nn.Sequential(
-        nn.Conv2d(1, 3, 3), nn.BatchNorm2d(3), nn.ReLU(), nn.Flatten(), nn.Linear(48, 10)
-    )
+from pruner_cases import small_net  # noqa: E402  (needs torch)
 
 
 def sgd(model):

@@ -1,7 +1,5 @@
 """csr_matmul with a CSR and with a Plan: csrc/plans/row_sweep.cpp, csrc/cpu/row_sweep.h."""
 
-import tarfile
-
 import numpy as np
 import pytest
 import scipy.sparse
@@ -10,53 +8,20 @@ import cases
 import oracle
 import product_cases as products
 import sparsecore as sc
-from cases import FLOAT_MIXES, MIXES, SAME, Mix
-from oracle import BF16, DTYPES, F16, F32, F64, I8
+from cases import SAME
+from oracle import BF16, F16, F32, F64
 
 pytestmark = pytest.mark.usefixtures("target")
 
 
-@pytest.mark.parametrize("mix", MIXES, ids=str)
-def test_shapes_and_layouts(mix):
-    products.check_shapes_and_layouts(cases.csr, mix)
+@products.CSR_CHECKS
+def test_products(check, arguments):
+    check(cases.csr, *arguments)
 
 
 @pytest.mark.parametrize("mix", SAME, ids=str)
 def test_plan_shapes_and_layouts(mix):
     products.check_shapes_and_layouts(cases.plan, mix)
-
-
-@pytest.mark.parametrize("dtype", DTYPES, ids=str)
-def test_every_width(dtype):
-    products.check_every_width(cases.csr, dtype)
-
-
-@pytest.mark.parametrize("mix", [*SAME, Mix(F16, F32), Mix(I8, F32, scaled=True)], ids=str)
-def test_long_rows(mix):
-    products.check_long_rows(cases.csr, mix)
-
-
-@pytest.mark.parametrize("mix", FLOAT_MIXES, ids=str)
-def test_nan_and_infinity_reach_only_their_rows(mix):
-    products.check_poison(cases.csr, mix)
-
-
-def test_int8_sums_are_exact_or_raise():
-    products.check_int8_limit(cases.csr)
-
-
-@pytest.mark.parametrize("dtype", DTYPES, ids=str)
-def test_last_column_of_each_index_width(dtype):
-    rng = np.random.default_rng(5)
-    for k in (255, 256, 257, 65535, 65536, 65537):
-        columns = np.array([0, 100, k - 2, k - 1])
-        data = cases.numbers(rng, 8, dtype)
-        A = sc.CSR((data, np.tile(columns, 2), [0, 4, 4, 8]), shape=(3, k))
-        W = np.insert(data.reshape(2, 4), 1, 0, axis=0).astype(np.float64)
-        for n in (1, 3, 17):
-            X = cases.numbers(rng, (k, n), dtype)
-            want = oracle.product(W, W != 0, X[columns], oracle.result_dtype(dtype, dtype))
-            oracle.check(sc.csr_matmul(A, X), want, f"k={k}, n={n}")
 
 
 @pytest.mark.parametrize("dtype", [F64, F32, F16, BF16], ids=str)
@@ -109,21 +74,6 @@ def test_fp64_is_summed_in_fp64():
     A = sc.CSR.from_dense(np.full((1, 64), 2.0**-40) + np.eye(1, 64))
     for n in (1, 3, 9):
         assert (sc.csr_matmul(A, np.ones((64, n))) == 1 + 64 * 2.0**-40).all()
-
-
-@pytest.fixture(scope="module")
-def dlmc_patterns(data_dir, tmp_path_factory):
-    """Unpack the four smallest patterns of DLMC: pruned ResNet-50 and transformer layers."""
-    archive = data_dir / "dlmc_dev.tar.xz"
-    if not archive.is_file():
-        pytest.skip(f"{archive} not found")
-    folder = tmp_path_factory.mktemp("dlmc")
-    with tarfile.open(archive) as tar:
-        members = [m for m in tar.getmembers() if m.name.endswith(".smtx")]
-        smallest = sorted(members, key=lambda m: (m.size, m.name))[:4]
-        for member in smallest:
-            tar.extract(member, folder, filter="data")
-    return [folder / member.name for member in smallest]
 
 
 def test_real_network_patterns(dlmc_patterns):

@@ -1,0 +1,66 @@
+"""nn/modules.py: one sparse layer in several processes and threads."""
+
+import copy
+import threading
+from typing import Any
+
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from linear_layers import KINDS, generator, pruned_24  # noqa: E402
+
+
+class _ThroughLayer(torch.utils.data.Dataset):
+    def __init__(self, layer: Any) -> None:
+        self.layer = layer
+
+    def __len__(self) -> int:
+        return 4
+
+    def __getitem__(self, row: int) -> Any:
+        with torch.no_grad():
+            return self.layer(torch.full((8,), float(row)))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("context", ["fork", "spawn"])
+def test_data_loader_workers_run_the_layer(kind: Any, context: str) -> None:
+    layer = kind.from_dense(pruned_24(8, 3))
+    dataset = _ThroughLayer(layer)
+    layer(torch.ones(64, 8))  # threads of this process exist before the fork
+    loader = torch.utils.data.DataLoader(
+        dataset, batch_size=2, num_workers=1, multiprocessing_context=context, timeout=60
+    )
+    assert torch.equal(torch.cat(list(loader)), torch.stack([dataset[row] for row in range(4)]))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_shared_memory(kind: Any) -> None:
+    layer = kind.from_dense(pruned_24(8, 3))
+    x = torch.ones(2, 8)
+    before = layer(x)
+    layer.share_memory()
+    assert all(tensor.is_shared() for tensor in layer.state_dict().values())
+    assert torch.equal(layer(x), before)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_threads_share_a_layer(kind: Any) -> None:
+    layer = kind.from_dense(pruned_24(64, 32))
+    layer._held = None
+    x = torch.randn(16, 64, generator=generator(1))
+    expected = copy.deepcopy(layer)(x).detach()
+    results: list[Any] = []
+
+    def work() -> None:
+        with torch.no_grad():
+            results.extend(layer(x) for _ in range(10))
+
+    workers = [threading.Thread(target=work) for _ in range(8)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert len(results) == 80
+    assert all(torch.equal(result, expected) for result in results)

@@ -1,19 +1,17 @@
 """Linear layers whose weight is sparse: ordinary torch modules with ordinary tensors."""
 
-from typing import Any, Self
+from typing import Self
 
 import torch
 from torch import Tensor, nn
 
-from sparsecore import ops
 from sparsecore.formats import CSR, Sparse24
-from sparsecore.nn import held
-from sparsecore.nn.layers import obstacle
+from sparsecore.nn.sparse_linear import SparseLinear, plain_weight
 
 __all__ = ["CSRLinear", "Sparse24Linear"]
 
 
-class CSRLinear(nn.Module):
+class CSRLinear(SparseLinear[CSR]):
     """A linear layer, ``y = x W^T + b``, whose weight W is stored as CSR; ``matrix()`` returns W.
 
     Built by :meth:`from_dense`; the constructor makes a layer without nonzeros, to be filled by
@@ -62,29 +60,15 @@ class CSRLinear(nn.Module):
     True
     """
 
-    values: nn.Parameter
     indices: Tensor
     indptr: Tensor
-    bias: nn.Parameter | None
-    _held: held.Held[CSR] | None
+    _buffer_names = ("indices", "indptr")
+    _format = "csr"
+    _kernel = "row_sweep"
 
-    def __init__(
-        self,
-        in_features: int,
-        out_features: int,
-        bias: bool = True,
-        *,
-        dtype: torch.dtype | None = None,
-    ) -> None:
-        super().__init__()
-        self.in_features = in_features
-        self.out_features = out_features
-        self.values = nn.Parameter(torch.empty(0, dtype=dtype))
-        self.register_buffer("indices", torch.empty(0, dtype=torch.int8))
-        self.register_buffer("indptr", torch.zeros(out_features + 1, dtype=torch.int8))
-        zeros = nn.Parameter(torch.zeros(out_features, dtype=dtype))
-        self.register_parameter("bias", zeros if bias else None)
-        self._held = None
+    def _zeros(self, dtype: torch.dtype | None) -> tuple[Tensor, ...]:
+        indptr = torch.zeros(self.out_features + 1, dtype=torch.int8)
+        return torch.empty(0, dtype=dtype), torch.empty(0, dtype=torch.int8), indptr
 
     @classmethod
     def from_dense(cls, linear: nn.Linear) -> Self:
@@ -103,83 +87,28 @@ class CSRLinear(nn.Module):
         ValueError
             If it has hooks or parametrizations, which a copy of its weight would lose.
         """
-        _require_plain(linear, cls)
-        matrix = CSR.from_dense(linear.weight.detach())
-        layer = cls(linear.in_features, linear.out_features, bias=False)
-        layer.values = nn.Parameter(matrix.data, requires_grad=linear.weight.requires_grad)
-        layer.indices = held.narrow(matrix.indices)
-        layer.indptr = held.narrow(matrix.indptr)
-        layer.bias = linear.bias
-        return layer.train(linear.training)
+        matrix = CSR.from_dense(plain_weight(linear, cls))
+        indices, indptr = _narrow(matrix.indices), _narrow(matrix.indptr)
+        return cls._in_place_of(linear, matrix.data, indices, indptr)
 
-    def to_dense(self) -> nn.Linear:
-        """Return an nn.Linear with the same weight and a copy of the bias."""
-        return held.to_dense_linear(self, self.matrix())
+    def _build(self, *tensors: Tensor) -> CSR:
+        values, indices, indptr = tensors
+        matrix = CSR((values, indices, indptr), shape=(self.out_features, self.in_features))
+        if matrix.data is not values:
+            msg = "CSRLinear: the columns of a row in indices are not ascending and unique"
+            raise ValueError(msg)
+        return matrix
 
-    def matrix(self) -> CSR:
-        """Return the weight, (out_features, in_features), as the kernels see it now.
-
-        Raises
-        ------
-        ValueError, IndexError, TypeError
-            If a buffer was edited into something that is not a CSR matrix of this shape.
-        RuntimeError
-            If the layer is not on the CPU.
-        """
-        tensors = (self.values, self.indices, self.indptr)
-        now = held.refreshed(self._held, held.build_csr, _shape(self), *tensors)
-        if now is not self._held:  # Module.__setattr__ costs more than the rest
-            self._held = now
-        return now.matrix
-
-    def forward(self, input: Tensor) -> Tensor:
-        """Return ``x W^T + b``: (..., in_features) -> (..., out_features), differentiable.
-
-        Raises
-        ------
-        TypeError
-            If `input` is no torch.Tensor.
-        """
-        if not isinstance(input, Tensor):
-            raise TypeError(_no_tensor(self, input))
-        y: Tensor = ops.linear(input, self.matrix(), self.bias)
-        return y
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of the weight in memory: its tensors and, once used, the kernels' structure."""
-        return held.weight_bytes(self, self.indices, self.indptr)
-
-    def extra_repr(self) -> str:
-        """Describe the layer as print() shows it."""
-        return held.describe(self, "csr", "row_sweep", self.nbytes)
-
-    def _load_from_state_dict(
-        self, state_dict: dict[str, Any], prefix: str, *arguments: Any
-    ) -> None:
-        errors: list[str] = arguments[-1]
-        names = ("values", "indices", "indptr")
-        try:
-            values, indices, indptr = held.incoming(self, state_dict, prefix, names)
-            # Before anything is copied: a column copied into narrower integers would wrap.
-            held.build_csr(values, indices, indptr, _shape(self))
-        except (ValueError, IndexError, TypeError, RuntimeError) as error:
-            errors.append(f"{prefix}{{{','.join(names)}}}: {error}")
-            return
+    def _make_room(self, *tensors: Tensor) -> None:
+        values, indices, indptr = tensors
+        device = self.values.device
         if values.shape != self.values.shape:
             self.values.data = self.values.data.new_empty(values.shape)
-        for name, buffer in (("indices", indices), ("indptr", indptr)):
-            if prefix + name in state_dict:
-                room = torch.empty_like(held.narrow(buffer), device=self.values.device)
-                setattr(self, name, room)
-        super()._load_from_state_dict(state_dict, prefix, *arguments)
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Leave the kernels' copy behind: pickle and deepcopy make it again from the buffers."""
-        return {**self.__dict__, "_held": None}
+        self.indices = _narrow(indices).to(device, copy=True)
+        self.indptr = _narrow(indptr).to(device, copy=True)
 
 
-class Sparse24Linear(nn.Module):
+class Sparse24Linear(SparseLinear[Sparse24]):
     """A linear layer, ``y = x W^T + b``, whose weight W is stored as 2:4; ``matrix()`` returns W.
 
     Of every four neighbours in a row two are kept, with two bits each that say which
@@ -214,28 +143,15 @@ class Sparse24Linear(nn.Module):
     ([[2.0, 5.0, 7.0, 1.0]], ['0xcd'])
     """
 
-    values: nn.Parameter
     metadata: Tensor
-    bias: nn.Parameter | None
-    _held: held.Held[Sparse24] | None
+    _buffer_names = ("metadata",)
+    _format = "2:4"
+    _kernel = "sparse24"
 
-    def __init__(
-        self,
-        in_features: int,
-        out_features: int,
-        bias: bool = True,
-        *,
-        dtype: torch.dtype | None = None,
-    ) -> None:
-        super().__init__()
-        self.in_features = in_features
-        self.out_features = out_features
-        row = Sparse24.from_dense(torch.zeros(1, in_features, dtype=dtype))
-        self.values = nn.Parameter(row.values.repeat(out_features, 1))
-        self.register_buffer("metadata", row.metadata.repeat(out_features, 1))
-        zeros = nn.Parameter(torch.zeros(out_features, dtype=dtype))
-        self.register_parameter("bias", zeros if bias else None)
-        self._held = None
+    def _zeros(self, dtype: torch.dtype | None) -> tuple[Tensor, ...]:
+        row = Sparse24.from_dense(torch.zeros(1, self.in_features, dtype=dtype))
+        rows = self.out_features
+        return row.values.repeat(rows, 1), row.metadata.repeat(rows, 1)
 
     @classmethod
     def from_dense(cls, linear: nn.Linear) -> Self:
@@ -255,90 +171,16 @@ class Sparse24Linear(nn.Module):
             If its weight is not 2:4, naming the row and the group; or if it has hooks or
             parametrizations, which a copy of its weight would lose.
         """
-        _require_plain(linear, cls)
-        matrix = Sparse24.from_dense(linear.weight.detach())
-        layer = cls(linear.in_features, linear.out_features, bias=False)
-        layer.values = nn.Parameter(matrix.values, requires_grad=linear.weight.requires_grad)
-        layer.metadata = matrix.metadata
-        layer.bias = linear.bias
-        return layer.train(linear.training)
+        matrix = Sparse24.from_dense(plain_weight(linear, cls))
+        return cls._in_place_of(linear, matrix.values, matrix.metadata)
 
-    def to_dense(self) -> nn.Linear:
-        """Return an nn.Linear with the same weight and a copy of the bias."""
-        return held.to_dense_linear(self, self.matrix())
-
-    def matrix(self) -> Sparse24:
-        """Return the weight, (out_features, in_features), as the kernels see it now.
-
-        Raises
-        ------
-        ValueError, TypeError
-            If a buffer was edited into something that is not a 2:4 matrix of this shape.
-        RuntimeError
-            If the layer is not on the CPU.
-        """
-        tensors = (self.values, self.metadata)
-        now = held.refreshed(self._held, held.build_sparse24, _shape(self), *tensors)
-        if now is not self._held:  # Module.__setattr__ costs more than the rest
-            self._held = now
-        return now.matrix
-
-    def forward(self, input: Tensor) -> Tensor:
-        """Return ``x W^T + b``: (..., in_features) -> (..., out_features), differentiable.
-
-        Raises
-        ------
-        TypeError
-            If `input` is no torch.Tensor.
-        """
-        if not isinstance(input, Tensor):
-            raise TypeError(_no_tensor(self, input))
-        y: Tensor = ops.linear(input, self.matrix(), self.bias)
-        return y
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of the weight in memory: its tensors and, once used, the kernels' structure."""
-        return held.weight_bytes(self, self.metadata)
-
-    def extra_repr(self) -> str:
-        """Describe the layer as print() shows it."""
-        return held.describe(self, "2:4", "sparse24", self.nbytes)
-
-    def _load_from_state_dict(
-        self, state_dict: dict[str, Any], prefix: str, *arguments: Any
-    ) -> None:
-        errors: list[str] = arguments[-1]
-        names = ("values", "metadata")
-        try:
-            values, metadata = held.incoming(self, state_dict, prefix, names)
-            # Before anything is copied: wider integers copied into bytes would wrap.
-            held.build_sparse24(values, metadata, _shape(self))
-        except (ValueError, IndexError, TypeError, RuntimeError) as error:
-            errors.append(f"{prefix}{{{','.join(names)}}}: {error}")
-            return
-        super()._load_from_state_dict(state_dict, prefix, *arguments)
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Leave the kernels' copy behind: pickle and deepcopy make it again from the buffers."""
-        return {**self.__dict__, "_held": None}
+    def _build(self, *tensors: Tensor) -> Sparse24:
+        values, metadata = tensors
+        return Sparse24((values, metadata), shape=(self.out_features, self.in_features))
 
 
-def _shape(layer: CSRLinear | Sparse24Linear) -> tuple[int, int]:
-    return layer.out_features, layer.in_features
-
-
-def _no_tensor(layer: nn.Module, input: object) -> str:
-    kind = f"{type(input).__module__}.{type(input).__qualname__}"
-    return f"{type(layer).__name__}: input is a {kind}, expected a torch.Tensor"
-
-
-def _require_plain(linear: object, cls: type[nn.Module]) -> None:
-    """Refuse what a copy of the weight would not stand for."""
-    if not isinstance(linear, nn.Linear):
-        msg = f"{cls.__name__}.from_dense: linear is a {type(linear).__name__}, expected nn.Linear"
-        raise TypeError(msg)
-    reason = obstacle(linear)
-    if reason is not None:
-        msg = f"{cls.__name__}.from_dense: {reason}"
-        raise ValueError(msg)
+def _narrow(indices: Tensor) -> Tensor:
+    """Return non-negative integers in the narrowest signed dtype that holds them."""
+    largest = int(indices.max()) if indices.numel() else 0
+    signed = (torch.int8, torch.int16, torch.int32, torch.int64)
+    return indices.to(next(dtype for dtype in signed if largest <= torch.iinfo(dtype).max))

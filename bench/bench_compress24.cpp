@@ -9,12 +9,10 @@
 #include <array>
 #include <cmath>
 #include <cstring>
-#include <memory>
 #include <string>
 #include <utility>
 
 #include "dense_convert.h"
-#include "dispatch.h"
 #include "harness.h"
 #include "problems.h"
 
@@ -114,8 +112,7 @@ double compress_bytes(const Problem& p) {
   return static_cast<double>(p.dense.size() + p.values.size() + p.metadata.size());
 }
 
-void run_prune(benchmark::State& state, Problem& p, const std::string& target) {
-  set_target(target);
+void run_prune(benchmark::State& state, Problem& p) {
   std::fill(p.mask.begin(), p.mask.end(), std::uint8_t{2});
   if (check_and_measure(
           state, [&] { return wrong_mask(p); },
@@ -124,8 +121,7 @@ void run_prune(benchmark::State& state, Problem& p, const std::string& target) {
   }
 }
 
-void run_compress(benchmark::State& state, Problem& p, const std::string& target) {
-  set_target(target);
+void run_compress(benchmark::State& state, Problem& p) {
   std::fill(p.values.begin(), p.values.end(), std::uint8_t{0});
   if (check_and_measure(
           state, [&] { return wrong_compression(p); },
@@ -149,24 +145,17 @@ void run_memcpy(benchmark::State& state, double bytes) {
 }  // namespace
 
 void register_benchmarks() {
-  const auto kept = std::make_shared<Kept<Key, Problem>>();
+  const Cases cases(make_problem);
   for (const std::int64_t size : kSizes) {
     for (const DType dtype : kDTypes) {
       const std::string tail = std::string("/") + dtype_name(dtype) + "/" + std::to_string(size);
-      const auto add_case = [&](const std::string& name, auto body) {
-        add(name + tail, kept, Key{dtype, size}, make_problem, body);
-      };
-      add_case("memcpy_as_prune",
-               [](auto& state, Problem& p) { run_memcpy(state, prune_bytes(p)); });
-      for (const std::string& target : supported_targets()) {
-        add_case("prune/" + target, [=](auto& state, Problem& p) { run_prune(state, p, target); });
-      }
-      add_case("memcpy_as_compress",
-               [](auto& state, Problem& p) { run_memcpy(state, compress_bytes(p)); });
-      for (const std::string& target : supported_targets()) {
-        add_case("compress/" + target,
-                 [=](auto& state, Problem& p) { run_compress(state, p, target); });
-      }
+      const Key key{dtype, size};
+      cases.add("memcpy_as_prune" + tail, key,
+                [](auto& state, Problem& p) { run_memcpy(state, prune_bytes(p)); });
+      cases.add_each_target("prune", tail, key, run_prune);
+      cases.add("memcpy_as_compress" + tail, key,
+                [](auto& state, Problem& p) { run_memcpy(state, compress_bytes(p)); });
+      cases.add_each_target("compress", tail, key, run_compress);
     }
   }
 }

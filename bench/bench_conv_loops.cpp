@@ -4,7 +4,6 @@
 // of a row or over the output channels. NCHW/pixels_inner and NHWC/channels_inner read and write
 // contiguously, the other two do not. Everything is dense; NCHW/pixels_inner is the baseline.
 // Rate: 2 * 9 * C * K * H * W / t.
-#include <memory>
 #include <string>
 
 #include "dense_loops.h"
@@ -148,16 +147,16 @@ void run_convolution(benchmark::State& state, Convolution& p, Inner inner) {
 }  // namespace
 
 void register_benchmarks() {
-  const auto convolutions = std::make_shared<Kept<ConvolutionKey, Convolution>>();
+  const Cases cases(make_convolution);
   for (const Shape& shape : kShapes) {
     const std::string tail = "/C:" + std::to_string(shape.in) + "/HW:" + std::to_string(shape.size);
     for (const Layout layout : {Layout::kNCHW, Layout::kNHWC}) {
       const std::string name = layout == Layout::kNCHW ? "conv3x3/NCHW" : "conv3x3/NHWC";
       const ConvolutionKey key{shape, layout};
-      add(name + "/pixels_inner" + tail, convolutions, key, make_convolution,
-          [](auto& state, Convolution& p) { run_convolution(state, p, Inner::kPixels); });
-      add(name + "/channels_inner" + tail, convolutions, key, make_convolution,
-          [](auto& state, Convolution& p) { run_convolution(state, p, Inner::kChannels); });
+      cases.add(name + "/pixels_inner" + tail, key,
+                [](auto& state, Convolution& p) { run_convolution(state, p, Inner::kPixels); });
+      cases.add(name + "/channels_inner" + tail, key,
+                [](auto& state, Convolution& p) { run_convolution(state, p, Inner::kChannels); });
     }
   }
 }

@@ -4,7 +4,6 @@
 // addresses come in another order; row_first_vectorised is what contiguity permits besides.
 // gemv: y = A x as a dot product a row, or as one column after another added to y.
 // Everything is dense; row_first is the baseline. Rates: 4 * n^2 bytes / t, gemv also 2 * n^2 / t.
-#include <memory>
 #include <string>
 #include <utility>
 
@@ -110,10 +109,10 @@ void run_gemv(benchmark::State& state, Square& p, Order order) {
 }  // namespace
 
 void register_benchmarks() {
-  const auto squares = std::make_shared<Kept<std::int64_t, Square>>();
+  const Cases cases(make_square);
   for (const std::int64_t n : kSizes) {
     const auto add_case = [&](const char* name, auto body) {
-      add(name + ("/n:" + std::to_string(n)), squares, n, make_square, body);
+      cases.add(name + ("/n:" + std::to_string(n)), n, body);
     };
     add_case("sum/row_first", [](auto& s, Square& p) { run_sum(s, p, Order::kRowFirst); });
     add_case("sum/column_first", [](auto& s, Square& p) { run_sum(s, p, Order::kColumnFirst); });

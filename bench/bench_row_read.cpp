@@ -23,7 +23,6 @@
 #include <bit>
 #include <chrono>
 #include <limits>
-#include <memory>
 #include <random>
 #include <string>
 #include <vector>
@@ -200,13 +199,13 @@ std::vector<std::int64_t> sizes() {
 }  // namespace
 
 void register_benchmarks() {
-  const auto kept = std::make_shared<Kept<Key, Matrix>>();
+  const Cases cases(make_matrix);
   for (const std::int64_t bytes : sizes()) {
     const std::string tail = "/KB:" + std::to_string(bytes >> 10);
-    add("dense" + tail, kept, Key{Kind::kDense, bytes}, make_matrix,
-        [](auto& state, Matrix& m) { run(state, m, 1, read_dense); });
-    add("csr" + tail, kept, Key{Kind::kCsr, bytes}, make_matrix,
-        [](auto& state, Matrix& m) { run(state, m, 2, read_csr); });
+    cases.add("dense" + tail, {Kind::kDense, bytes},
+              [](auto& state, Matrix& m) { run(state, m, 1, read_dense); });
+    cases.add("csr" + tail, {Kind::kCsr, bytes},
+              [](auto& state, Matrix& m) { run(state, m, 2, read_csr); });
   }
 }
 

@@ -2,36 +2,20 @@
 //
 // Rate: 2 * nnz * N / t, the useful operations. Baseline: dense_naive, Y = W X by a plain loop
 // (dense_loops.h), 2 * M * K * N / t.
-#include <memory>
 #include <string>
 #include <utility>
 
 #include "dense_convert.h"
 #include "dense_loops.h"
-#include "dispatch.h"
-#include "harness.h"
 #include "plans/row_sweep.h"
-#include "problems.h"
+#include "products.h"
 
 namespace sparsecore::bench {
 namespace {
 
-constexpr std::int64_t kSize = 1024;
 constexpr std::int64_t kWidths[] = {1, 2, 4, 8, 16, 32, 64, 128, 512};
 constexpr int kPercents[] = {50, 70, 80, 90, 95, 98};
-constexpr int kDense = 0, kTwoOfFour = -1;  // in the place of a percentage
-
-struct Key {
-  int percent;
-  std::int64_t n;
-  bool operator==(const Key&) const = default;
-};
-
-struct Problem {
-  Sparse a;
-  Dense x, y;
-  Reference expected;
-};
+constexpr int kTwoOfFour = -1;  // in the place of a percentage
 
 struct Compressed {
   Sparse24Structure structure;
@@ -51,7 +35,7 @@ Compressed compress(const Dense& w) {
   return {Sparse24Structure(w.rows, w.cols, metadata), std::move(values)};
 }
 
-Problem make_problem(const Key& key) {
+Product make_problem(const Key& key) {
   Sparse a = random_sparse(kSize, kSize, key.percent == kTwoOfFour ? 0 : key.percent, 1);
   if (key.percent == kTwoOfFour) prune(a.dense);
   Dense x = random_dense(kSize, key.n, 2);
@@ -59,52 +43,36 @@ Problem make_problem(const Key& key) {
   return {std::move(a), std::move(x), Dense(kSize, key.n), std::move(expected)};
 }
 
-template <class Call>
-void run(benchmark::State& state, Problem& p, std::int64_t entries, const char* formula,
-         Call call) {
-  const auto mismatch = [&] { return p.expected.mismatch(p.y.values.data()); };
-  if (!check_and_measure(state, mismatch, call)) return;
-  count_flop(state, 2.0 * static_cast<double>(entries) * static_cast<double>(p.x.cols));
-  state.SetLabel(formula);
+template <class View>
+void run_sweep(benchmark::State& state, Product& p, const View& a) {
+  measure(state, p.expected, p.y.values, a.nnz(), p.x.cols, "2*nnz*N/t",
+          [&] { row_sweep(a, p.x.view(), Epilogue{}, p.y.view(), 1); });
 }
 
-void run_csr(benchmark::State& state, Problem& p, const std::string& target) {
-  set_target(target);
-  const CsrView a = p.a.view();
-  run(state, p, a.nnz(), "2*nnz*N/t", [&] { row_sweep(a, p.x.view(), Epilogue{}, p.y.view(), 1); });
+void run_csr(benchmark::State& state, Product& p) { run_sweep(state, p, p.a.view()); }
+
+void run_24(benchmark::State& state, Product& p) {
+  const Compressed a = compress(p.a.dense);
+  run_sweep(state, p, a.structure.view(a.values.data(), DType::kFloat32));
 }
 
-void run_24(benchmark::State& state, Problem& p, const std::string& target) {
-  set_target(target);
-  const Compressed compressed = compress(p.a.dense);
-  const Sparse24View a = compressed.structure.view(compressed.values.data(), DType::kFloat32);
-  run(state, p, a.nnz(), "2*nnz*N/t", [&] { row_sweep(a, p.x.view(), Epilogue{}, p.y.view(), 1); });
-}
-
-void run_dense(benchmark::State& state, Problem& p) {
-  run(state, p, p.a.dense.size(), "2*M*K*N/t, naive dense loop",
-      [&] { dense_product(p.a.dense, p.x, p.y); });
+void run_dense(benchmark::State& state, Product& p) {
+  measure(state, p.expected, p.y.values, p.a.dense.size(), p.x.cols, "2*M*K*N/t, naive dense loop",
+          [&] { dense_product(p.a.dense, p.x, p.y); });
 }
 
 }  // namespace
 
 void register_benchmarks() {
-  const auto kept = std::make_shared<Kept<Key, Problem>>();
-  const auto add_case = [&](const std::string& name, int percent, std::int64_t n, auto body) {
-    add(name + "/N:" + std::to_string(n), kept, Key{percent, n}, make_problem, body);
-  };
+  const Cases cases(make_problem);
   for (const std::int64_t n : kWidths) {
-    add_case("dense_naive", kDense, n, run_dense);
+    const std::string width = "/N:" + std::to_string(n);
+    cases.add("dense_naive" + width, {0, n}, run_dense);
     for (const int percent : kPercents) {
-      for (const std::string& target : supported_targets()) {
-        add_case("csr/" + target + "/sparsity:" + std::to_string(percent), percent, n,
-                 [=](auto& state, Problem& p) { run_csr(state, p, target); });
-      }
+      const std::string sparsity = "/sparsity:" + std::to_string(percent);
+      cases.add_each_target("csr", sparsity + width, {percent, n}, run_csr);
     }
-    for (const std::string& target : supported_targets()) {
-      add_case("sparse24/" + target, kTwoOfFour, n,
-               [=](auto& state, Problem& p) { run_24(state, p, target); });
-    }
+    cases.add_each_target("sparse24", width, {kTwoOfFour, n}, run_24);
   }
 }
 

@@ -7,6 +7,8 @@
 #include <optional>
 #include <string>
 
+#include "dispatch.h"
+
 namespace sparsecore::bench {
 
 // Each program defines this one. It is called once, before the command line is read; the list of
@@ -41,27 +43,49 @@ bool check_and_measure(benchmark::State& state, Mismatch mismatch, Call call) {
 template <class Key, class Problem>
 class Kept {
  public:
-  template <class Make>
-  Problem& get(const Key& key, Make make) {
+  explicit Kept(Problem (*make)(const Key&)) : make_(make) {}
+
+  Problem& get(const Key& key) {
     if (!problem_ || key != key_) {
       problem_.reset();  // before the next one is made: two might not fit in memory
-      problem_.emplace(make(key));
+      problem_.emplace(make_(key));
       key_ = key;
     }
     return *problem_;
   }
 
  private:
+  Problem (*make_)(const Key&);
   Key key_{};
   std::optional<Problem> problem_;
 };
 
-// Registers body(state, problem), the problem being make(key).
-template <class Key, class Problem, class Make, class Body>
-void add(const std::string& name, const std::shared_ptr<Kept<Key, Problem>>& kept, const Key& key,
-         Make make, Body body) {
-  benchmark::RegisterBenchmark(name.c_str(),
-                               [=](benchmark::State& state) { body(state, kept->get(key, make)); });
-}
+// Registers benchmarks body(state, problem), the problem being make(key).
+template <class Key, class Problem>
+class Cases {
+ public:
+  explicit Cases(Problem (*make)(const Key&)) : kept_(std::make_shared<Kept<Key, Problem>>(make)) {}
+
+  template <class Body>
+  void add(const std::string& name, const Key& key, Body body) const {
+    benchmark::RegisterBenchmark(
+        name.c_str(), [=, kept = kept_](benchmark::State& state) { body(state, kept->get(key)); });
+  }
+
+  // One for each CPU target: "name/TARGET" and the tail.
+  template <class Body>
+  void add_each_target(const std::string& name, const std::string& tail, const Key& key,
+                       Body body) const {
+    for (const std::string& target : supported_targets()) {
+      add(name + "/" + target + tail, key, [=](benchmark::State& state, Problem& problem) {
+        set_target(target);
+        body(state, problem);
+      });
+    }
+  }
+
+ private:
+  std::shared_ptr<Kept<Key, Problem>> kept_;
+};
 
 }  // namespace sparsecore::bench

@@ -19,12 +19,14 @@ ARGS ?=
 
 SOURCES := CMakeLists.txt pyproject.toml README.md LICENSE \
   $(shell find csrc python -type f ! -name '*.so' ! -name '*.pyc')
+CONFIGURE = $(VENV)/bin/cmake -DPython_EXECUTABLE="$$PWD/$(RUN)" \
+  -Dpybind11_DIR="$$($(RUN) -m pybind11 --cmakedir)"
 FORMATTED = $(shell find csrc bench -name '*.h' -o -name '*.cpp' -o -name '*.cu' -o -name '*.cuh')
 
 help:
 	@echo "make demo        prune, convert and measure a network on this machine"
 	echo "make test        every test on every CPU target, with and without torch"
-	echo "make lint        ruff, mypy, clang-format"
+	echo "make lint        ruff, mypy, clang-format, clang-tidy"
 	echo "make docs-check  doctests, code blocks and links of the documents"
 	echo "make bench       C++ microbenchmarks (Google Benchmark)"
 	echo "make clean       remove builds and environments"
@@ -56,23 +58,27 @@ test: $(VENV)/installed $(BARE)/installed
 	printf 'passed: %s\n' "$${passed[@]}"
 	(( $${#lacking[@]} == 0 )) || printf '%s\n' "$${lacking[@]}"
 
-lint: $(VENV)/lint
+# clang-tidy brings no omp.h: it reads the compiler's, after the headers of its own.
+lint: $(VENV)/lint $(VENV)/cmake
 	@$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
 	$(RUN) -m mypy
 	$(VENV)/bin/clang-format --dry-run -Werror $(FORMATTED)
+	$(CONFIGURE) -S . -B build/tidy -DSPARSECORE_CUDA=OFF > /dev/null
+	find csrc -name '*.cpp' -print0 | xargs -0 -n 1 -P "$$(nproc)" \
+	  $(VENV)/bin/clang-tidy -p build/tidy --quiet \
+	  --extra-arg=-idirafter"$$($${CXX:-c++} -print-file-name=include)"
 
 docs-check: $(VENV)/installed
 	@$(RUN) -m pytest -q -c pyproject.toml --doctest-modules --pyargs sparsecore
 	$(RUN) -m pytest -q tests/test_docs.py
 
-bench: $(VENV)/bench
+bench: $(VENV)/cmake
 	@if ! $${CXX:-c++} -E -x c++ -include benchmark/benchmark.h /dev/null > /dev/null 2>&1; then
 	  echo "make bench needs Google Benchmark: install it (Debian, Ubuntu: libbenchmark-dev)" >&2
 	  exit 1
 	fi
-	$(VENV)/bin/cmake --preset bench -Dpybind11_DIR="$$($(RUN) -m pybind11 --cmakedir)" \
-	  -DPython_EXECUTABLE="$$PWD/$(RUN)"
+	$(CONFIGURE) --preset bench
 	$(VENV)/bin/cmake --build --preset bench
 	for program in $$(find build/bench -name 'bench_*' -type f -executable | sort); do
 	  "$$program" $(ARGS)
@@ -108,7 +114,7 @@ $(VENV)/lint: pyproject.toml $(VENV)/installed
 	@$(RUN) $(PIP) install --quiet "$$(echo build/wheel/*.whl)[lint]"
 	touch $@
 
-$(VENV)/bench: | $(VENV)/bin/pip
+$(VENV)/cmake: | $(VENV)/bin/pip
 	@$(RUN) $(PIP) install --quiet cmake ninja pybind11
 	touch $@
 

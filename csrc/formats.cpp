@@ -126,14 +126,12 @@ Sparse24View Sparse24Structure::view(const void* values, DType dtype) const {
 
 void Sparse24Structure::check() const {
   const std::int64_t per_row = metadata_per_row();
-  const std::span<const std::uint8_t> bytes = metadata();
-  for (std::size_t i = 0; i < bytes.size(); ++i) {
+  for (std::int64_t i = 0; i < rows_ * per_row; ++i) {
     for (int half = 0; half < 2; ++half) {
-      const int nibble = (bytes[i] >> (4 * half)) & 15;
+      const int nibble = (metadata_[i] >> (4 * half)) & 15;
       if ((nibble & 3) >= (nibble >> 2)) {
-        const auto at = static_cast<std::int64_t>(i);
-        throw std::invalid_argument("Sparse24: metadata of row " + text(at / per_row) + ", group " +
-                                    text(at % per_row * 2 + half) + " holds the positions " +
+        throw std::invalid_argument("Sparse24: metadata of row " + text(i / per_row) + ", group " +
+                                    text(i % per_row * 2 + half) + " holds the positions " +
                                     text(nibble & 3) + " and " + text(nibble >> 2) +
                                     ", expected two ascending ones");
       }

@@ -36,7 +36,7 @@ struct Lines {
 Lines lines_of(const MatrixView& m) {
   const std::int64_t item = item_size(m.dtype);
   auto begin = reinterpret_cast<std::uintptr_t>(m.data);
-  std::int64_t counts[2] = {m.rows, m.cols};
+  const std::int64_t counts[2] = {m.rows, m.cols};
   std::int64_t strides[2] = {m.row_stride * item, m.col_stride * item};
   for (int axis = 0; axis < 2; ++axis) {
     if (counts[axis] == 1) strides[axis] = 0;

@@ -5,6 +5,7 @@
 #include <pybind11/stl.h>
 
 #include <stdexcept>
+#include <utility>
 
 #include "../dispatch.h"
 #include "../ops.h"
@@ -25,7 +26,7 @@ bool signal_pending() {
 void translate(std::exception_ptr error) {
   if (!error) return;
   try {
-    std::rethrow_exception(error);
+    std::rethrow_exception(std::move(error));
   } catch (const Interrupted&) {
     if (PyErr_Occurred() == nullptr) PyErr_SetNone(PyExc_KeyboardInterrupt);
   } catch (const TypeMismatch& e) {

@@ -67,7 +67,7 @@ struct CsrEntries {
                                             std::int64_t first) const {
     std::int64_t limit = end(row);
     if (limit - first > kWindow) return first + kWindow;
-    while (++row < row_end && end(row) - first <= kWindow) limit = end(row);
+    for (++row; row < row_end && end(row) - first <= kWindow; ++row) limit = end(row);
     return limit;
   }
   template <class Acc>

@@ -1,19 +1,18 @@
 #include "construct.h"
 
 #include <algorithm>
+#include <atomic>
 #include <bit>
-#include <cstdlib>
 #include <cstring>
-#include <memory>
-#include <new>
+#include <functional>
 #include <numeric>
 #include <stdexcept>
 #include <string>
+#include <type_traits>
 #include <utility>
 
-#if defined(__linux__)
-#include <sys/mman.h>
-#endif
+#include "entry_sort.h"
+#include "parallel.h"
 
 namespace sparsecore {
 namespace {
@@ -23,243 +22,386 @@ using Index = std::int64_t;
 std::size_t at(Index i) { return static_cast<std::size_t>(i); }
 std::string text(Index value) { return std::to_string(value); }
 
-// What is left of an entry once it lies in its row: its column, and its place in the input.
-template <class I>
-struct Placed {
-  I column;
-  I place;
-  friend auto operator<=>(const Placed&, const Placed&) = default;
-};
+// Elementary operations an entry costs, from reading to its place in the result.
+constexpr double kWorkPerEntry = 10;
 
-// Uninitialised memory for entries written in random order: large ones ask for huge pages, without
-// which almost every such write would also miss the address cache.
-template <class T>
-class Pages {
- public:
-  explicit Pages(Index size) {
-    constexpr std::size_t kHuge = std::size_t{2} << 20;
-    std::size_t bytes = at(size) * sizeof(T);
-    const bool large = bytes >= 2 * kHuge;
-    const std::size_t alignment = large ? kHuge : 64;
-    bytes = (bytes + alignment) / alignment * alignment;
-    data_.reset(static_cast<T*>(std::aligned_alloc(alignment, bytes)));
-    if (!data_) throw std::bad_alloc();
-#if defined(__linux__)
-    if (large) madvise(data_.get(), bytes, MADV_HUGEPAGE);  // a hint: may fail, changes no result
-#endif
+// Bits that hold 0 ... size - 1.
+int bits_for(Index size) {
+  return size > 1 ? static_cast<int>(std::bit_width(static_cast<std::uint64_t>(size) - 1)) : 0;
+}
+
+// ---- what is sorted ----
+
+// The bits of values begin ... begin + count - 1, or their places where there are no values.
+template <class Payload>
+void read_payloads(const Values& values, Index begin, Index count, Payload* out) {
+  if (values.data == nullptr) {
+    for (Index i = 0; i < count; ++i) out[i] = static_cast<Payload>(begin + i);
+    return;
   }
-  T* data() const { return data_.get(); }
-  T& operator[](std::size_t i) const { return data_.get()[i]; }
+  with_item_size(item_size(values.dtype), [&]<class Bits>(Bits) {
+    const Bits* from = static_cast<const Bits*>(values.data) + begin;
+    for (Index i = 0; i < count; ++i) out[i] = static_cast<Payload>(from[i]);
+  });
+}
+
+[[noreturn]] void refuse_coordinate(const char* what, const IndexView& indices, Index limit) {
+  Index position = 0;
+  while (indices[position] >= 0 && indices[position] < limit) ++position;
+  throw std::out_of_range(std::string("COO: ") + what + " " + text(indices[position]) +
+                          " at position " + text(position) + " is outside [0, " + text(limit) +
+                          ")");
+}
+
+struct Triplets {
+  IndexView row, col;
+  Index rows, cols;  // the shape: coordinates are checked as they are read
+  int column_bits;
+  const Values& values;
+
+  Index size() const { return row.size; }
+
+  template <class Wide, class Payload>
+  void read(Index begin, Index count, Wide* keys, Payload* payloads) const {
+    with_indices(row, [&](const auto* r) {
+      if (is_outside(r + begin, count, rows)) refuse_coordinate("row", row, rows);
+      with_indices(col, [&](const auto* c) {
+        if (is_outside(c + begin, count, cols)) refuse_coordinate("column", col, cols);
+        join(r + begin, c + begin, count, column_bits, keys);
+      });
+    });
+    if (payloads != nullptr) read_payloads(values, begin, count, payloads);
+  }
 
  private:
-  struct Free {
-    void operator()(T* p) const { std::free(p); }
+  template <class R, class C, class Wide>
+  static void join(const R* r, const C* c, Index count, int column_bits, Wide* keys) {
+    for (Index i = 0; i < count; ++i) keys[i] = static_cast<Wide>(r[i]) << column_bits | c[i];
+  }
+  template <class I>
+  static bool is_outside(const I* indices, Index count, Index limit) {
+    I largest = 0;
+    for (Index i = 0; i < count; ++i) largest = std::max(largest, indices[i]);
+    return count > 0 && std::uint64_t{largest} >= static_cast<std::uint64_t>(limit);
+  }
+};
+
+// The entries of `a` as triplets of its transpose.
+struct TransposedEntries {
+  const CsrStructure& a;
+  int row_bits;
+  const Values& values;
+
+  Index size() const { return a.nnz(); }
+
+  template <class Wide, class Payload>
+  void read(Index begin, Index count, Wide* keys, Payload* payloads) const {
+    with_indices(a.columns(), [&](const auto* columns) {
+      for (Index i = 0; i < count; ++i) keys[i] = static_cast<Wide>(columns[begin + i]) << row_bits;
+    });
+    with_indices(a.offsets(), [&](const auto* offsets) {
+      const auto* next = std::upper_bound(offsets, offsets + a.rows(), at(begin));
+      Index i = 0;
+      for (; i < count; ++next) {  // rows from that of `begin` on
+        const auto row = static_cast<Wide>(next - offsets - 1);
+        for (const Index end = std::min(static_cast<Index>(*next) - begin, count); i < end; ++i) {
+          keys[i] |= row;
+        }
+      }
+    });
+    if (payloads != nullptr) read_payloads(values, begin, count, payloads);
+  }
+};
+
+// Whether every entry lies after the one before it.
+template <class Wide>
+bool is_canonical(const Triplets& source) {
+  Wide keys[kSortWindow];
+  for (Index begin = 0; begin < source.size(); begin += kSortWindow - 1) {  // one in common
+    const Index count = std::min(kSortWindow, source.size() - begin);
+    source.read(begin, count, keys, static_cast<std::uint64_t*>(nullptr));
+    bool ascending = true;
+    for (Index i = 1; i < count; ++i) ascending &= keys[i - 1] < keys[i];
+    if (!ascending) return false;
+  }
+  return true;
+}
+
+// ---- sums of duplicates ----
+
+// The sum of a run's values, as bits; place() names their coordinate where it does not fit int8.
+template <class Item, class Place>
+std::uint64_t sum_run(std::span<const Item> run, DType dtype, Place place) {
+  const auto add = [&](auto sum, auto value_of) {
+    for (const Item& item : run) sum += value_of(item.payload);
+    return sum;
   };
-  std::unique_ptr<T[], Free> data_;
-};
-
-// Entries by row: row r has entries[offsets[r]] ... entries[offsets[r + 1] - 1].
-template <class I>
-struct ByRow {
-  std::vector<Index> offsets;
-  Pages<Placed<I>> entries;
-
-  Index nnz() const { return offsets.back(); }
-  std::span<Placed<I>> row(Index r) const {
-    return {entries.data() + offsets[at(r)], at(offsets[at(r) + 1] - offsets[at(r)])};
-  }
-};
-
-// visit(f) calls f(row, column) for every entry in input order, and is called twice.
-//
-// A counting sort: the writes go to as many streams as there are rows, 8 bytes each where 32-bit
-// indices suffice, so that the ends of 16,000 streams fit a second-level cache.
-template <class I, class Visit>
-ByRow<I> by_row(Index nnz, Index rows, Visit visit) {
-  ByRow<I> result{std::vector<Index>(at(rows) + 1), Pages<Placed<I>>(nnz)};
-  visit([&](Index row, Index) { ++result.offsets[at(row) + 1]; });
-  std::partial_sum(result.offsets.begin(), result.offsets.end(), result.offsets.begin());
-  std::vector<Index> next(result.offsets.begin(), result.offsets.end() - 1);
-  I place = 0;
-  visit([&](Index row, Index column) {
-    result.entries[at(next[at(row)]++)] = {static_cast<I>(column), place++};
-  });
-  return result;
-}
-
-// Sorts one row by column, keeping the input order of equal columns: by comparison where the row is
-// short, else digit by digit in the first-level cache.
-template <class I>
-void sort_row(std::span<Placed<I>> row, std::vector<Placed<I>>& buffer, int column_bits) {
-  constexpr std::size_t kShort = 32;
-  constexpr int kDigit = 8;
-  if (std::is_sorted(row.begin(), row.end())) return;
-  if (row.size() < kShort || column_bits > 3 * kDigit) return std::sort(row.begin(), row.end());
-  buffer.resize(std::max(buffer.size(), row.size()));
-  std::span<Placed<I>> from = row, to(buffer.data(), row.size());
-  for (int shift = 0; shift < column_bits; shift += kDigit) {
-    const auto digit = [shift](const Placed<I>& e) { return (e.column >> shift) & 0xffu; };
-    std::size_t place[257] = {};
-    for (const Placed<I>& e : from) ++place[digit(e) + 1];
-    std::partial_sum(std::begin(place), std::end(place), std::begin(place));
-    for (const Placed<I>& e : from) to[place[digit(e)]++] = e;
-    std::swap(from, to);
-  }
-  if (from.data() != row.data()) std::copy(from.begin(), from.end(), row.begin());
-}
-
-int bits_for(Index cols) {
-  return cols > 1 ? 64 - std::countl_zero(static_cast<std::uint64_t>(cols) - 1) : 0;
-}
-
-// Whether columns and places fit 32 bits.
-bool is_small(Index nnz, Index cols) {
-  constexpr Index kLimit = Index{1} << 32;
-  return nnz < kLimit && cols <= kLimit;
-}
-
-void validate_coordinates(const char* what, const IndexView& indices, Index limit) {
-  for (Index i = 0; i < indices.size; ++i) {
-    if (indices[i] < 0 || indices[i] >= limit) {
-      throw std::out_of_range(std::string("COO: ") + what + " " + text(indices[i]) +
-                              " at position " + text(i) + " is outside [0, " + text(limit) + ")");
+  switch (dtype) {
+    case DType::kFloat64:
+      return std::bit_cast<std::uint64_t>(add(-0.0, [](auto payload) {
+        return std::bit_cast<double>(static_cast<std::uint64_t>(payload));
+      }));
+    case DType::kFloat32:
+      return std::bit_cast<std::uint32_t>(add(-0.0f, [](auto payload) {
+        return std::bit_cast<float>(static_cast<std::uint32_t>(payload));
+      }));
+    case DType::kFloat16:
+      return to_half(add(-0.0f,
+                         [](auto payload) {
+                           return to_float(Half{static_cast<std::uint16_t>(payload)});
+                         }))
+          .bits;
+    case DType::kBFloat16:
+      return to_bfloat16(add(-0.0f,
+                             [](auto payload) {
+                               return to_float(BFloat16{static_cast<std::uint16_t>(payload)});
+                             }))
+          .bits;
+    default: {
+      const Index sum =
+          add(Index{0}, [](auto payload) { return static_cast<std::int8_t>(payload); });
+      if (sum < -128 || sum > 127) {
+        throw std::overflow_error("duplicates at " + place() + " sum to " + text(sum) +
+                                  ", outside int8");
+      }
+      return static_cast<std::uint8_t>(sum);
     }
   }
 }
 
-void validate_triplets(const IndexView& row, const IndexView& col, Index rows, Index cols) {
+// ---- sorted buckets -> CSR ----
+
+// Where a matrix's entries go.
+struct Target {
+  Index rows, cols;
+  int column_bits;
+
+  template <class Wide>
+  Index row(Wide key) const {
+    return static_cast<Index>(key >> column_bits);
+  }
+  template <class Wide>
+  Index column(Wide key) const {
+    return static_cast<Index>(key & ((Wide{1} << column_bits) - 1));
+  }
+  template <class Wide>
+  std::string place(Wide key) const {
+    return "row " + text(row(key)) + ", column " + text(column(key));
+  }
+};
+
+// Puts one entry for each coordinate at the front of a sorted bucket and returns their number.
+// merge(run) is what becomes of entries of one coordinate: the payload of the one that stays.
+template <class Item, class Merge>
+Index merge_duplicates(std::span<Item> items, Merge merge) {
+  std::size_t kept = 0;
+  for (std::size_t begin = 0; begin < items.size();) {
+    const Item item = items[begin];
+    std::size_t end = begin + 1;
+    while (end < items.size() && items[end].key == item.key) ++end;
+    items[kept++] = {item.key,
+                     end == begin + 1
+                         ? item.payload
+                         : merge(std::span<const Item>(items.subspan(begin, end - begin)))};
+    begin = end;
+  }
+  return static_cast<Index>(kept);
+}
+
+// Writes the columns of `items` from `position` on, and where each row ends: every entry says so,
+// the last one stays. (To ask whether it is the last costs more: a mispredicted branch a row.) But
+// the last row may go on in another bucket; its end is for the caller to write.
+template <class Sorted, class Item>
+void write_structure(const Sorted& buckets, Index bucket, std::span<const Item> items,
+                     Index position, const Target& target, Index* row_ends, IndexArray& columns) {
+  if (items.empty()) return;
+  const Index last_row = target.row(buckets.key(bucket, items.back()));
+  with_indices(columns, [&]<class I>(I* out) {
+    for (const Item& item : items) {
+      const auto key = buckets.key(bucket, item);
+      const Index row = target.row(key);
+      out[position++] = static_cast<I>(target.column(key));
+      if (row < last_row) row_ends[row] = position;
+    }
+  });
+}
+
+// Rows without entries end where the row before them does.
+void end_empty_rows(std::vector<Index>& offsets) {
+  std::partial_sum(offsets.begin(), offsets.end(), offsets.begin(),
+                   [](Index a, Index b) { return std::max(a, b); });
+}
+
+template <class Wide, class Low, class Payload, class Source>
+CanonicalCsr sorted_csr(const Source& source, const Target& target, KeyBits bits,
+                        Duplicates duplicates, const Values& values, int threads) {
+  using Item = Entry<Low, Payload>;
+  const Buckets<Wide, Low, Payload> buckets(source, bits, threads);
+  const std::vector<Index>& starts = buckets.starts();
+  CanonicalCsr result;
+  if (values.data == nullptr) result.order.emplace(at(source.size()));
+
+  std::vector<Index> position(starts.size(), 0);  // distinct entries before each bucket
+  const auto finish = [&](Index b, std::vector<Item>& buffer) {
+    buckets.sort(b, buffer);
+    const std::span<Item> items = buckets[b];
+    if (items.empty()) return;
+    if (values.data == nullptr) {  // the order; a payload becomes its entry's place in that
+      for (std::size_t i = 0; i < items.size(); ++i) {
+        (*result.order)[at(starts[at(b)]) + i] = static_cast<Index>(items[i].payload);
+        items[i].payload = static_cast<Payload>(at(starts[at(b)]) + i);
+      }
+    }
+    position[at(b) + 1] = merge_duplicates(items, [&](std::span<const Item> run) {
+      const auto place = [&] { return target.place(buckets.key(b, run.front())); };
+      if (duplicates == Duplicates::kError) {
+        throw std::invalid_argument("duplicate entry at " + place() +
+                                    "; duplicates=\"sum\" adds them up");
+      }
+      if (values.data == nullptr) return run.front().payload;
+      return static_cast<Payload>(sum_run(run, values.dtype, place));
+    });
+  };
+  const Bounds bounds = balanced_bounds({starts.data(), 8, std::ssize(starts)}, threads,
+                                        kWorkPerEntry * static_cast<double>(source.size()));
+  const auto for_each_bucket = [&](auto body) {
+    parallel_for(bounds, threads, [&](Index begin, Index end) {
+      std::vector<Item> buffer;
+      for (Index b = begin; b < end; ++b) body(b, buffer);
+    });
+  };
+  for_each_bucket(finish);
+  std::partial_sum(position.begin(), position.end(), position.begin());
+
+  const Index nnz = position.back();
+  if (values.data == nullptr && nnz < source.size()) result.starts.emplace(at(nnz));
+  void* const values_out = values.data != nullptr ? values.room(nnz) : nullptr;
+  std::vector<Index> offsets(at(target.rows) + 1);
+  IndexArray columns(nnz, column_width(target.cols));
+  for_each_bucket([&](Index b, auto&) {
+    const Index first = position[at(b)];
+    const std::span<const Item> items = buckets[b].first(at(position[at(b) + 1] - first));
+    write_structure(buckets, b, items, first, target, offsets.data() + 1, columns);
+    const auto write_payloads = [&](auto* out) {
+      using T = std::remove_pointer_t<decltype(out)>;
+      std::transform(items.begin(), items.end(), out + first,
+                     [](const Item& item) { return static_cast<T>(item.payload); });
+    };
+    if (values_out != nullptr) {
+      with_item_size(item_size(values.dtype),
+                     [&]<class Bits>(Bits) { write_payloads(static_cast<Bits*>(values_out)); });
+    } else if (result.starts) {
+      write_payloads(result.starts->data());
+    }
+  });
+  for (Index b = 0; b < buckets.count(); ++b) {
+    if (buckets[b].empty()) continue;
+    const Index last = position[at(b) + 1] - position[at(b)] - 1;
+    const Index last_row = target.row(buckets.key(b, buckets[b][at(last)]));
+    offsets[at(last_row) + 1] = position[at(b) + 1];
+  }
+  end_empty_rows(offsets);
+  result.structure = std::make_shared<const CsrStructure>(
+      target.rows, target.cols, compact_offsets(offsets), std::move(columns));
+  return result;
+}
+
+// Triplets that need neither sorting nor summing: the columns are copied, the rows counted.
+CanonicalCsr canonical_csr(const Triplets& source) {
+  std::vector<Index> offsets(at(source.rows) + 1);
+  with_indices(source.row, [&](const auto* row) {
+    for (Index i = 0; i < source.size(); ++i) offsets[at(static_cast<Index>(row[i])) + 1] = i + 1;
+  });
+  end_empty_rows(offsets);
+  IndexArray columns(source.size(), column_width(source.cols));
+  with_indices(columns, [&]<class I>(I* out) {
+    with_indices(source.col, [&](const auto* col) {
+      std::transform(col, col + source.size(), out, [](auto c) { return static_cast<I>(c); });
+    });
+  });
+  if (source.values.data != nullptr) {
+    const Index bytes = source.size() * item_size(source.values.dtype);
+    void* const out = source.values.room(source.size());
+    if (bytes > 0) std::memcpy(out, source.values.data, at(bytes));
+  }
+  return {std::make_shared<const CsrStructure>(source.rows, source.cols, compact_offsets(offsets),
+                                               std::move(columns)),
+          {},
+          {}};
+}
+
+// Calls body(Wide, Low, Payload), the narrowest that hold a matrix's keys and its values or places.
+template <class Body>
+CanonicalCsr with_entries(KeyBits bits, Index size, const Values& values, Body body) {
+  const bool small_payload =
+      values.data != nullptr ? item_size(values.dtype) <= 4 : size <= Index{1} << 32;
+  if (small_payload && bits.total <= 32 + kMaxBucketBits) {
+    return body(std::uint64_t{}, std::uint32_t{}, std::uint32_t{});
+  }
+  if (bits.total <= 64) return body(std::uint64_t{}, std::uint64_t{}, std::uint64_t{});
+  return body(UInt128{}, UInt128{}, std::uint64_t{});
+}
+
+// ---- the transpose ----
+
+// A counting sort straight into the result: it writes to as many places at once as there are
+// columns.
+CanonicalCsr counted_transpose(const CsrStructure& a, const Values& values) {
+  std::vector<Index> offsets(at(a.cols()) + 1);
+  CanonicalCsr result;
+  if (values.data == nullptr) result.order.emplace(at(a.nnz()));
+  void* const out_values = values.data != nullptr ? values.room(a.nnz()) : result.order->data();
+  IndexArray rows(a.nnz(), column_width(a.rows()));
+  with_indices(a.columns(), [&](const auto* columns) {
+    for (Index p = 0; p < a.nnz(); ++p) ++offsets[at(static_cast<Index>(columns[p])) + 1];
+    std::partial_sum(offsets.begin(), offsets.end(), offsets.begin());
+    std::vector<Index> next(offsets.begin(), offsets.end() - 1);
+    with_indices(rows, [&]<class I>(I* out_rows) {
+      const auto scatter = [&](auto value_of, auto* out) {
+        for (Index r = 0, p = 0; r < a.rows(); ++r) {
+          for (const Index end = a.offsets()[r + 1]; p < end; ++p) {
+            const Index to = next[columns[p]]++;
+            out_rows[to] = static_cast<I>(r);
+            out[to] = value_of(p);
+          }
+        }
+      };
+      if (values.data == nullptr) return scatter(std::identity{}, result.order->data());
+      with_item_size(item_size(values.dtype), [&]<class Bits>(Bits) {
+        const auto* from = static_cast<const Bits*>(values.data);
+        scatter([from](Index p) { return from[p]; }, static_cast<Bits*>(out_values));
+      });
+    });
+  });
+  result.structure = std::make_shared<const CsrStructure>(
+      a.cols(), a.rows(), compact_offsets(offsets), std::move(rows));
+  return result;
+}
+
+}  // namespace
+
+CanonicalCsr csr_from_triplets(const IndexView& row, const IndexView& col, Index rows, Index cols,
+                               Duplicates duplicates, const Values& values, int threads) {
   validate_shape("COO", rows, cols);
   if (row.size != col.size) {
     throw std::invalid_argument("COO: row has " + text(row.size) + " entries, col has " +
                                 text(col.size) + ", expected the same number");
   }
-  validate_coordinates("row", row, rows);
-  validate_coordinates("column", col, cols);
+  const int column_bits = bits_for(cols);
+  const KeyBits bits{bits_for(rows) + column_bits, 0};
+  const Triplets source{row, col, rows, cols, column_bits, values};
+  threads = useful_threads(threads, kWorkPerEntry * static_cast<double>(source.size()));
+  return with_entries(bits, source.size(), values,
+                      [&]<class Wide, class Low, class Payload>(Wide, Low, Payload) {
+                        if (is_canonical<Wide>(source)) return canonical_csr(source);
+                        return sorted_csr<Wide, Low, Payload>(source, {rows, cols, column_bits},
+                                                              bits, duplicates, values, threads);
+                      });
 }
 
-bool is_sorted(const IndexView& row, const IndexView& col) {
-  for (Index i = 1; i < row.size; ++i) {
-    if (std::pair(row[i], col[i]) < std::pair(row[i - 1], col[i - 1])) return false;
-  }
-  return true;
-}
-
-template <class I>
-std::vector<Index> places(const ByRow<I>& by_row) {
-  std::vector<Index> order(at(by_row.nnz()));
-  for (std::size_t i = 0; i < order.size(); ++i) {
-    order[i] = static_cast<Index>(by_row.entries[i].place);
-  }
-  return order;
-}
-
-// Where the values go: moved here (items of one size), or left to the caller as an order.
-template <class I>
-std::optional<std::vector<Index>> move_values(const ByRow<I>& by_row, const MovedValues& values) {
-  if (values.from == nullptr) return places(by_row);
-  with_item_size(values.item_size, [&]<class Bits>(Bits) {
-    const auto* from = static_cast<const Bits*>(values.from);
-    auto* to = static_cast<Bits*>(values.to);
-    const Index nnz = by_row.nnz();
-    for (Index i = 0; i < nnz; ++i) to[i] = from[by_row.entries[at(i)].place];
-  });
-  return std::nullopt;
-}
-
-// Offsets of the distinct columns of each row.
-template <class I>
-std::vector<Index> distinct_offsets(const ByRow<I>& by_row, Index rows, Duplicates duplicates) {
-  std::vector<Index> offsets{0};
-  offsets.reserve(at(rows) + 1);
-  for (Index r = 0; r < rows; ++r) {
-    const std::span<const Placed<I>> row = by_row.row(r);
-    Index distinct = row.empty() ? 0 : 1;
-    for (std::size_t t = 1; t < row.size(); ++t) {
-      const bool repeated = row[t].column == row[t - 1].column;
-      if (repeated && duplicates == Duplicates::kError) {
-        throw std::invalid_argument("duplicate entry at row " + text(r) + ", column " +
-                                    text(static_cast<Index>(row[t].column)) +
-                                    "; duplicates=\"sum\" adds them up");
-      }
-      distinct += !repeated;
-    }
-    offsets.push_back(offsets.back() + distinct);
-  }
-  return offsets;
-}
-
-// Calls body(i) for the first of every run of equal columns, i counting sorted entries.
-template <class I, class Body>
-void for_each_distinct(const ByRow<I>& by_row, Index rows, Body body) {
-  for (Index r = 0; r < rows; ++r) {
-    const Index begin = by_row.offsets[at(r)], end = by_row.offsets[at(r) + 1];
-    for (Index i = begin; i < end; ++i) {
-      if (i == begin || by_row.entries[at(i)].column != by_row.entries[at(i) - 1].column) body(i);
-    }
-  }
-}
-
-template <class I>
-std::shared_ptr<const CsrStructure> distinct_structure(const ByRow<I>& by_row, Index rows,
-                                                       Index cols, std::span<const Index> offsets) {
-  IndexArray columns(offsets.back(), column_width(cols));
-  with_indices(columns, [&]<class Out>(Out* out) {
-    for_each_distinct(by_row, rows,
-                      [&](Index i) { *out++ = static_cast<Out>(by_row.entries[at(i)].column); });
-  });
-  return std::make_shared<const CsrStructure>(rows, cols, compact_offsets(offsets),
-                                              std::move(columns));
-}
-
-template <class I>
-SortedCsr sorted_csr(const IndexView& row, const IndexView& col, Index rows, Index cols,
-                     Duplicates duplicates, const MovedValues& values) {
-  const bool was_sorted = is_sorted(row, col);
-  const ByRow<I> entries = by_row<I>(row.size, rows, [&](auto entry) {
-    for (Index i = 0; i < row.size; ++i) entry(row[i], col[i]);
-  });
-  std::vector<Placed<I>> buffer;
-  if (!was_sorted) {
-    for (Index r = 0; r < rows; ++r) sort_row(entries.row(r), buffer, bits_for(cols));
-  }
-  const std::vector<Index> offsets = distinct_offsets(entries, rows, duplicates);
-  SortedCsr result;
-  result.structure = distinct_structure(entries, rows, cols, offsets);
-  if (!was_sorted || values.from != nullptr) result.order = move_values(entries, values);
-  if (offsets.back() < row.size) {
-    result.starts.emplace().reserve(at(offsets.back()));
-    for_each_distinct(entries, rows, [&](Index i) { result.starts->push_back(i); });
-  }
-  return result;
-}
-
-template <class I>
-TransposedCsr transposed(const CsrStructure& a, const MovedValues& values) {
-  const ByRow<I> entries = with_indices(a.columns(), [&](const auto* columns) {
-    return by_row<I>(a.nnz(), a.cols(), [&](auto entry) {
-      for (Index r = 0, p = 0; r < a.rows(); ++r) {
-        for (const Index end = a.offsets()[r + 1]; p < end; ++p) {
-          entry(static_cast<Index>(columns[p]), r);
-        }
-      }
-    });
-  });
-  return {distinct_structure(entries, a.cols(), a.rows(), entries.offsets),
-          move_values(entries, values)};
-}
-
-}  // namespace
-
-SortedCsr csr_from_triplets(const IndexView& row, const IndexView& col, Index rows, Index cols,
-                            Duplicates duplicates, const MovedValues& values) {
-  validate_triplets(row, col, rows, cols);
-  return is_small(row.size, cols)
-             ? sorted_csr<std::uint32_t>(row, col, rows, cols, duplicates, values)
-             : sorted_csr<std::uint64_t>(row, col, rows, cols, duplicates, values);
-}
-
-SortedCsr csr_from_arrays(std::span<const Index> caller_indptr, std::span<const Index> indices,
-                          Index rows, Index cols, Duplicates duplicates) {
+CanonicalCsr csr_from_arrays(std::span<const Index> caller_indptr, std::span<const Index> indices,
+                             Index rows, Index cols, Duplicates duplicates, const Values& values,
+                             int threads) {
   validate_shape("CSR", rows, cols);
   // Another thread may be writing to the caller's arrays: offsets are copied before they are looked
   // at, and every column is read once, checked, and stored.
@@ -290,7 +432,46 @@ SortedCsr csr_from_arrays(std::span<const Index> caller_indptr, std::span<const 
     std::fill(row.begin() + indptr[at(r)], row.begin() + indptr[at(r) + 1], r);
   }
   const IndexView rows_view{row.data(), 8, std::ssize(row)};
-  return csr_from_triplets(rows_view, columns.view(), rows, cols, duplicates, {});
+  return csr_from_triplets(rows_view, columns.view(), rows, cols, duplicates, values, threads);
+}
+
+CanonicalCsr transpose(const CsrStructure& a, const Values& values, int threads) {
+  constexpr Index kMostCounted = Index{1} << 17;  // places whose ends a second-level cache holds
+  if (a.cols() <= kMostCounted) return counted_transpose(a, values);
+  const int row_bits = bits_for(a.rows());
+  const KeyBits bits{row_bits + bits_for(a.cols()), row_bits};
+  const TransposedEntries source{a, row_bits, values};
+  threads = useful_threads(threads, kWorkPerEntry * static_cast<double>(source.size()));
+  return with_entries(
+      bits, source.size(), values, [&]<class Wide, class Low, class Payload>(Wide, Low, Payload) {
+        return sorted_csr<Wide, Low, Payload>(source, {a.cols(), a.rows(), row_bits}, bits,
+                                              Duplicates::kSum, values, threads);
+      });
+}
+
+IndexArray narrow(std::span<const Index> indices, Index limit, std::string_view name) {
+  IndexArray narrowed(std::ssize(indices), column_width(limit));
+  with_indices(narrowed, [&]<class I>(I* out) {
+    // Another thread may be writing to the caller's array: what is checked is what is stored.
+    Index window[kSortWindow];
+    for (std::size_t begin = 0; begin < indices.size(); begin += kSortWindow) {
+      const std::size_t count = std::min<std::size_t>(kSortWindow, indices.size() - begin);
+      std::copy_n(indices.begin() + static_cast<std::ptrdiff_t>(begin), count, window);
+      std::atomic_signal_fence(std::memory_order_seq_cst);  // no reading again
+      bool outside = false;
+      for (std::size_t i = 0; i < count; ++i) {
+        outside |= static_cast<std::uint64_t>(window[i]) >= static_cast<std::uint64_t>(limit);
+        out[begin + i] = static_cast<I>(window[i]);
+      }
+      if (!outside) continue;
+      const Index* first =
+          std::find_if(window, window + count, [&](Index i) { return i < 0 || i >= limit; });
+      throw std::out_of_range(std::string(name) + " index " + text(*first) + " at position " +
+                              text(static_cast<Index>(begin) + (first - window)) +
+                              " is outside [0, " + text(limit) + ")");
+    }
+  });
+  return narrowed;
 }
 
 std::shared_ptr<const CsrStructure> gather_rows(const CsrStructure& a, std::span<const Index> ids) {
@@ -319,11 +500,6 @@ void gather_row_values(const CsrStructure& a, std::span<const Index> ids, const 
     if (bytes > 0) std::memcpy(target, source + first * item_size, at(bytes));
     target += bytes;
   }
-}
-
-TransposedCsr transpose(const CsrStructure& a, const MovedValues& values) {
-  return is_small(a.nnz(), a.rows()) ? transposed<std::uint32_t>(a, values)
-                                     : transposed<std::uint64_t>(a, values);
 }
 
 }  // namespace sparsecore

@@ -2,9 +2,11 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
+#include <string_view>
 #include <vector>
 
 #include "formats.h"
@@ -13,29 +15,39 @@ namespace sparsecore {
 
 enum class Duplicates { kSum, kError };
 
-// Values to be moved along with their coordinates: items of item_size bytes, from[i] belonging to
-// the caller's entry i. from == nullptr: the caller moves them himself, by the order returned.
-struct MovedValues {
-  const void* from = nullptr;
-  void* to = nullptr;
-  std::int64_t item_size = 0;
+// Values that are sorted, and their duplicates summed, along with the coordinates. data == nullptr:
+// the caller does that himself, by what CanonicalCsr tells.
+struct Values {
+  const void* data = nullptr;
+  DType dtype = DType::kFloat32;
+  // Called once: returns where `size` values of the same dtype are to be written.
+  std::function<void*(std::int64_t size)> room;
 };
 
-// A canonical structure and how the caller's values get there: entry i of the sorted input is the
-// caller's value order[i] (absent: the input was sorted, or the values were moved); where
-// coordinates repeated, starts lists the first sorted entry of each run, to be summed (absent:
-// nothing repeated).
-struct SortedCsr {
+// A canonical structure, and how values that were not given get there: entry i of the sorted input
+// is the caller's value order[i] (absent: the input was sorted); where coordinates repeated, starts
+// lists the first sorted entry of each run, to be summed (absent: nothing repeated).
+struct CanonicalCsr {
   std::shared_ptr<const CsrStructure> structure;
   std::optional<std::vector<std::int64_t>> order;
   std::optional<std::vector<std::int64_t>> starts;
 };
 
-SortedCsr csr_from_arrays(std::span<const std::int64_t> indptr,
-                          std::span<const std::int64_t> indices, std::int64_t rows,
-                          std::int64_t cols, Duplicates duplicates);
-SortedCsr csr_from_triplets(const IndexView& row, const IndexView& col, std::int64_t rows,
-                            std::int64_t cols, Duplicates duplicates, const MovedValues& values);
+// Arrays whose rows are ascending already leave `values` alone: room() is not called.
+CanonicalCsr csr_from_arrays(std::span<const std::int64_t> indptr,
+                             std::span<const std::int64_t> indices, std::int64_t rows,
+                             std::int64_t cols, Duplicates duplicates, const Values& values,
+                             int threads);
+// fp16 and bf16 are summed in fp32 and rounded once; std::overflow_error where int8 sums do not
+// fit.
+CanonicalCsr csr_from_triplets(const IndexView& row, const IndexView& col, std::int64_t rows,
+                               std::int64_t cols, Duplicates duplicates, const Values& values,
+                               int threads);
+CanonicalCsr transpose(const CsrStructure& a, const Values& values, int threads);
+
+// Indices in the smallest width that holds 0 ... limit - 1; std::out_of_range, naming the first
+// position, where one is outside. `name` says whose they are.
+IndexArray narrow(std::span<const std::int64_t> indices, std::int64_t limit, std::string_view name);
 
 // Rows `ids` of a structure, in that order; std::out_of_range outside [0, rows).
 std::shared_ptr<const CsrStructure> gather_rows(const CsrStructure& a,
@@ -43,12 +55,5 @@ std::shared_ptr<const CsrStructure> gather_rows(const CsrStructure& a,
 // The values of those rows; `values` and `out` hold items of item_size bytes.
 void gather_row_values(const CsrStructure& a, std::span<const std::int64_t> ids, const void* values,
                        std::int64_t item_size, void* out);
-
-// The transposed structure; entry i of it is entry order[i] of `a` (absent: the values were moved).
-struct TransposedCsr {
-  std::shared_ptr<const CsrStructure> structure;
-  std::optional<std::vector<std::int64_t>> order;
-};
-TransposedCsr transpose(const CsrStructure& a, const MovedValues& values);
 
 }  // namespace sparsecore

@@ -21,9 +21,7 @@ std::vector<std::int64_t> widened(const IndexArray& array) {
 }  // namespace
 
 IndexArray::IndexArray(std::int64_t size, int width)
-    : bytes_(new std::byte[static_cast<std::size_t>(size) * static_cast<std::size_t>(width)]),
-      size_(size),
-      width_(width) {}
+    : bytes_(size * width), size_(size), width_(width) {}
 
 int IndexArray::width_for(std::uint64_t largest) {
   if (largest <= 0xffu) return 1;

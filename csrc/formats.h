@@ -7,8 +7,8 @@
 #include <cstdint>
 #include <memory>
 #include <span>
-#include <type_traits>
 
+#include "pages.h"
 #include "views.h"
 
 namespace sparsecore {
@@ -25,36 +25,16 @@ class IndexArray {
   int width() const { return width_; }
   std::int64_t size() const { return size_; }
   std::int64_t nbytes() const { return size_ * width_; }
-  IndexView view() const { return {bytes_.get(), width_, size_}; }
+  IndexView view() const { return {bytes_.data(), width_, size_}; }
   std::int64_t operator[](std::int64_t i) const { return view()[i]; }
-  const std::byte* data() const { return bytes_.get(); }
-  std::byte* data() { return bytes_.get(); }
+  const std::byte* data() const { return bytes_.data(); }
+  std::byte* data() { return bytes_.data(); }
 
  private:
-  std::unique_ptr<std::byte[]> bytes_;
+  Pages<std::byte> bytes_;
   std::int64_t size_ = 0;
   int width_ = 1;
 };
-
-// Calls body(pointer) with the array's elements as uint8_t, uint16_t, uint32_t or uint64_t, const
-// as the array is: for loops that should not ask for the width at every element.
-template <class Array, class Body>
-decltype(auto) with_indices(Array& array, Body&& body) {
-  const auto as = [&]<class I>(I) {
-    using Pointer = std::conditional_t<std::is_const_v<Array>, const I*, I*>;
-    return reinterpret_cast<Pointer>(array.data());
-  };
-  switch (array.width()) {
-    case 1:
-      return body(as(std::uint8_t{}));
-    case 2:
-      return body(as(std::uint16_t{}));
-    case 4:
-      return body(as(std::uint32_t{}));
-    default:
-      return body(as(std::uint64_t{}));
-  }
-}
 
 // Calls body with an unsigned integer of item_size bytes: for loops that only move items.
 template <class Body>
@@ -69,6 +49,25 @@ decltype(auto) with_item_size(std::int64_t item_size, Body&& body) {
     default:
       return body(std::uint64_t{});
   }
+}
+
+// Calls body(pointer) with the indices as uint8_t, uint16_t, uint32_t or uint64_t: for loops that
+// should not ask for the width at every element.
+template <class Body>
+decltype(auto) with_indices(const IndexView& view, Body&& body) {
+  return with_item_size(view.width, [&]<class I>(I) -> decltype(auto) {
+    return body(static_cast<const I*>(view.data));
+  });
+}
+template <class Body>
+decltype(auto) with_indices(const IndexArray& array, Body&& body) {
+  return with_indices(array.view(), body);
+}
+template <class Body>
+decltype(auto) with_indices(IndexArray& array, Body&& body) {
+  return with_item_size(array.width(), [&]<class I>(I) -> decltype(auto) {
+    return body(reinterpret_cast<I*>(array.data()));
+  });
 }
 
 // The width of columns 0 ... cols - 1.

@@ -121,42 +121,31 @@ def runs(draw):
     return data, order, np.array([0, *sorted(later)], dtype=np.int64)
 
 
-@pytest.mark.parametrize("kind", ["numpy", "torch"])
-@given(given_runs=runs(), name=st.sampled_from(NAMES), keep=st.booleans(), single=st.booleans())
-def test_combine_against_float64(kind, given_runs, name, keep, single):
+@given(
+    given_runs=runs(),
+    name=st.sampled_from([name for name in NAMES if name != "int8"]),
+    keep=st.booleans(),
+    single=st.booleans(),
+)
+def test_combine_against_float64(given_runs, name, keep, single):
+    pytest.importorskip("torch")
     data, order, starts = given_runs
     order = None if keep else order
     starts = None if single else starts
     expected = data.astype(np.float64) if order is None else data[order].astype(np.float64)
     if starts is not None:
         expected = np.array([run.sum() for run in np.split(expected, starts[1:])])
-    values = data.astype(VALUE_DTYPES[name])
-    if kind == "torch":
-        pytest.importorskip("torch")
-        values = interop.as_tensor(values)
+    values = interop.as_tensor(data.astype(VALUE_DTYPES[name]))
     made = interop.combine(values, order, starts)
     assert made.dtype == values.dtype
     np.testing.assert_array_equal(interop.to_numpy(made, name="made"), expected)
 
 
-@pytest.mark.parametrize("kind", ["numpy", "torch"])
-@pytest.mark.parametrize("values", [[100, 28], [-100, -29], [127, 1, 0]])
-def test_int8_sums_that_do_not_fit(kind, values):
-    data = np.array([1, *values], dtype=np.int8)
-    if kind == "torch":
-        data = pytest.importorskip("torch").from_numpy(data)
-    with pytest.raises(OverflowError, match=f"entry 1 sum to {sum(values)}"):
-        interop.combine(data, None, np.array([0, 1]))
-
-
-@pytest.mark.parametrize("kind", ["numpy", "torch"])
 @pytest.mark.parametrize("name", ["float16", "bfloat16"])
-def test_halves_are_summed_in_fp32(kind, name):
-    data = np.full(4097, 1, VALUE_DTYPES[name])
+def test_halves_are_summed_in_fp32(name):
+    torch = pytest.importorskip("torch")
+    data = torch.ones(4097).to(getattr(torch, name))
     data[0] = 2048  # + 1 is lost in fp16 and bf16, one by one
-    if kind == "torch":
-        torch = pytest.importorskip("torch")
-        data = torch.tensor(data.astype(np.float32)).to(getattr(torch, name))
     assert float(interop.combine(data, None, np.array([0]))[0]) == 6144
 
 

@@ -44,9 +44,10 @@ py::array frozen_view(const std::shared_ptr<Owner>& owner, const void* data, con
   return array;
 }
 
-py::array index_view(const CsrPtr& self, const IndexArray& array) {
+template <class Owner>
+py::array index_view(const std::shared_ptr<Owner>& owner, const IndexArray& array) {
   const std::string dtype = "u" + std::to_string(array.width());
-  return frozen_view(self, array.data(), dtype.c_str(), {array.size()});
+  return frozen_view(owner, array.data(), dtype.c_str(), {array.size()});
 }
 
 py::object optional_array(const std::optional<std::vector<std::int64_t>>& v) {
@@ -64,47 +65,69 @@ IndexView index_arg(const py::array& array, const char* name) {
   return {array.data(), static_cast<int>(array.itemsize()), array.size()};
 }
 
-// Room for values that move along with their coordinates; None: they stay.
-struct Moving {
-  std::optional<py::array> from, to;
-
+// Values that are sorted with their coordinates; None: they stay with the caller.
+class Moving {
+ public:
   Moving(std::optional<py::array> values, std::int64_t size) {
     if (!values) return;
-    from = values_arg(std::move(*values), "values", size);
-    to = make_array(dtype_of(*from, "values"), {size});
+    from_ = values_arg(std::move(*values), "values", size);
+    view_ = {from_->data(), dtype_of(*from_, "values"), [this](std::int64_t n) {
+               const py::gil_scoped_acquire acquire;
+               to_ = make_array(view_.dtype, {n});
+               return to_->mutable_data();
+             }};
   }
-  MovedValues view() {
-    if (!from) return {};
-    return {from->data(), to->mutable_data(), from->itemsize()};
-  }
-  py::object result() const { return to ? py::object(*to) : py::none(); }
+  Moving(const Moving&) = delete;
+  Moving& operator=(const Moving&) = delete;
+
+  const Values& view() const { return view_; }
+  py::object result() const { return to_ ? py::object(*to_) : py::none(); }
+
+ private:
+  std::optional<py::array> from_, to_;
+  Values view_;
 };
 
-py::tuple from_arrays(const Int64Array& indptr, const Int64Array& indices, Shape shape,
-                      const std::string& duplicates) {
-  const Duplicates policy = duplicates_from(duplicates);
-  SortedCsr sorted;
+// (structure, order, starts, values): see CanonicalCsr; None for what is absent.
+template <class Make>
+py::tuple canonical(std::optional<py::array> values, std::int64_t size, Make make) {
+  Moving moving(std::move(values), size);
+  CanonicalCsr result;
   {
     const py::gil_scoped_release release;
-    sorted = csr_from_arrays(span_of(indptr), span_of(indices), shape.first, shape.second, policy);
+    result = make(moving.view());
   }
-  return py::make_tuple(held(sorted.structure), optional_array(sorted.order),
-                        optional_array(sorted.starts));
+  return py::make_tuple(held(result.structure), optional_array(result.order),
+                        optional_array(result.starts), moving.result());
+}
+
+py::tuple from_arrays(const Int64Array& indptr, const Int64Array& indices, Shape shape,
+                      const std::string& duplicates, std::optional<py::array> values, int threads) {
+  const Duplicates policy = duplicates_from(duplicates);
+  const auto offsets = span_of(indptr), columns = span_of(indices);
+  return canonical(std::move(values), std::ssize(columns), [&](const Values& moved) {
+    return csr_from_arrays(offsets, columns, shape.first, shape.second, policy, moved, threads);
+  });
 }
 
 py::tuple from_triplets(const py::array& row, const py::array& col, Shape shape,
-                        const std::string& duplicates, std::optional<py::array> values) {
+                        const std::string& duplicates, std::optional<py::array> values,
+                        int threads) {
   const Duplicates policy = duplicates_from(duplicates);
   const IndexView rows = index_arg(row, "row"), cols = index_arg(col, "col");
-  Moving moving(std::move(values), rows.size);
-  const MovedValues moved = moving.view();
-  SortedCsr sorted;
+  return canonical(std::move(values), rows.size, [&](const Values& moved) {
+    return csr_from_triplets(rows, cols, shape.first, shape.second, policy, moved, threads);
+  });
+}
+
+// Owned by nothing that numpy could make writable again: the core reads it unlocked.
+py::array narrowed(const Int64Array& indices, std::int64_t limit, const std::string& name) {
+  auto result = std::make_shared<IndexArray>();
   {
     const py::gil_scoped_release release;
-    sorted = csr_from_triplets(rows, cols, shape.first, shape.second, policy, moved);
+    *result = narrow(span_of(indices), limit, name);
   }
-  return py::make_tuple(held(sorted.structure), optional_array(sorted.order),
-                        optional_array(sorted.starts), moving.result());
+  return index_view(result, *result);
 }
 
 py::tuple from_dense(py::array array, int threads) {
@@ -198,15 +221,9 @@ py::array gather_values(const CsrStructure& self, const Int64Array& ids, py::arr
   return out;
 }
 
-py::tuple transposed(const CsrStructure& self, std::optional<py::array> values) {
-  Moving moving(std::move(values), self.nnz());
-  const MovedValues moved = moving.view();
-  TransposedCsr result;
-  {
-    const py::gil_scoped_release release;
-    result = transpose(self, moved);
-  }
-  return py::make_tuple(held(result.structure), optional_array(result.order), moving.result());
+py::tuple transposed(const CsrStructure& self, std::optional<py::array> values, int threads) {
+  return canonical(std::move(values), self.nnz(),
+                   [&](const Values& moved) { return transpose(self, moved, threads); });
 }
 
 py::array_t<bool> prune_24_mask(py::array array, int threads) {
@@ -291,14 +308,16 @@ void register_csr(py::module_& module) {
           py::arg("rows").noconvert())
       .def("gather_positions", gather_positions, py::arg("rows").noconvert())
       .def("gather_values", gather_values, py::arg("rows").noconvert(), py::arg("values"))
-      .def("transpose", transposed, py::arg("values") = py::none())
+      .def("transpose", transposed, py::arg("values"), py::arg("threads"))
       .def("to_dense", to_dense, py::arg("values"))
       .def("check", &CsrStructure::check)
       .def("equals", &CsrStructure::operator==, py::arg("other"));
   module.def("csr_from_arrays", from_arrays, py::arg("indptr").noconvert(),
-             py::arg("indices").noconvert(), py::arg("shape"), py::arg("duplicates"));
+             py::arg("indices").noconvert(), py::arg("shape"), py::arg("duplicates"),
+             py::arg("values"), py::arg("threads"));
   module.def("csr_from_triplets", from_triplets, py::arg("row"), py::arg("col"), py::arg("shape"),
-             py::arg("duplicates"), py::arg("values") = py::none());
+             py::arg("duplicates"), py::arg("values"), py::arg("threads"));
+  module.def("narrow", narrowed, py::arg("indices").noconvert(), py::arg("limit"), py::arg("name"));
   module.def("csr_from_dense", from_dense, py::arg("dense"), py::arg("threads"));
 }
 

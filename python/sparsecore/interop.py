@@ -184,11 +184,11 @@ def take(data: Values, order: Int64 | None) -> Values:
 
 
 def combine(data: Values, order: Int64 | None, starts: Int64 | None) -> Values:
-    """Reorder values, then sum each run of duplicates.
+    """Reorder a tensor, then sum each run of duplicates; differentiable.
 
     Parameters
     ----------
-    data : (k,) values
+    data : (k,) torch.Tensor
     order : (k,) int64 or None
         Positions of `data` in canonical order; None keeps the order.
     starts : (s,) int64 or None
@@ -196,57 +196,15 @@ def combine(data: Values, order: Int64 | None, starts: Int64 | None) -> Values:
 
     Returns
     -------
-    (s,) values
-        Differentiable for torch. fp16 and bf16 are summed in fp32 and rounded once.
-
-    Raises
-    ------
-    OverflowError
-        Where a sum of int8 values does not fit int8.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> combine(np.array([1.0, 2.0, 4.0]), np.array([2, 0, 1]), np.array([0, 1]))
-    array([4., 3.])
+    (s,) torch.Tensor
+        fp16 and bf16 are summed in fp32 and rounded once.
     """
     data = take(data, order)
     if starts is None:
         return data
-    if is_tensor(data):
-        return _sum_runs_torch(data, starts)
-    # Duplicates are few as a rule: adding them to the first of their run beats summing every run.
-    extra = np.ones(len(data), dtype=bool)
-    extra[starts] = False
-    positions = np.flatnonzero(extra)
-    sums = data[starts].astype(_accumulator(data.dtype))
-    np.add.at(sums, np.searchsorted(starts, positions) - 1, data[positions].astype(sums.dtype))
-    if data.dtype == np.int8:
-        _check_int8(sums)
-    return sums.astype(data.dtype, copy=False)
-
-
-def _accumulator(dtype: np.dtype[Any]) -> np.dtype[Any]:
-    if dtype == np.int8:
-        return np.dtype(np.int64)
-    return np.dtype(np.float32) if dtype in _HALVES else dtype
-
-
-def _sum_runs_torch(data: Any, starts: Int64) -> Any:
-    torch = torch_or_none()
+    torch = import_torch()
     lengths = np.diff(starts, append=len(data))
     runs = as_tensor(np.repeat(np.arange(len(starts)), lengths), device=data.device)
-    wide = getattr(torch, _accumulator(numpy_dtype(data.dtype)).name)
+    wide = torch.float32 if numpy_dtype(data.dtype) in _HALVES else data.dtype
     sums = torch.zeros(len(starts), dtype=wide, device=data.device)
-    sums = sums.index_add(0, runs, data.to(wide))
-    if data.dtype == torch.int8:
-        _check_int8(to_numpy(sums, name="sums"))
-    return sums.to(data.dtype)
-
-
-def _check_int8(sums: Array) -> None:
-    outside = (sums < -128) | (sums > 127)
-    if outside.any():
-        position = int(np.argmax(outside))
-        msg = f"duplicates at stored entry {position} sum to {sums[position]}, outside int8"
-        raise OverflowError(msg)
+    return sums.index_add(0, runs, data.to(wide)).to(data.dtype)

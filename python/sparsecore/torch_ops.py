@@ -190,7 +190,7 @@ def _slots_as_csr(S: Sparse24, values: torch.Tensor | None) -> tuple[CSR, Any]:
     inside = np.flatnonzero(slots.reshape(-1) < k)
     indptr = np.concatenate([[0], np.cumsum((slots < k).sum(axis=1))]).astype(np.int64)
     columns = np.ascontiguousarray(slots.reshape(-1)[inside])
-    structure, _, _ = _core.csr_from_arrays(indptr, columns, (m, k), "error")
+    structure = _core.csr_from_arrays(indptr, columns, (m, k), "error", None, 1)[0]
     flat = (S.values if values is None else values).reshape(-1)
 
     def to_slots(d: torch.Tensor) -> torch.Tensor:

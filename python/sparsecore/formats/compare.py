@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from sparsecore import interop
-from sparsecore.formats.triplets import canonical_order
+from sparsecore.formats import convert
 from sparsecore.interop import Array, Values
 
 
@@ -34,21 +34,21 @@ def same_values(a: Values, b: Values) -> bool:
 
 
 def close_triplets(
-    a: tuple[Values, Array, Array], b: tuple[Values, Array, Array], tolerance: Tolerance
+    a: tuple[Values, Array, Array],
+    b: tuple[Values, Array, Array],
+    shape: tuple[int, int],
+    tolerance: Tolerance,
 ) -> bool:
     """Whether two sets of (data, row, col) stand for nearly the same matrix.
 
     An entry that one side does not store is 0 there, and duplicates are summed (in float64).
     """
     data_a, data_b = _float64(a[0]), _float64(b[0])
-    row = np.concatenate([a[1].astype(np.uint64), b[1].astype(np.uint64)])
-    col = np.concatenate([a[2].astype(np.uint64), b[2].astype(np.uint64)])
-    if row.size == 0:
-        return True
-    order, starts = canonical_order(row, col)
-    in_a = np.concatenate([data_a, np.zeros_like(data_b)])[order]
-    in_b = np.concatenate([np.zeros_like(data_a), data_b])[order]
-    return tolerance.holds(np.add.reduceat(in_a, starts), np.add.reduceat(in_b, starts))
+    row, col = np.concatenate([a[1], b[1]]), np.concatenate([a[2], b[2]])
+    in_a = np.concatenate([data_a, np.zeros_like(data_b)])
+    in_b = np.concatenate([np.zeros_like(data_a), data_b])
+    sums = (convert.sum_triplets(data, row, col, shape)[0] for data in (in_a, in_b))
+    return tolerance.holds(*sums)
 
 
 def _float64(values: Values) -> Array:

@@ -2,17 +2,54 @@
 
 import sys
 import warnings
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 import numpy as np
 
-from sparsecore import interop
+from sparsecore import _core, interop
 from sparsecore.formats import arguments
 from sparsecore.formats.arguments import ValuesLike
 from sparsecore.interop import Array, Int64, Values
+from sparsecore.threads import get_num_threads
 
-if TYPE_CHECKING:
-    from sparsecore import _core
+# ---- sorted, duplicates summed ----
+
+
+def canonical(
+    build: Callable[[Array | None, int], tuple[_core.CsrStructure, Any, Any, Any]],
+    values: Values,
+    *,
+    name: str,
+) -> tuple[_core.CsrStructure, Values]:
+    """Return what `build(values, threads)` makes of a matrix, and its values; differentiable.
+
+    The core sorts and sums values itself; those that autograd follows are moved by torch.
+    """
+    if tracks_gradient(values):
+        structure, order, starts, _ = build(None, get_num_threads())
+        return structure, interop.combine(values, order, starts)
+    structure, _, _, moved = build(interop.to_numpy(values, name=name), get_num_threads())
+    return structure, values if moved is None else interop.from_numpy(moved, like=values)
+
+
+def sum_triplets(
+    data: Values, row: Array, col: Array, shape: tuple[int, int]
+) -> tuple[Values, Array, Array]:
+    """Return (data, row, col) by row, then column, one entry a coordinate; differentiable.
+
+    Takes no memory for rows that hold nothing. The indices are immutable and in stored widths.
+    """
+    held = None
+    rows = shape[0]
+    if rows > len(row):
+        held, row = np.unique(row, return_inverse=True)
+        rows = len(held)
+    build = partial(_core.csr_from_triplets, row, col, (rows, shape[1]), "sum")
+    structure, data = canonical(build, data, name="data")
+    row = structure.row_ids() if held is None else held[structure.row_ids()].astype(np.int64)
+    return data, _core.narrow(row, shape[0], "row"), structure.indices
 
 
 # ---- dense ----
@@ -48,19 +85,19 @@ def check_addressable(shape: tuple[int, int], values: Values, *, name: str) -> N
         raise MemoryError(msg)
 
 
-def scatter_dense(structure: "_core.CsrStructure", data: Values) -> Values:
+def scatter_dense(structure: _core.CsrStructure, data: Values) -> Values:
     """Return the dense (m, n) matrix; differentiable for torch."""
     if not interop.is_tensor(data):
         return structure.to_dense(data)
     return data.new_zeros(structure.shape).index_put(_position(structure, data.device), data)
 
 
-def gather_dense(structure: "_core.CsrStructure", W: Values) -> Values:
+def gather_dense(structure: _core.CsrStructure, W: Values) -> Values:
     """Return the values of a tensor `W` at the stored positions; differentiable."""
     return W[_position(structure, W.device)]
 
 
-def _position(structure: "_core.CsrStructure", device: Any) -> tuple[Any, Any]:
+def _position(structure: _core.CsrStructure, device: Any) -> tuple[Any, Any]:
     row, col = structure.row_ids(), structure.indices.astype(np.int64)
     return interop.as_tensor(row, device=device), interop.as_tensor(col, device=device)
 
@@ -157,7 +194,7 @@ def coo_parts(tensor: Any, *, name: str) -> tuple[Any, Any, Any]:
     return values, indices[0], indices[1]
 
 
-def csr_tensor(structure: "_core.CsrStructure", data: Values) -> Any:
+def csr_tensor(structure: _core.CsrStructure, data: Values) -> Any:
     """Return a torch.sparse_csr tensor that shares the values where they are torch's."""
     torch = interop.import_torch()
     values = torch_values(data)

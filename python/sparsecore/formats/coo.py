@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any, Literal, final
 
 import numpy as np
 
-from sparsecore import interop
+from sparsecore import _core, interop
 from sparsecore.formats import arguments, compare, convert, storage
 from sparsecore.formats.arguments import IndexLike, ValuesLike
 from sparsecore.formats.csr import CSR
+from sparsecore.formats.frozen import frozen
 from sparsecore.formats.storage import Storage
-from sparsecore.formats.triplets import canonical_order, frozen, narrow
 from sparsecore.interop import Array, DTypeLike, Values
 
 if TYPE_CHECKING:
@@ -82,8 +82,8 @@ class COO:
             msg = f"COO: data, row and col have lengths {len(values)}, {len(rows)}, {len(cols)}"
             raise ValueError(msg)
         self._shape = sizes
-        self._row = narrow(rows, sizes[0], name="COO: row")
-        self._col = narrow(cols, sizes[1], name="COO: column")
+        self._row = _core.narrow(rows, sizes[0], "COO: row")
+        self._col = _core.narrow(cols, sizes[1], "COO: column")
         self._data = interop.read_only(values)
 
     @classmethod
@@ -299,10 +299,8 @@ class COO:
         OverflowError
             Where a sum of int8 values does not fit int8.
         """
-        order, starts = canonical_order(self._row, self._col)
-        data = interop.combine(self._data, order, None if len(starts) == self.nnz else starts)
-        first = order[starts]
-        return COO._wrap(self._shape, data, frozen(self._row[first]), frozen(self._col[first]))
+        summed = convert.sum_triplets(self._data, self._row, self._col, self._shape)
+        return COO._wrap(self._shape, *summed)
 
     # ---- copies and comparisons ----
 
@@ -348,7 +346,7 @@ class COO:
             return False
         tolerance = compare.Tolerance(rtol, atol, equal_nan)
         mine, theirs = (self._data, self._row, self._col), (other._data, other._row, other._col)
-        return compare.close_triplets(mine, theirs, tolerance)
+        return compare.close_triplets(mine, theirs, self._shape, tolerance)
 
     def check(self) -> None:
         """Validate everything again; raises as the constructor does."""

@@ -3,7 +3,8 @@
 import copy
 import operator
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Literal, cast, final
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal, final
 
 import numpy as np
 
@@ -12,7 +13,6 @@ from sparsecore.formats import arguments, compare, convert, storage
 from sparsecore.formats.arguments import IndexLike, ValuesLike
 from sparsecore.formats.storage import Storage
 from sparsecore.formats.transposed import TransposedCSR, product_from_left
-from sparsecore.formats.triplets import frozen
 from sparsecore.interop import Array, DTypeLike, Values
 from sparsecore.threads import get_num_threads
 
@@ -93,8 +93,9 @@ class CSR:
         if len(values) != len(columns):
             msg = f"CSR: data has length {len(values)}, indices {len(columns)}"
             raise ValueError(msg)
-        self._structure, order, starts = _core.csr_from_arrays(offsets, columns, sizes, duplicates)
-        self._data = interop.read_only(interop.combine(values, order, starts))
+        build = partial(_core.csr_from_arrays, offsets, columns, sizes, duplicates)
+        self._structure, values = convert.canonical(build, values, name="CSR: data")
+        self._data = interop.read_only(values)
 
     @classmethod
     def _wrap(cls, structure: _core.CsrStructure, data: Values) -> "CSR":
@@ -112,13 +113,8 @@ class CSR:
         shape: tuple[int, int],
         duplicates: Literal["sum", "error"],
     ) -> "CSR":
-        if convert.tracks_gradient(data):  # torch moves them itself, and sees it
-            structure, order, starts, _ = _core.csr_from_triplets(*position, shape, duplicates)
-            return cls._wrap(structure, interop.combine(data, order, starts))
-        array = interop.to_numpy(data, name="data")
-        structure, _, starts, moved = _core.csr_from_triplets(*position, shape, duplicates, array)
-        values = interop.from_numpy(cast(Array, moved), like=data)
-        return cls._wrap(structure, interop.combine(values, None, starts))
+        build = partial(_core.csr_from_triplets, *position, shape, duplicates)
+        return cls._wrap(*convert.canonical(build, data, name="COO.tocsr: data"))
 
     # ---- from and to ----
 
@@ -190,7 +186,7 @@ class CSR:
         """Convert to COO, entries in canonical order; values are shared."""
         from sparsecore.formats.coo import COO
 
-        row = frozen(self._structure.row_ids().astype(storage.index_dtype(self.shape[0])))
+        row = _core.narrow(self._structure.row_ids(), self.shape[0], "CSR.tocoo: row")
         return COO._wrap(self.shape, self._data, row, self._structure.indices)
 
     def tocsr(self) -> "CSR":

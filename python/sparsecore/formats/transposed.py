@@ -1,7 +1,7 @@
 """The lazy transpose of a CSR matrix."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -69,12 +69,8 @@ class TransposedCSR:
 
     def tocsr(self) -> "CSR":
         """Return the transpose as a CSR of its own, sorted by its rows; differentiable."""
-        data = self.base.data
-        if convert.tracks_gradient(data):  # torch moves them itself, and sees it
-            structure, order, _ = self.base._structure.transpose()
-            return type(self.base)._wrap(structure, interop.take(data, order))
-        structure, _, moved = self.base._structure.transpose(interop.to_numpy(data, name="A.data"))
-        return type(self.base)._wrap(structure, interop.from_numpy(cast(Array, moved), like=data))
+        transpose = self.base._structure.transpose
+        return type(self.base)._wrap(*convert.canonical(transpose, self.base.data, name="A.data"))
 
     def __matmul__(self, X: Any) -> Values:
         """Return ``A.T @ X`` by `sparsecore.csr_matmul`."""

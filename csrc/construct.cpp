@@ -347,10 +347,10 @@ CanonicalCsr with_entries(KeyBits bits, Index size, const Values& values, Body b
 // A counting sort straight into the result: it writes to as many places at once as there are
 // columns.
 CanonicalCsr counted_transpose(const CsrStructure& a, const Values& values) {
+  const bool keeps_order = values.data == nullptr;
+  std::vector<Index> order(keeps_order ? at(a.nnz()) : 0);
+  void* const out_values = keeps_order ? nullptr : values.room(a.nnz());
   std::vector<Index> offsets(at(a.cols()) + 1);
-  CanonicalCsr result;
-  if (values.data == nullptr) result.order.emplace(at(a.nnz()));
-  void* const out_values = values.data != nullptr ? values.room(a.nnz()) : result.order->data();
   IndexArray rows(a.nnz(), column_width(a.rows()));
   with_indices(a.columns(), [&](const auto* columns) {
     for (Index p = 0; p < a.nnz(); ++p) ++offsets[at(static_cast<Index>(columns[p])) + 1];
@@ -366,15 +366,17 @@ CanonicalCsr counted_transpose(const CsrStructure& a, const Values& values) {
           }
         }
       };
-      if (values.data == nullptr) return scatter(std::identity{}, result.order->data());
+      if (keeps_order) return scatter(std::identity{}, order.data());
       with_item_size(item_size(values.dtype), [&]<class Bits>(Bits) {
         const auto* from = static_cast<const Bits*>(values.data);
         scatter([from](Index p) { return from[p]; }, static_cast<Bits*>(out_values));
       });
     });
   });
+  CanonicalCsr result;
   result.structure = std::make_shared<const CsrStructure>(
       a.cols(), a.rows(), compact_offsets(offsets), std::move(rows));
+  if (keeps_order) result.order = std::move(order);
   return result;
 }
 

@@ -37,7 +37,7 @@ Duplicates duplicates_from(const std::string& policy) {
 template <class Owner>
 py::array frozen_view(const std::shared_ptr<Owner>& owner, const void* data, const char* dtype,
                       std::vector<py::ssize_t> shape) {
-  auto* keep = new std::shared_ptr<Owner>(owner);
+  const auto* keep = new std::shared_ptr<Owner>(owner);
   const py::capsule capsule(keep, [](void* p) { delete static_cast<std::shared_ptr<Owner>*>(p); });
   py::array array(py::dtype(dtype), std::move(shape), data, capsule);
   array.attr("setflags")(py::arg("write") = false);
@@ -65,40 +65,28 @@ IndexView index_arg(const py::array& array, const char* name) {
   return {array.data(), static_cast<int>(array.itemsize()), array.size()};
 }
 
-// Values that are sorted with their coordinates; None: they stay with the caller.
-class Moving {
- public:
-  Moving(std::optional<py::array> values, std::int64_t size) {
-    if (!values) return;
-    from_ = values_arg(std::move(*values), "values", size);
-    view_ = {from_->data(), dtype_of(*from_, "values"), [this](std::int64_t n) {
-               const py::gil_scoped_acquire acquire;
-               to_ = make_array(view_.dtype, {n});
-               return to_->mutable_data();
-             }};
-  }
-  Moving(const Moving&) = delete;
-  Moving& operator=(const Moving&) = delete;
-
-  const Values& view() const { return view_; }
-  py::object result() const { return to_ ? py::object(*to_) : py::none(); }
-
- private:
-  std::optional<py::array> from_, to_;
-  Values view_;
-};
-
-// (structure, order, starts, values): see CanonicalCsr; None for what is absent.
+// (structure, order, starts, values) of make(values): see CanonicalCsr; None for what is absent.
+// Values that are None stay with the caller.
 template <class Make>
 py::tuple canonical(std::optional<py::array> values, std::int64_t size, Make make) {
-  Moving moving(std::move(values), size);
+  std::optional<py::array> sorted;
+  Values given;
+  if (values) {
+    values = values_arg(std::move(*values), "values", size);
+    const DType dtype = dtype_of(*values, "values");
+    given = {values->data(), dtype, [&sorted, dtype](std::int64_t n) {
+               const py::gil_scoped_acquire acquire;
+               sorted = make_array(dtype, {n});
+               return sorted->mutable_data();
+             }};
+  }
   CanonicalCsr result;
   {
     const py::gil_scoped_release release;
-    result = make(moving.view());
+    result = make(given);
   }
   return py::make_tuple(held(result.structure), optional_array(result.order),
-                        optional_array(result.starts), moving.result());
+                        optional_array(result.starts), sorted ? py::object(*sorted) : py::none());
 }
 
 py::tuple from_arrays(const Int64Array& indptr, const Int64Array& indices, Shape shape,
@@ -122,10 +110,10 @@ py::tuple from_triplets(const py::array& row, const py::array& col, Shape shape,
 
 // Owned by nothing that numpy could make writable again: the core reads it unlocked.
 py::array narrowed(const Int64Array& indices, std::int64_t limit, const std::string& name) {
-  auto result = std::make_shared<IndexArray>();
+  std::shared_ptr<const IndexArray> result;
   {
     const py::gil_scoped_release release;
-    *result = narrow(span_of(indices), limit, name);
+    result = std::make_shared<const IndexArray>(narrow(span_of(indices), limit, name));
   }
   return index_view(result, *result);
 }

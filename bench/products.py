@@ -3,7 +3,7 @@
 import importlib.util
 import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
@@ -14,7 +14,7 @@ import scipy.sparse
 import sparsecore as sc
 from comparison import Case, Comparison, Contender, product_excess
 
-__all__ = ["Sizes", "dtypes", "sparse24", "spmm", "torch_or_none", "transpose"]
+__all__ = ["Sizes", "dtypes", "sparse24", "spmm", "threads", "torch_or_none", "transpose"]
 
 FORMULA = "useful operations, 2 * nnz * N / t, for every contender; a dense one does 2 * M * K * N"
 # numpy's name for each value dtype, the dtype sums are kept in, and the one that scipy can take.
@@ -86,6 +86,26 @@ def transpose(sizes: Sizes) -> Comparison:
             yield _finished(W.T, X, labels, contenders)
 
     return Comparison("transpose", "csr_matmul(A.T, X), float32", "GFLOP/s", FORMULA, cases())
+
+
+def threads(sizes: Sizes) -> Comparison:
+    """Compare ``A @ X`` on all threads and on one, for square matrices up to the shape's rows."""
+
+    def cases() -> Iterator[Case]:
+        for side in (sizes.shape[0] // 8, sizes.shape[0] // 4, sizes.shape[0] // 2, sizes.shape[0]):
+            for W, X, labels in _operands(replace(sizes, shape=(side, side)), "float32"):
+                A = sc.CSR.from_dense(W)
+                contenders = {
+                    "sparsecore": Contender(lambda A=A, X=X: sc.csr_matmul(A, X)),
+                    "sparsecore 1 thread": Contender(
+                        lambda A=A, X=X: sc.csr_matmul(A, X, threads=1)
+                    ),
+                    **_scipy(W, X, "float32"),
+                    **_dense(W, X, "float32"),
+                }
+                yield _finished(W, X, labels, contenders)
+
+    return Comparison("threads", "csr_matmul on threads, float32", "GFLOP/s", FORMULA, cases())
 
 
 def _operands(

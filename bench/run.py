@@ -24,6 +24,9 @@ __all__ = ["main"]
 CHECKOUT = Path(__file__).resolve().parent.parent
 # Read by the OpenMP runtimes and BLAS libraries when they are loaded.
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+# As a power of two of clock cycles: OpenBLAS's threads sleep at once after a product. By default
+# they spin for 20 ms more, on the core that the next contender's second thread needs.
+OPENBLAS_SPIN = "4"
 # A machine whose floor moves more than this between start and end was busy with something else.
 QUIET = 0.1
 
@@ -72,6 +75,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     add_product("sparse24", "sparse24_matmul in float32", [0], widths)
     add_product("transpose", "csr_matmul with A.T", [50, 80, 90, 95], widths)
     add_product("dtypes", "csr_matmul in the other dtypes", [50, 80, 90, 95], [1, 32, 128])
+    add_product("threads", "csr_matmul on all threads and on one", [50, 90, 98], [1, 8, 32, 128])
     build = add("build", "triplets and dense matrices to CSR and 2:4")
     build.add_argument("--triplets", type=int, nargs="+", default=[10**6, 10**7])
     build.add_argument("--side", type=int, default=4096, help="of dense matrices, a multiple of 8")
@@ -90,6 +94,7 @@ def pin(threads: int) -> bool:
     """Keep the process on `threads` cores, the last ones, as interrupts favour the first."""
     for name in THREAD_VARIABLES:
         os.environ[name] = str(threads)
+    os.environ["OPENBLAS_THREAD_TIMEOUT"] = OPENBLAS_SPIN
     if not hasattr(os, "sched_setaffinity"):
         return False
     cores = sorted(os.sched_getaffinity(0))

@@ -22,8 +22,8 @@ using Index = std::int64_t;
 std::size_t at(Index i) { return static_cast<std::size_t>(i); }
 std::string text(Index value) { return std::to_string(value); }
 
-// Elementary operations an entry costs, from reading to its place in the result.
-constexpr double kWorkPerEntry = 10;
+// What an entry takes, from reading to its place in the result.
+constexpr double kNanosecondsPerEntry = 15;
 
 // Bits that hold 0 ... size - 1.
 int bits_for(Index size) {
@@ -263,7 +263,7 @@ CanonicalCsr sorted_csr(const Source& source, const Target& target, KeyBits bits
     });
   };
   const Bounds bounds = balanced_bounds({starts.data(), 8, std::ssize(starts)}, threads,
-                                        kWorkPerEntry * static_cast<double>(source.size()));
+                                        kNanosecondsPerEntry * static_cast<double>(source.size()));
   const auto for_each_bucket = [&](auto body) {
     parallel_for(bounds, threads, [&](Index begin, Index end) {
       std::vector<Item> buffer;
@@ -392,7 +392,7 @@ CanonicalCsr csr_from_triplets(const IndexView& row, const IndexView& col, Index
   const int column_bits = bits_for(cols);
   const KeyBits bits{bits_for(rows) + column_bits, 0};
   const Triplets source{row, col, rows, cols, column_bits, values};
-  threads = useful_threads(threads, kWorkPerEntry * static_cast<double>(source.size()));
+  threads = useful_threads(threads, kNanosecondsPerEntry * static_cast<double>(source.size()));
   return with_entries(bits, source.size(), values,
                       [&]<class Wide, class Low, class Payload>(Wide, Low, Payload) {
                         if (is_canonical<Wide>(source)) return canonical_csr(source);
@@ -443,7 +443,7 @@ CanonicalCsr transpose(const CsrStructure& a, const Values& values, int threads)
   const int row_bits = bits_for(a.rows());
   const KeyBits bits{row_bits + bits_for(a.cols()), row_bits};
   const TransposedEntries source{a, row_bits, values};
-  threads = useful_threads(threads, kWorkPerEntry * static_cast<double>(source.size()));
+  threads = useful_threads(threads, kNanosecondsPerEntry * static_cast<double>(source.size()));
   return with_entries(
       bits, source.size(), values, [&]<class Wide, class Low, class Payload>(Wide, Low, Payload) {
         return sorted_csr<Wide, Low, Payload>(source, {a.cols(), a.rows(), row_bits}, bits,

@@ -53,14 +53,11 @@ void for_each_row(const MatrixView& m, Index begin, Index end, Body body) {
   }
 }
 
-double elements(const MatrixView& m) {
-  return static_cast<double>(m.rows) * static_cast<double>(m.cols);
-}
-
 template <class Body>
 void parallel_rows(const MatrixView& m, int threads, Body body) {
-  const int useful = useful_threads(threads, elements(m));
-  parallel_for(even_bounds(m.rows, useful, elements(m)), useful, body);
+  const double ns = 2 * static_cast<double>(m.rows) * static_cast<double>(m.cols);
+  const int useful = useful_threads(threads, ns);
+  parallel_for(even_bounds(m.rows, useful, ns), useful, body);
 }
 
 }  // namespace

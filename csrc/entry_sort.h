@@ -83,7 +83,8 @@ class Buckets {
   template <class Source>
   Buckets(const Source& source, KeyBits bits, int threads)
       : shift_(shift_for(source.size(), bits)), settled_(bits.settled), entries_(source.size()) {
-    const Bounds input = even_bounds(source.size(), threads, static_cast<double>(source.size()));
+    const Bounds input =
+        even_bounds(source.size(), threads, 5 * static_cast<double>(source.size()));
     const auto chunks = static_cast<std::int64_t>(input.size()) - 1;
     const std::int64_t buckets = std::int64_t{1} << (bits.total - shift_);
     const auto for_each_chunk = [&](auto body) {

@@ -13,18 +13,19 @@
 namespace sparsecore {
 namespace {
 
-// Below this a second thread costs more (4-5 us a region) than it saves.
-constexpr double kWorkPerThread = 3e4;
-// At the slowest kernel's 0.5e9 operations a second, a chunk of this lasts 0.2 s.
-constexpr double kMaxChunkWork = 1e8;
+// A thread's least share: a second one costs about 3 us a call while it is awake, and tens of them
+// to wake. With this share none was slower (bench/results/threads-xeon-2-threads.json).
+constexpr double kLeastShare = 10e3;
+// A chunk's longest time by its estimate, which the slowest target may exceed fourfold.
+constexpr double kLongestChunk = 50e6;
 constexpr int kChunksPerThread = 4;  // slack for uneven chunks and busy cores
 constexpr auto kInterruptPeriod = std::chrono::milliseconds(50);
 
 std::atomic<bool (*)()> interrupt_check{nullptr};
 
-std::int64_t chunk_count(std::int64_t n, int threads, double work) {
+std::int64_t chunk_count(std::int64_t n, int threads, double ns) {
   const double for_threads = threads > 1 ? threads * kChunksPerThread : 1;
-  const double chunks = std::max(for_threads, work / kMaxChunkWork);
+  const double chunks = std::max(for_threads, ns / kLongestChunk);
   return std::clamp<std::int64_t>(static_cast<std::int64_t>(chunks), 1,
                                   std::max<std::int64_t>(n, 1));
 }
@@ -33,8 +34,16 @@ std::int64_t chunk_count(std::int64_t n, int threads, double work) {
 struct Region {
   std::atomic<bool> stop{false};
 };
+// A thread's own chunks: it takes these first, so that from one call to the next the same processor
+// writes the same part of a result, and then what others have left. (Were chunks dealt out to
+// whoever comes, most lines of a small result would change caches at every call.)
+struct alignas(64) Share {
+  std::atomic<std::int64_t> next{0};
+  std::int64_t end = 0;
+};
+
 thread_local Region* current_region = nullptr;
-thread_local bool is_caller = false;
+thread_local int current_thread = 0;  // the caller's is 0
 
 bool stop_requested() {
   // Outlives the region, or jobs of many short regions would never be asked.
@@ -50,11 +59,14 @@ bool stop_requested() {
 // Marks this thread as working in a region, for the time of a chunk.
 class InRegion {
  public:
-  InRegion(Region& region, bool caller) {
+  InRegion(Region& region, int thread) {
     current_region = &region;
-    is_caller = caller;
+    current_thread = thread;
   }
-  ~InRegion() { current_region = nullptr; }
+  ~InRegion() {
+    current_region = nullptr;
+    current_thread = 0;
+  }
   InRegion(const InRegion&) = delete;
   InRegion& operator=(const InRegion&) = delete;
 };
@@ -70,19 +82,21 @@ int most_threads() {
 
 }  // namespace
 
-int useful_threads(int threads, double work) {
-  return std::clamp(static_cast<int>(std::min(work / kWorkPerThread, 1e6)), 1,
+int useful_threads(int threads, double ns) {
+  return std::clamp(static_cast<int>(std::min(ns / kLeastShare, 1e6)), 1,
                     std::clamp(threads, 1, most_threads()));
 }
 
 void poll() {
   if (current_region == nullptr) return;
   if (current_region->stop.load(std::memory_order_relaxed)) throw Interrupted();
-  if (is_caller && stop_requested()) throw Interrupted();
+  if (current_thread == 0 && stop_requested()) throw Interrupted();
 }
 
-Bounds even_bounds(std::int64_t n, int threads, double work) {
-  const std::int64_t chunks = chunk_count(n, threads, work);
+int this_thread() { return current_thread; }
+
+Bounds even_bounds(std::int64_t n, int threads, double ns) {
+  const std::int64_t chunks = chunk_count(n, threads, ns);
   Bounds bounds(static_cast<std::size_t>(chunks) + 1);
   for (std::int64_t i = 0; i <= chunks; ++i) {
     bounds[static_cast<std::size_t>(i)] = n / chunks * i + std::min(i, n % chunks);
@@ -90,11 +104,11 @@ Bounds even_bounds(std::int64_t n, int threads, double work) {
   return bounds;
 }
 
-Bounds balanced_bounds(const IndexView& offsets, int threads, double work) {
+Bounds balanced_bounds(const IndexView& offsets, int threads, double ns) {
   constexpr std::int64_t kRowCost = 4;  // a row costs about as much as four entries by itself
   const std::int64_t rows = offsets.size - 1;
   const auto cost_before = [&](std::int64_t row) { return offsets[row] + kRowCost * row; };
-  const std::int64_t chunks = chunk_count(rows, threads, work);
+  const std::int64_t chunks = chunk_count(rows, threads, ns);
   const std::int64_t total = cost_before(rows);
   Bounds bounds{0};
   for (std::int64_t i = 1; i < chunks; ++i) {
@@ -118,26 +132,34 @@ void parallel_for(const Bounds& bounds, int threads,
                   const std::function<void(std::int64_t, std::int64_t)>& body) {
   const std::int64_t chunks = static_cast<std::int64_t>(bounds.size()) - 1;
   Region region;
-  const auto run_chunk = [&](std::int64_t i, bool caller) {
-    const InRegion in_region(region, caller);
+  const auto run_chunk = [&](std::int64_t i, int thread) {
+    const InRegion in_region(region, thread);
     poll();
     body(bounds[static_cast<std::size_t>(i)], bounds[static_cast<std::size_t>(i) + 1]);
   };
   if (threads <= 1 || chunks <= 1) {
-    for (std::int64_t i = 0; i < chunks; ++i) run_chunk(i, true);
+    for (std::int64_t i = 0; i < chunks; ++i) run_chunk(i, 0);
     return;
   }
 #if defined(_OPENMP)
   std::exception_ptr error;
-#pragma omp parallel for schedule(dynamic, 1) num_threads(threads)
-  for (std::int64_t i = 0; i < chunks; ++i) {
-    if (region.stop.load(std::memory_order_relaxed)) continue;
-    try {
-      run_chunk(i, omp_get_thread_num() == 0);
-    } catch (...) {
+  std::vector<Share> shares(static_cast<std::size_t>(threads));
+  for (int t = 0; t < threads; ++t) {
+    shares[static_cast<std::size_t>(t)].next = chunks * t / threads;
+    shares[static_cast<std::size_t>(t)].end = chunks * (t + 1) / threads;
+  }
+#pragma omp parallel num_threads(threads)
+  for (int t = 0; t < threads; ++t) {
+    Share& share = shares[static_cast<std::size_t>((omp_get_thread_num() + t) % threads)];
+    for (std::int64_t i; !region.stop.load(std::memory_order_relaxed) &&
+                         (i = share.next.fetch_add(1, std::memory_order_relaxed)) < share.end;) {
+      try {
+        run_chunk(i, omp_get_thread_num());
+      } catch (...) {
 #pragma omp critical(sparsecore_error)
-      if (!error) error = std::current_exception();
-      region.stop.store(true, std::memory_order_relaxed);
+        if (!error) error = std::current_exception();
+        region.stop.store(true, std::memory_order_relaxed);
+      }
     }
   }
   if (error) std::rethrow_exception(error);

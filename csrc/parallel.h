@@ -13,14 +13,14 @@ namespace sparsecore {
 // Chunk boundaries: chunk i is [bounds[i], bounds[i + 1]).
 using Bounds = std::vector<std::int64_t>;
 
-// Cuts [0, n) evenly, or rows evenly by entries. `work` is the whole job's cost in elementary
-// operations (multiply-adds, copies): it decides how many chunks there are, so that every thread
-// gets some and none lasts so long that an interrupt waits.
-Bounds even_bounds(std::int64_t n, int threads, double work);
-Bounds balanced_bounds(const IndexView& offsets, int threads, double work);
+// Cuts [0, n) evenly, or rows evenly by entries. `ns` is about how many nanoseconds the whole job
+// takes one thread: it decides how many chunks there are, so that every thread gets some and none
+// lasts so long that an interrupt waits.
+Bounds even_bounds(std::int64_t n, int threads, double ns);
+Bounds balanced_bounds(const IndexView& offsets, int threads, double ns);
 
-// The threads worth using for a job of `work` elementary operations.
-int useful_threads(int threads, double work);
+// The threads worth using for a job that takes one thread about `ns` nanoseconds.
+int useful_threads(int threads, double ns);
 
 // Runs body(begin, end) for every chunk on up to `threads` threads. The first exception a body
 // throws is rethrown here. poll() is called before every chunk.
@@ -30,6 +30,9 @@ void parallel_for(const Bounds& bounds, int threads,
 // For bodies whose chunks can last longer than about 0.2 s: throws Interrupted if the job should
 // stop. The thread that called parallel_for asks the interrupt check, the others learn of it.
 void poll();
+
+// In a body: which of the `threads` this is, from 0 on.
+int this_thread();
 
 struct Interrupted : std::runtime_error {
   Interrupted() : std::runtime_error("interrupted") {}

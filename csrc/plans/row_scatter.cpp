@@ -64,9 +64,7 @@ void run(const CsrView& a, const MatrixView& x, const Epilogue& epilogue, const 
   const Kernels<Acc>& k = kernels<Acc>();
   const std::int64_t lanes = k.tile_width / 8;
   const bool direct = epilogue.empty() && !needs_scratch(out, DTypeOf<Acc>::value, a.nnz());
-  const double work = (static_cast<double>(a.nnz()) + static_cast<double>(a.rows + a.cols)) *
-                      static_cast<double>(x.cols);
-  const int useful = useful_threads(threads, work);
+  const int useful = useful_threads(threads, product_ns(a.nnz(), a.rows + a.cols, x.cols));
 
   std::int64_t width = k.tile_width;
   if (!direct) {

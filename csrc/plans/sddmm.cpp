@@ -54,10 +54,9 @@ void run(const CsrView& a, const MatrixView& u, const MatrixView& v, void* d, DT
     const std::int64_t n = std::min(width, u.cols - col);
     const auto [u_data, u_stride] = left.columns(k, col, n, threads);
     const auto [v_data, v_stride] = right.columns(k, col, n, threads);
-    const double work =
-        static_cast<double>(a.nnz()) * static_cast<double>(n) + static_cast<double>(a.rows);
-    const int useful = useful_threads(threads, work);
-    parallel_for(balanced_bounds(a.offsets, useful, work), useful,
+    const double ns = product_ns(a.nnz(), a.rows, n);
+    const int useful = useful_threads(threads, ns);
+    parallel_for(balanced_bounds(a.offsets, useful, ns), useful,
                  [&, u_data = u_data, v_data = v_data, u_stride = u_stride, v_stride = v_stride](
                      std::int64_t begin, std::int64_t end) {
                    k.sddmm(a, begin, end, u_data, u_stride, v_data, v_stride, n, col > 0, sums);

@@ -71,10 +71,12 @@ class InRegion {
   InRegion& operator=(const InRegion&) = delete;
 };
 
-// More threads than this only cost: results do not depend on their number.
+// More threads than this only cost: results do not depend on their number. (Asked once, as asking
+// is a system call.)
 int most_threads() {
 #if defined(_OPENMP)
-  return std::max(8, 4 * omp_get_num_procs());
+  static const int most = std::max(8, 4 * omp_get_num_procs());
+  return most;
 #else
   return 1;
 #endif

@@ -220,6 +220,14 @@ void register_plan(py::module_& module) {
 
 void register_ops(py::module_& module) {
   register_plan(module);
+  // To look up the names of options takes as long as a product of small arrays.
+  module.def(
+      "csr_matmul_plain",
+      [](const CsrStructure& a, py::array values, py::array x, int threads) {
+        return csr_matmul_run(a, std::move(values), std::move(x), false, {}, {}, {}, {}, {},
+                              threads, "csr_matmul");
+      },
+      py::arg("structure"), py::arg("values"), py::arg("x"), py::arg("threads"));
   module.def("csr_matmul", csr_matmul_run, py::arg("structure"), py::arg("values"), py::arg("x"),
              py::kw_only(), py::arg("transposed") = false, py::arg("scale") = py::none(),
              py::arg("bias") = py::none(), py::arg("residual") = py::none(),

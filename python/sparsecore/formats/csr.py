@@ -310,9 +310,9 @@ class CSR:
 
     def __matmul__(self, X: ValuesLike) -> Values:
         """Return ``A @ X`` by `sparsecore.csr_matmul`."""
-        from sparsecore.ops import csr_matmul
+        from sparsecore import ops
 
-        return csr_matmul(self, X)
+        return ops.csr_matmul(self, X)
 
     def __rmatmul__(self, X: ValuesLike) -> Values:
         """Return ``X @ A``."""

@@ -7,8 +7,16 @@ import sparsecore as sc
 from oracle import BF16, DTYPES, F16, F32, F64, I8, Array
 
 # One bucket and many; 32-bit, 64-bit and 128-bit keys; rows and columns of each stored width.
-SHAPES = [(1, 1), (1, 70_000), (70_000, 1), (300, 200), (2_000, 3), (9_000, 9_000)]
-WIDE = [(1 << 8, 1 << 40), (1 << 12, 1 << 62), (3, (1 << 63) - 1)]
+SHAPES = [
+    (1, 1),
+    (1, 70_000),
+    (3, 70_000),  # rows that several buckets share
+    (70_000, 1),
+    (300, 200),
+    (2_000, 3),
+    (9_000, 9_000),
+]
+WIDE = [(5, 1 << 20), (1 << 8, 1 << 40), (1 << 12, 1 << 62), (3, (1 << 63) - 1)]
 
 
 def drawn(

@@ -15,7 +15,7 @@ namespace sparsecore {
 enum class Duplicates { kSum, kError };
 
 // Values that are sorted, and their duplicates summed, along with the coordinates. data == nullptr:
-// the caller does that himself, by what CanonicalCsr tells.
+// the caller does that himself, by what ValueOrder tells.
 struct Values {
   const void* data = nullptr;
   DType dtype = DType::kFloat32;

@@ -10,7 +10,7 @@ _setting = 0
 
 
 def set_num_threads(count: int) -> None:
-    """Set the number of threads for every product in the process, whichever thread calls it.
+    """Set the number of threads for every operation in the process, whichever thread calls it.
 
     Parameters
     ----------
@@ -36,7 +36,7 @@ def set_num_threads(count: int) -> None:
 
 
 def get_num_threads() -> int:
-    """Return the number of threads that products use where a call does not say.
+    """Return the number of threads that operations use where a call does not say.
 
     It is what `set_num_threads` was given, else ``torch.get_num_threads()`` where torch is loaded,
     else the number of cores that this process may use.

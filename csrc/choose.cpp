@@ -1,5 +1,9 @@
 #include "choose.h"
 
+#include <algorithm>
+
+#include "kernels.h"
+
 namespace sparsecore {
 namespace {
 
@@ -45,6 +49,21 @@ bool needs_panel(const MatrixView& x, DType accumulator, std::int64_t nnz,
   if (x.col_stride != 1) return true;
   if (x.cols > tile_width && nnz / kReuseOfWide >= x.rows) return true;
   return !rows_are_aligned(x) && nnz / kReuseOfUnaligned >= x.rows;
+}
+
+// Copying X is part of every product, so each of its rows must be used often enough; with a single
+// column, gathering from X is faster.
+bool pays_to_pack(std::int64_t cols, std::int64_t nnz, std::int64_t columns) {
+  return columns != 1 && columns != 0 && cols > 0 && nnz / kReuseOfUnaligned >= cols;
+}
+
+// 128 columns of X, four vectors wide, are 32 KB. Where a row has few entries in so many, reading
+// and writing its sums for each block costs more than the second-level cache does.
+std::int64_t packed_block_columns(std::int64_t rows, std::int64_t cols, std::int64_t nnz) {
+  const double density = static_cast<double>(nnz) /
+                         std::max(1.0, static_cast<double>(rows) * static_cast<double>(cols));
+  const std::int64_t width = density >= 0.04 ? 128 : density >= 0.02 ? 256 : kMaxBlockColumns;
+  return std::clamp<std::int64_t>(width, 1, std::max<std::int64_t>(cols, 1));
 }
 
 bool needs_scratch(const MatrixView& out, DType accumulator, std::int64_t nnz) {

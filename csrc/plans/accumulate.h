@@ -9,6 +9,7 @@
 #include <memory>
 #include <new>
 #include <stdexcept>
+#include <utility>
 #include <vector>
 
 #include "../dispatch.h"
@@ -77,6 +78,33 @@ void load_panel_parallel(const Kernels<Acc>& k, const MatrixView& block, Acc* pa
                               panel + begin * panel_stride, panel_stride);
                });
 }
+
+// Copies of the columns of X that a tile is about, one for each thread: lines that one processor
+// has written cost another more than a copy of its own.
+template <class Acc>
+class PanelCopies {
+ public:
+  PanelCopies(std::int64_t size, int threads)
+      : size_((size + 63) / 64 * 64),
+        data_(size_ * threads),
+        loaded_(static_cast<std::size_t>(threads), -1) {}
+
+  // This thread's copy of the tile that begins with column `col`, made by load(room) at its first
+  // use.
+  template <class Load>
+  const Acc* get(std::int64_t col, Load load) {
+    const int thread = this_thread();
+    Acc* const own = data_.data() + thread * size_;
+    if (std::exchange(loaded_[static_cast<std::size_t>(thread)], col) != col) load(own);
+    return own;
+  }
+  Acc* data() { return data_.data(); }  // the first copy
+
+ private:
+  std::int64_t size_;
+  Scratch<Acc> data_;
+  std::vector<std::int64_t> loaded_;  // by thread, the `col` that its copy is of
+};
 
 // The epilogue's vectors in the accumulator type, owned for the time of a product.
 template <class Acc>

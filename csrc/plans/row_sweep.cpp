@@ -14,8 +14,7 @@ namespace sparsecore {
 namespace {
 
 constexpr std::int64_t kWidestTile = 128;  // AVX-512: 8 vectors of 16
-// Copies of X up to this size every thread makes for itself: lines that one processor has written
-// cost another more than a copy of its own.
+// Larger copies of X are made once for all threads: twice as many would not stay in cache.
 constexpr std::int64_t kOwnCopyBytes = std::int64_t{1} << 20;
 
 template <class Acc>
@@ -71,39 +70,6 @@ void sweep_rows(const Kernels<Acc>& k, const View& a, SweepTile<Acc> tile, std::
   require_fits(fits);
 }
 
-// The columns of X that a tile is about, in the accumulator type and contiguous: one copy for all
-// threads, or one for each.
-template <class Acc>
-class PanelCopies {
- public:
-  PanelCopies(std::int64_t size, int threads)
-      : size_((size + 63) / 64 * 64),
-        shared_(size * static_cast<std::int64_t>(sizeof(Acc)) > kOwnCopyBytes),
-        data_(shared_ ? size : size_ * threads),
-        loaded_(static_cast<std::size_t>(threads), -1) {}
-
-  // Before the threads start.
-  void share(const Kernels<Acc>& k, const MatrixView& columns, int threads) {
-    if (shared_) load_panel_parallel(k, columns, data_.data(), columns.cols, threads);
-  }
-  // On one of them; `col` is the first of the columns.
-  const Acc* get(const Kernels<Acc>& k, const MatrixView& columns, std::int64_t col) {
-    if (shared_) return data_.data();
-    const int thread = this_thread();
-    Acc* const own = data_.data() + thread * size_;
-    if (std::exchange(loaded_[static_cast<std::size_t>(thread)], col) != col) {
-      k.load_panel(columns, own, columns.cols);
-    }
-    return own;
-  }
-
- private:
-  std::int64_t size_;
-  bool shared_;
-  Scratch<Acc> data_;
-  std::vector<std::int64_t> loaded_;  // by thread, the `col` that its copy is of
-};
-
 template <class Acc, class View>
 void run(const View& a, const MatrixView& x, const Epilogue& epilogue, const MatrixView& out,
          int threads) {
@@ -114,22 +80,29 @@ void run(const View& a, const MatrixView& x, const Epilogue& epilogue, const Mat
                       (out.col_stride == 1 || out.cols == 1);
   const EpilogueLoader<Acc> loaded(k, epilogue);
   const std::int64_t widest = std::min(tile_width, x.cols);
-  PanelCopies<Acc> copies(x.rows * (panel_needed ? widest : 1),
-                          useful_threads(threads, product_ns(a.nnz(), a.rows, widest)));
+  const std::int64_t copy_size = x.rows * (panel_needed ? widest : 1);
+  const bool shared = copy_size * static_cast<std::int64_t>(sizeof(Acc)) > kOwnCopyBytes;
+  const int most_threads = useful_threads(threads, product_ns(a.nnz(), a.rows, widest));
+  PanelCopies<Acc> copies(copy_size, shared ? 1 : most_threads);
 
   for (std::int64_t col = 0; col < x.cols; col += tile_width) {
     const std::int64_t n = std::min(tile_width, x.cols - col);
     const MatrixView columns = block_of(x, 0, x.rows, col, n);
     // A single column is gathered from, which wants it contiguous.
     const bool copied = panel_needed || (n == 1 && columns.row_stride != 1);
-    if (copied) copies.share(k, columns, threads);
+    if (copied && shared) load_panel_parallel(k, columns, copies.data(), n, threads);
     const double ns = product_ns(a.nnz(), a.rows, n);
     const int useful = useful_threads(threads, ns);
     parallel_for(row_bounds(a, useful, ns), useful, [&](std::int64_t begin, std::int64_t end) {
       SweepTile<Acc> tile{};
       tile.n = n;
-      tile.x = copied ? copies.get(k, columns, col) : static_cast<const Acc*>(columns.data);
-      tile.x_stride = copied ? n : columns.row_stride;
+      tile.x = static_cast<const Acc*>(columns.data);
+      tile.x_stride = columns.row_stride;
+      if (copied) {
+        tile.x = shared ? copies.data()
+                        : copies.get(col, [&](Acc* room) { k.load_panel(columns, room, n); });
+        tile.x_stride = n;
+      }
       sweep_rows(k, a, tile, begin, end, col, loaded.view(), direct, out);
     });
   }

@@ -42,7 +42,6 @@ CanonicalCsr csr_from_arrays(std::span<const Index> caller_indptr, std::span<con
   if (ascending) {
     return {std::make_shared<const CsrStructure>(rows, cols, compact_offsets(indptr),
                                                  std::move(columns)),
-            {},
             {}};
   }
   std::vector<Index> row(indices.size());

@@ -72,7 +72,7 @@ class InRegion {
 };
 
 // More threads than this only cost: results do not depend on their number. (Asked once, as asking
-// is a system call.)
+// is a system call: a process that may use more processors later keeps this bound.)
 int most_threads() {
 #if defined(_OPENMP)
   static const int most = std::max(8, 4 * omp_get_num_procs());
@@ -166,6 +166,10 @@ void parallel_for(const Bounds& bounds, int threads,
   }
   if (error) std::rethrow_exception(error);
 #endif
+}
+
+void run_alone(const std::function<void()>& body) {
+  parallel_for({0, 1}, 1, [&](std::int64_t, std::int64_t) { body(); });
 }
 
 void set_interrupt_check(bool (*check)()) { interrupt_check.store(check); }

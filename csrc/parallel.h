@@ -31,6 +31,9 @@ void parallel_for(const Bounds& bounds, int threads,
 // stop. The thread that called parallel_for asks the interrupt check, the others learn of it.
 void poll();
 
+// Runs body() on this thread as a job in which poll() works.
+void run_alone(const std::function<void()>& body);
+
 // In a body: which of the `threads` this is, from 0 on.
 int this_thread();
 

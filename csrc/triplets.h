@@ -23,13 +23,22 @@ struct Values {
   std::function<void*(std::int64_t size)> room;
 };
 
-// A canonical structure, and how values that were not given get there: entry i of the sorted input
-// is the caller's value order[i] (absent: the input was sorted); where coordinates repeated, starts
-// lists the first sorted entry of each run, to be summed (absent: nothing repeated).
-struct CanonicalCsr {
-  std::shared_ptr<const CsrStructure> structure;
+// How values that were not given get to their places: entry i of the sorted input is the caller's
+// value order[i] (absent: the input was canonical); where coordinates repeated, starts lists the
+// first sorted entry of each run, to be summed (absent: nothing repeated).
+struct ValueOrder {
   std::optional<std::vector<std::int64_t>> order;
   std::optional<std::vector<std::int64_t>> starts;
+};
+
+// By row, then column, no coordinate twice.
+struct CanonicalCsr {
+  std::shared_ptr<const CsrStructure> structure;
+  ValueOrder order;
+};
+struct CanonicalTriplets {
+  IndexArray row, col;
+  ValueOrder order;
 };
 
 // fp16 and bf16 are summed in fp32 and rounded once; std::overflow_error where int8 sums do not
@@ -37,6 +46,8 @@ struct CanonicalCsr {
 CanonicalCsr csr_from_triplets(const IndexView& row, const IndexView& col, std::int64_t rows,
                                std::int64_t cols, Duplicates duplicates, const Values& values,
                                int threads);
-CanonicalCsr transpose(const CsrStructure& a, const Values& values, int threads);
+// The same without memory for rows that hold nothing.
+CanonicalTriplets sum_triplets(const IndexView& row, const IndexView& col, std::int64_t rows,
+                               std::int64_t cols, const Values& values, int threads);
 
 }  // namespace sparsecore

@@ -131,6 +131,67 @@ def test_errors_name_the_coordinate(count):
         A.tocsr()
 
 
+def test_the_first_of_several_errors_is_named():
+    """Whichever thread finds one first."""
+    shape = (3_000, 3_000)
+    _, row, col = drawn(shape, 100_000, I8, seed=8)
+    A = sc.COO((np.full(100_000, 100, I8), (row, col)), shape)
+    key, count = np.unique(row * 3_000 + col, return_counts=True)
+    first = key[count > 1][0]
+    place = f"row {first // 3_000}, column {first % 3_000}"
+    for threads in (1, 2, 5):
+        for _ in range(5):
+            with pytest.raises(ValueError, match=f"duplicate entry at {place};"):
+                with_threads(threads, lambda: A.tocsr("error"))
+            with pytest.raises(OverflowError, match=f"duplicates at {place} sum to"):
+                with_threads(threads, A.tocsr)
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("count", [0, 1, 513, 20_000])
+@pytest.mark.parametrize("shape", [*SHAPES, *WIDE, (1 << 62, 1 << 62)], ids=str)
+def test_sum_duplicates(shape, count, threads):
+    data, row, col = drawn(shape, count, F64, seed=9)
+    A = sc.COO((data, (row, col)), shape)
+    S = with_threads(threads, A.sum_duplicates)
+    sums, rows, cols = expected(data, row, col)
+    np.testing.assert_array_equal(S.row, rows)
+    np.testing.assert_array_equal(S.col, cols)
+    np.testing.assert_array_equal(S.data, sums)
+    assert (S.row.dtype, S.col.dtype) == (A.row.dtype, A.col.dtype)
+    for index in (S.row, S.col):
+        with pytest.raises(ValueError, match="WRITEABLE"):
+            index.flags.writeable = True
+
+
+def test_sum_duplicates_names_the_row_where_int8_overflows():
+    for rows in (3, 1 << 40):
+        A = sc.COO((np.full(2, 100, I8), ([rows - 1] * 2, [2, 2])), shape=(rows, 5))
+        with pytest.raises(OverflowError, match=f"row {rows - 1}, column 2 sum to 200"):
+            A.sum_duplicates()
+
+
+def test_values_that_no_longer_fit_are_refused():
+    torch = pytest.importorskip("torch")
+    for length in (2, 5):
+        values = torch.nn.Parameter(torch.ones(3))
+        A = sc.COO((values, ([0, 1, 2], [0, 1, 2])), shape=(3, 5))
+        B = A.tocsr()
+        values.data = B.data.data = torch.ones(length)
+        with pytest.raises(ValueError, match=rf"\({length},\), expected \(3,\)"):
+            A.sum_duplicates()
+        if B.data is values:
+            with pytest.raises(ValueError, match="expected"):
+                B.T.tocsr()
+
+
+def test_negative_zeros_of_tensors_stay_negative_in_a_sum():
+    torch = pytest.importorskip("torch")
+    values = torch.tensor([-0.0, -0.0], requires_grad=True)
+    A = sc.COO((values, ([0, 0], [0, 0])), shape=(1, 1))
+    assert np.signbit(A.tocsr().data.detach().numpy()).tolist() == [True]
+
+
 @pytest.mark.parametrize("axis", [0, 1])
 @pytest.mark.parametrize("bad", [-1, 1 << 33, 40])
 def test_a_coordinate_outside_names_its_position(axis, bad):

@@ -9,10 +9,12 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <type_traits>
 #include <utility>
 
 #include "../construct.h"
 #include "../dense_convert.h"
+#include "../transpose.h"
 #include "arrays.h"
 #include "registration.h"
 
@@ -65,10 +67,11 @@ IndexView index_arg(const py::array& array, const char* name) {
   return {array.data(), static_cast<int>(array.itemsize()), array.size()};
 }
 
-// (structure, order, starts, values) of make(values): see CanonicalCsr; None for what is absent.
-// Values that are None stay with the caller.
-template <class Make>
-py::tuple canonical(std::optional<py::array> values, std::int64_t size, Make make) {
+// Calls make(values) without the GIL and returns its result, wrapped by wrap(result), the order and
+// starts that it found (see ValueOrder), and the values where they came along; None for what is
+// absent.
+template <class Make, class Wrap>
+py::tuple canonical(std::optional<py::array> values, std::int64_t size, Make make, Wrap wrap) {
   std::optional<py::array> sorted;
   Values given;
   if (values) {
@@ -80,22 +83,30 @@ py::tuple canonical(std::optional<py::array> values, std::int64_t size, Make mak
                return sorted->mutable_data();
              }};
   }
-  CanonicalCsr result;
+  std::invoke_result_t<Make, const Values&> result;
   {
     const py::gil_scoped_release release;
     result = make(given);
   }
-  return py::make_tuple(held(result.structure), optional_array(result.order),
-                        optional_array(result.starts), sorted ? py::object(*sorted) : py::none());
+  return py::make_tuple(wrap(result), optional_array(result.order.order),
+                        optional_array(result.order.starts),
+                        sorted ? py::object(*sorted) : py::none());
+}
+
+py::object wrapped_structure(const CanonicalCsr& result) {
+  return py::cast(held(result.structure));
 }
 
 py::tuple from_arrays(const Int64Array& indptr, const Int64Array& indices, Shape shape,
                       const std::string& duplicates, std::optional<py::array> values, int threads) {
   const Duplicates policy = duplicates_from(duplicates);
   const auto offsets = span_of(indptr), columns = span_of(indices);
-  return canonical(std::move(values), std::ssize(columns), [&](const Values& moved) {
-    return csr_from_arrays(offsets, columns, shape.first, shape.second, policy, moved, threads);
-  });
+  return canonical(
+      std::move(values), std::ssize(columns),
+      [&](const Values& moved) {
+        return csr_from_arrays(offsets, columns, shape.first, shape.second, policy, moved, threads);
+      },
+      wrapped_structure);
 }
 
 py::tuple from_triplets(const py::array& row, const py::array& col, Shape shape,
@@ -103,19 +114,42 @@ py::tuple from_triplets(const py::array& row, const py::array& col, Shape shape,
                         int threads) {
   const Duplicates policy = duplicates_from(duplicates);
   const IndexView rows = index_arg(row, "row"), cols = index_arg(col, "col");
-  return canonical(std::move(values), rows.size, [&](const Values& moved) {
-    return csr_from_triplets(rows, cols, shape.first, shape.second, policy, moved, threads);
-  });
+  return canonical(
+      std::move(values), rows.size,
+      [&](const Values& moved) {
+        return csr_from_triplets(rows, cols, shape.first, shape.second, policy, moved, threads);
+      },
+      wrapped_structure);
+}
+
+// An array that is nobody else's.
+py::array frozen_indices(IndexArray&& indices) {
+  const auto owner = std::make_shared<const IndexArray>(std::move(indices));
+  return index_view(owner, *owner);
+}
+
+py::tuple summed_triplets(const py::array& row, const py::array& col, Shape shape,
+                          std::optional<py::array> values, int threads) {
+  const IndexView rows = index_arg(row, "row"), cols = index_arg(col, "col");
+  return canonical(
+      std::move(values), rows.size,
+      [&](const Values& moved) {
+        return sum_triplets(rows, cols, shape.first, shape.second, moved, threads);
+      },
+      [](CanonicalTriplets& result) {
+        return py::make_tuple(frozen_indices(std::move(result.row)),
+                              frozen_indices(std::move(result.col)));
+      });
 }
 
 // Owned by nothing that numpy could make writable again: the core reads it unlocked.
 py::array narrowed(const Int64Array& indices, std::int64_t limit, const std::string& name) {
-  std::shared_ptr<const IndexArray> result;
+  IndexArray result;
   {
     const py::gil_scoped_release release;
-    result = std::make_shared<const IndexArray>(narrow(span_of(indices), limit, name));
+    result = narrow(span_of(indices), limit, name);
   }
-  return index_view(result, *result);
+  return frozen_indices(std::move(result));
 }
 
 py::tuple from_dense(py::array array, int threads) {
@@ -210,8 +244,9 @@ py::array gather_values(const CsrStructure& self, const Int64Array& ids, py::arr
 }
 
 py::tuple transposed(const CsrStructure& self, std::optional<py::array> values, int threads) {
-  return canonical(std::move(values), self.nnz(),
-                   [&](const Values& moved) { return transpose(self, moved, threads); });
+  return canonical(
+      std::move(values), self.nnz(),
+      [&](const Values& moved) { return transpose(self, moved, threads); }, wrapped_structure);
 }
 
 py::array_t<bool> prune_24_mask(py::array array, int threads) {
@@ -305,6 +340,8 @@ void register_csr(py::module_& module) {
              py::arg("values"), py::arg("threads"));
   module.def("csr_from_triplets", from_triplets, py::arg("row"), py::arg("col"), py::arg("shape"),
              py::arg("duplicates"), py::arg("values"), py::arg("threads"));
+  module.def("sum_triplets", summed_triplets, py::arg("row"), py::arg("col"), py::arg("shape"),
+             py::arg("values"), py::arg("threads"));
   module.def("narrow", narrowed, py::arg("indices").noconvert(), py::arg("limit"), py::arg("name"));
   module.def("csr_from_dense", from_dense, py::arg("dense"), py::arg("threads"));
 }

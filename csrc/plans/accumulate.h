@@ -66,11 +66,14 @@ inline double product_ns(std::int64_t entries, std::int64_t rows, std::int64_t n
          static_cast<double>(rows) * (1 + 0.05 * columns);
 }
 
+// The same for a copy of so many items.
+inline double copy_ns(std::int64_t items) { return 0.3 * static_cast<double>(items); }
+
 // panel[r * panel_stride + j] = block[r][j], on several threads.
 template <class Acc>
 void load_panel_parallel(const Kernels<Acc>& k, const MatrixView& block, Acc* panel,
                          std::int64_t panel_stride, int threads) {
-  const double ns = 0.3 * static_cast<double>(block.rows) * static_cast<double>(block.cols);
+  const double ns = copy_ns(block.rows * block.cols);
   const int useful = useful_threads(threads, ns);
   parallel_for(even_bounds(block.rows, useful, ns), useful,
                [&](std::int64_t begin, std::int64_t end) {

@@ -14,7 +14,8 @@ namespace sparsecore {
 namespace {
 
 constexpr std::int64_t kWidestTile = 128;  // AVX-512: 8 vectors of 16
-// Larger copies of X are made once for all threads: twice as many would not stay in cache.
+// Larger copies of X are made once for all threads: as many as there are threads would not stay in
+// cache.
 constexpr std::int64_t kOwnCopyBytes = std::int64_t{1} << 20;
 
 template <class Acc>
@@ -79,18 +80,23 @@ void run(const View& a, const MatrixView& x, const Epilogue& epilogue, const Mat
   const bool direct = epilogue.empty() && out.dtype == DTypeOf<Acc>::value &&
                       (out.col_stride == 1 || out.cols == 1);
   const EpilogueLoader<Acc> loaded(k, epilogue);
+  // A single column is gathered from, which wants it contiguous.
+  const auto is_copied = [&](std::int64_t n) {
+    return panel_needed || (n == 1 && x.row_stride != 1);
+  };
   const std::int64_t widest = std::min(tile_width, x.cols);
-  const std::int64_t copy_size = x.rows * (panel_needed ? widest : 1);
-  const bool shared = copy_size * static_cast<std::int64_t>(sizeof(Acc)) > kOwnCopyBytes;
-  const int most_threads = useful_threads(threads, product_ns(a.nnz(), a.rows, widest));
-  PanelCopies<Acc> copies(copy_size, shared ? 1 : most_threads);
+  const std::int64_t copy_size = panel_needed                     ? x.rows * widest
+                                 : is_copied(x.cols % tile_width) ? x.rows
+                                                                  : 0;
+  const double ns_of_widest = product_ns(a.nnz(), a.rows, widest);
+  const bool shared = copy_size * static_cast<std::int64_t>(sizeof(Acc)) > kOwnCopyBytes ||
+                      copy_ns(copy_size) > ns_of_widest;
+  PanelCopies<Acc> copies(copy_size, shared ? 1 : useful_threads(threads, ns_of_widest));
 
   for (std::int64_t col = 0; col < x.cols; col += tile_width) {
     const std::int64_t n = std::min(tile_width, x.cols - col);
     const MatrixView columns = block_of(x, 0, x.rows, col, n);
-    // A single column is gathered from, which wants it contiguous.
-    const bool copied = panel_needed || (n == 1 && columns.row_stride != 1);
-    if (copied && shared) load_panel_parallel(k, columns, copies.data(), n, threads);
+    if (shared && is_copied(n)) load_panel_parallel(k, columns, copies.data(), n, threads);
     const double ns = product_ns(a.nnz(), a.rows, n);
     const int useful = useful_threads(threads, ns);
     parallel_for(row_bounds(a, useful, ns), useful, [&](std::int64_t begin, std::int64_t end) {
@@ -98,7 +104,7 @@ void run(const View& a, const MatrixView& x, const Epilogue& epilogue, const Mat
       tile.n = n;
       tile.x = static_cast<const Acc*>(columns.data);
       tile.x_stride = columns.row_stride;
-      if (copied) {
+      if (is_copied(n)) {
         tile.x = shared ? copies.data()
                         : copies.get(col, [&](Acc* room) { k.load_panel(columns, room, n); });
         tile.x_stride = n;

@@ -17,7 +17,7 @@ _Duplicates: TypeAlias = Literal["sum", "error"]
 __version__: str
 
 # structure, order, starts, values. `values` are those given, sorted and summed. Where none were
-# given, `order` (None: the input was sorted) lists the input positions in canonical order and
+# given, `order` (None: the input was canonical) lists the input positions in canonical order and
 # `starts` (None: there was no duplicate) where each run of equal coordinates begins in that order.
 _Canonical: TypeAlias = tuple[CsrStructure, _Int64 | None, _Int64 | None, _Array | None]
 
@@ -101,6 +101,11 @@ def csr_from_triplets(
     values: _Array | None,
     threads: int,
 ) -> _Canonical: ...
+
+# The same as ((row, col), order, starts, values), without memory for rows that hold nothing.
+def sum_triplets(
+    row: _Array, col: _Array, shape: tuple[int, int], values: _Array | None, threads: int
+) -> tuple[tuple[_Array, _Array], _Int64 | None, _Int64 | None, _Array | None]: ...
 
 # The indices, which must be in [0, limit), in the smallest width; nobody can make them writable.
 def narrow(indices: _Int64, limit: int, name: str) -> _Array: ...

@@ -206,5 +206,6 @@ def combine(data: Values, order: Int64 | None, starts: Int64 | None) -> Values:
     lengths = np.diff(starts, append=len(data))
     runs = as_tensor(np.repeat(np.arange(len(starts)), lengths), device=data.device)
     wide = torch.float32 if numpy_dtype(data.dtype) in _HALVES else data.dtype
-    sums = torch.zeros(len(starts), dtype=wide, device=data.device)
+    # -0.0, unlike 0.0, changes no sum: that of negative zeros stays one.
+    sums = torch.full((len(starts),), -0.0, dtype=wide, device=data.device)
     return sums.index_add(0, runs, data.to(wide)).to(data.dtype)

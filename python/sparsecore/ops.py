@@ -84,11 +84,10 @@ def csr_matmul(
     >>> sc.csr_matmul(A, np.array([2.0, 1, 5, np.nan, 4, 1, 3]))
     array([37.])
     """
+    # numpy all through: a third of the time of a call on small arrays.
     if type(A) is CSR and type(X) is np.ndarray and scale is None and out is None:
         data = A.data
-        if (
-            type(data) is np.ndarray
-        ):  # numpy all through: a third of the time of a call on small arrays
+        if type(data) is np.ndarray:
             count = get_num_threads() if threads is None else resolved(threads, name="csr_matmul")
             return _core.csr_matmul_plain(A._structure, data, X, count)
     left, transposed = _left(A, "csr_matmul")

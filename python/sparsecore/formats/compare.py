@@ -47,7 +47,7 @@ def close_triplets(
     row, col = np.concatenate([a[1], b[1]]), np.concatenate([a[2], b[2]])
     in_a = np.concatenate([data_a, np.zeros_like(data_b)])
     in_b = np.concatenate([np.zeros_like(data_a), data_b])
-    sums = (convert.sum_triplets(data, row, col, shape)[0] for data in (in_a, in_b))
+    sums = (convert.sum_triplets(data, (row, col), shape)[1] for data in (in_a, in_b))
     return tolerance.holds(*sums)
 
 

@@ -4,7 +4,7 @@ import sys
 import warnings
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -14,42 +14,33 @@ from sparsecore.formats.arguments import ValuesLike
 from sparsecore.interop import Array, Int64, Values
 from sparsecore.threads import get_num_threads
 
+Made = TypeVar("Made")
+
 # ---- sorted, duplicates summed ----
 
 
 def canonical(
-    build: Callable[[Array | None, int], tuple[_core.CsrStructure, Any, Any, Any]],
-    values: Values,
-    *,
-    name: str,
-) -> tuple[_core.CsrStructure, Values]:
+    build: Callable[[Array | None, int], tuple[Made, Any, Any, Any]], values: Values, *, name: str
+) -> tuple[Made, Values]:
     """Return what `build(values, threads)` makes of a matrix, and its values; differentiable.
 
     The core sorts and sums values itself; those that autograd follows are moved by torch.
     """
     if tracks_gradient(values):
-        structure, order, starts, _ = build(None, get_num_threads())
-        return structure, interop.combine(values, order, starts)
-    structure, _, _, moved = build(interop.to_numpy(values, name=name), get_num_threads())
-    return structure, values if moved is None else interop.from_numpy(moved, like=values)
+        made, order, starts, _ = build(None, get_num_threads())
+        return made, interop.combine(values, order, starts)
+    made, _, _, moved = build(interop.to_numpy(values, name=name), get_num_threads())
+    return made, values if moved is None else interop.from_numpy(moved, like=values)
 
 
 def sum_triplets(
-    data: Values, row: Array, col: Array, shape: tuple[int, int]
-) -> tuple[Values, Array, Array]:
-    """Return (data, row, col) by row, then column, one entry a coordinate; differentiable.
+    data: Values, position: tuple[Array, Array], shape: tuple[int, int]
+) -> tuple[tuple[Array, Array], Values]:
+    """Return ((row, col), data) by row, then column, one entry a coordinate; differentiable.
 
     Takes no memory for rows that hold nothing. The indices are immutable and in stored widths.
     """
-    held = None
-    rows = shape[0]
-    if rows > len(row):
-        held, row = np.unique(row, return_inverse=True)
-        rows = len(held)
-    build = partial(_core.csr_from_triplets, row, col, (rows, shape[1]), "sum")
-    structure, data = canonical(build, data, name="data")
-    row = structure.row_ids() if held is None else held[structure.row_ids()].astype(np.int64)
-    return data, _core.narrow(row, shape[0], "row"), structure.indices
+    return canonical(partial(_core.sum_triplets, *position, shape), data, name="data")
 
 
 # ---- dense ----

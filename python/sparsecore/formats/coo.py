@@ -299,8 +299,9 @@ class COO:
         OverflowError
             Where a sum of int8 values does not fit int8.
         """
-        summed = convert.sum_triplets(self._data, self._row, self._col, self._shape)
-        return COO._wrap(self._shape, *summed)
+        arguments.check_shape(self._data, (self.nnz,), name="COO.sum_duplicates: data")
+        position, data = convert.sum_triplets(self._data, (self._row, self._col), self._shape)
+        return COO._wrap(self._shape, data, *position)
 
     # ---- copies and comparisons ----
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from sparsecore import interop
-from sparsecore.formats import convert, storage
+from sparsecore.formats import arguments, convert, storage
 from sparsecore.interop import Array, Values
 
 if TYPE_CHECKING:
@@ -69,6 +69,7 @@ class TransposedCSR:
 
     def tocsr(self) -> "CSR":
         """Return the transpose as a CSR of its own, sorted by its rows; differentiable."""
+        arguments.check_shape(self.base.data, (self.nnz,), name="CSR.T.tocsr: data")
         transpose = self.base._structure.transpose
         return type(self.base)._wrap(*convert.canonical(transpose, self.base.data, name="A.data"))
 

@@ -99,13 +99,13 @@ class CSRLinear(SparseLinear[CSR]):
             raise ValueError(msg)
         return matrix
 
-    def _make_room(self, *tensors: Tensor) -> None:
-        values, indices, indptr = tensors
+    def _make_room(self, incoming: dict[str, Tensor]) -> None:
         device = self.values.device
-        if values.shape != self.values.shape:
+        if (values := incoming.get("values")) is not None and values.shape != self.values.shape:
             self.values.data = self.values.data.new_empty(values.shape)
-        self.indices = _narrow(indices).to(device, copy=True)
-        self.indptr = _narrow(indptr).to(device, copy=True)
+        for name in self._buffer_names:
+            if (buffer := incoming.get(name)) is not None:
+                setattr(self, name, torch.empty_like(_narrow(buffer), device=device))
 
 
 class Sparse24Linear(SparseLinear[Sparse24]):

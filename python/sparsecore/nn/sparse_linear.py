@@ -1,4 +1,8 @@
-"""What CSRLinear and Sparse24Linear share: a linear layer that holds a sparse matrix."""
+"""What CSRLinear and Sparse24Linear share: a linear layer that holds a sparse matrix.
+
+Inheritance, where functions would do elsewhere: torch's modules are classes, and what they share is
+their methods.
+"""
 
 from typing import Any, ClassVar, Generic, Self
 
@@ -32,8 +36,8 @@ class SparseLinear(nn.Module, Generic[Matrix]):
         """Return the matrix around these very values, or raise what is wrong with the tensors."""
         raise NotImplementedError
 
-    def _make_room(self, *tensors: Tensor) -> None:
-        """Take the sizes and dtypes of valid tensors that are to be loaded, where they can vary."""
+    def _make_room(self, incoming: dict[str, Tensor]) -> None:
+        """Take the sizes and dtypes of valid tensors about to be loaded, where they can vary."""
 
     def __init__(
         self,
@@ -143,25 +147,28 @@ class SparseLinear(nn.Module, Generic[Matrix]):
     ) -> None:
         errors: list[str] = arguments[-1]
         try:
-            tensors = self._incoming(state_dict, prefix)
+            incoming = self._incoming(state_dict, prefix)
             # Before anything is copied: an integer copied into a narrower one would wrap.
-            self._validated(*tensors)
+            names = ("values", *self._buffer_names)
+            self._validated(*(incoming.get(name, getattr(self, name)) for name in names))
         except (ValueError, IndexError, TypeError, RuntimeError) as error:
             errors.append(f"{prefix}{{{','.join(('values', *self._buffer_names))}}}: {error}")
             return
-        self._make_room(*tensors)
+        self._make_room(incoming)
         super()._load_from_state_dict(state_dict, prefix, *arguments)
 
-    def _incoming(self, state_dict: dict[str, Any], prefix: str) -> list[Tensor]:
-        """Return the tensors that the layer would have after loading, on the CPU."""
-        tensors = []
+    def _incoming(self, state_dict: dict[str, Any], prefix: str) -> dict[str, Tensor]:
+        """Return those of the layer's tensors that the state has, on the CPU."""
+        incoming = {}
         for name in ("values", *self._buffer_names):
-            tensor = state_dict.get(prefix + name, getattr(self, name))
+            if prefix + name not in state_dict:
+                continue
+            tensor = state_dict[prefix + name]
             if not isinstance(tensor, Tensor):
                 msg = f"{name} is a {type(tensor).__name__}, expected a tensor"
                 raise TypeError(msg)
-            tensors.append(tensor.cpu() if tensor.is_cuda else tensor)
-        return tensors
+            incoming[name] = tensor.cpu() if tensor.is_cuda else tensor
+        return incoming
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave the kernels' copy behind: pickle and deepcopy make it again from the buffers."""

@@ -14,6 +14,7 @@ constexpr std::int64_t kLongestInt32Sum = 131071;
 // cache sets; an unaligned one splits every vector load over two cache lines.
 constexpr std::int64_t kReuseOfWide = 32;
 constexpr std::int64_t kReuseOfUnaligned = 8;
+constexpr std::int64_t kEntriesOfPackedRow = 48;
 
 constexpr std::int64_t kCacheLine = 64;
 
@@ -51,10 +52,13 @@ bool needs_panel(const MatrixView& x, DType accumulator, std::int64_t nnz,
   return !rows_are_aligned(x) && nnz / kReuseOfUnaligned >= x.rows;
 }
 
-// Copying X is part of every product, so each of its rows must be used often enough; with a single
-// column, gathering from X is faster.
-bool pays_to_pack(std::int64_t cols, std::int64_t nnz, std::int64_t columns) {
-  return columns != 1 && columns != 0 && cols > 0 && nnz / kReuseOfUnaligned >= cols;
+// Copying X is part of every packed product, so each of its rows must be used often enough; sums
+// are read and written once a column block, so rows must have entries enough; and with a single
+// column, gathering from X is faster. (bench/results/spmm-xeon-1-thread.json: `sparsecore plan`
+// from 50 %, with 512 entries a row, to 98 %, with 20.)
+bool pays_to_pack(std::int64_t rows, std::int64_t cols, std::int64_t nnz, std::int64_t columns) {
+  return columns != 1 && columns != 0 && nnz > 0 && nnz / kReuseOfUnaligned >= cols &&
+         nnz / kEntriesOfPackedRow >= rows;
 }
 
 // 128 columns of X, four vectors wide, are 32 KB. Where a row has few entries in so many, reading

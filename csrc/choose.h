@@ -24,7 +24,7 @@ bool needs_panel(const MatrixView& x, DType accumulator, std::int64_t nnz, std::
 
 // Whether a plan for products with `columns` right-hand columns (negative: unknown, many) packs the
 // matrix, and the width of its column blocks.
-bool pays_to_pack(std::int64_t cols, std::int64_t nnz, std::int64_t columns);
+bool pays_to_pack(std::int64_t rows, std::int64_t cols, std::int64_t nnz, std::int64_t columns);
 std::int64_t packed_block_columns(std::int64_t rows, std::int64_t cols, std::int64_t nnz);
 
 // Whether a transposed product sums into aligned scratch of its own, or straight into `out`.

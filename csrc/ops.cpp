@@ -179,7 +179,8 @@ std::unique_ptr<Plan> make_plan(std::shared_ptr<const CsrStructure> structure, c
                                 DType dtype, std::int64_t columns, std::string_view kernel,
                                 int threads) {
   if (kernel.empty()) {
-    const bool packs = pays_to_pack(structure->cols(), structure->nnz(), columns);
+    const bool packs =
+        pays_to_pack(structure->rows(), structure->cols(), structure->nnz(), columns);
     kernel = packs ? "packed_sweep" : "row_sweep";
   }
   if (kernel == "packed_sweep") {

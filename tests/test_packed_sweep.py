@@ -75,14 +75,14 @@ def test_copies_keep_their_kernel():
 
 
 def test_the_rule():
-    """Packed for more than one column, where each row of X is used eight times or more."""
-    often = sc.CSR.from_dense(np.ones((8, 8)))
-    seldom = sc.CSR.from_dense(np.ones((7, 8)))
+    """Packed for more than one column, given 8 entries a column and 48 a row."""
+    full = sc.CSR.from_dense(np.ones((8, 48)))
     for n, kernel in ((None, "packed_sweep"), (2, "packed_sweep"), (1, "row_sweep")):
-        assert often.prepare(n=n).kernel == kernel
-        assert seldom.prepare(n=n).kernel == "row_sweep"
+        assert full.prepare(n=n).kernel == kernel
+    for shape in ((7, 48), (8, 47)):
+        assert sc.CSR.from_dense(np.ones(shape)).prepare().kernel == "row_sweep"
     with pytest.raises(ValueError, match="prepare: kernel is 'fast', expected 'packed_sweep' or"):
-        often.prepare(kernel="fast")
+        full.prepare(kernel="fast")
 
 
 def test_the_bytes_are_counted():

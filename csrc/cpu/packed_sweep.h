@@ -27,13 +27,17 @@ void packed_groups(const PackedTile<Acc>& tile) {
   constexpr std::int64_t kStride = V * W;
   alignas(64) Acc decoded[kRows * kMaxBlockColumns];
   const std::uint16_t* rows = tile.rows;
-  std::int64_t entry = 0;
+  const Acc* const in_place =
+      tile.dtype == DTypeOf<Acc>::value ? static_cast<const Acc*>(tile.values) : nullptr;
+  std::int64_t entry = tile.first_entry;
   for (std::int64_t g = 0; g < tile.groups; ++g, rows += kRows) {
     const std::int64_t steps = tile.lengths[g];
     if (steps == 0 && !tile.first) return;  // so are all groups after it
-    const Acc* values =
-        decode_values(tile.values, tile.dtype, tile.first_entry + entry, steps * kRows, decoded);
-    const std::uint16_t* offsets = tile.offsets + tile.first_entry + entry;
+    const Acc* values = in_place + entry;
+    if (in_place == nullptr) {
+      values = decode_values(tile.values, tile.dtype, entry, steps * kRows, decoded);
+    }
+    const std::uint16_t* offsets = tile.offsets + entry;
     Vec<Acc> sum[kRows][V];
     for (int i = 0; i < kRows; ++i) {
       const Acc* from = tile.sums + rows[i] * kStride;

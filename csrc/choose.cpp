@@ -1,5 +1,9 @@
 #include "choose.h"
 
+#include <algorithm>
+
+#include "kernels.h"
+
 namespace sparsecore {
 namespace {
 
@@ -10,6 +14,7 @@ constexpr std::int64_t kLongestInt32Sum = 131071;
 // cache sets; an unaligned one splits every vector load over two cache lines.
 constexpr std::int64_t kReuseOfWide = 32;
 constexpr std::int64_t kReuseOfUnaligned = 8;
+constexpr std::int64_t kEntriesOfPackedRow = 48;
 
 constexpr std::int64_t kCacheLine = 64;
 
@@ -45,6 +50,24 @@ bool needs_panel(const MatrixView& x, DType accumulator, std::int64_t nnz,
   if (x.col_stride != 1) return true;
   if (x.cols > tile_width && nnz / kReuseOfWide >= x.rows) return true;
   return !rows_are_aligned(x) && nnz / kReuseOfUnaligned >= x.rows;
+}
+
+// Copying X is part of every packed product, so each of its rows must be used often enough; sums
+// are read and written once a column block, so rows must have entries enough; and with a single
+// column, gathering from X is faster. (bench/results/spmm-xeon-1-thread.json: `sparsecore plan`
+// from 50 %, with 512 entries a row, to 98 %, with 20.)
+bool pays_to_pack(std::int64_t rows, std::int64_t cols, std::int64_t nnz, std::int64_t columns) {
+  return columns != 1 && columns != 0 && nnz > 0 && nnz / kReuseOfUnaligned >= cols &&
+         nnz / kEntriesOfPackedRow >= rows;
+}
+
+// 128 columns of X, four vectors wide, are 32 KB. Where a row has few entries in so many, reading
+// and writing its sums for each block costs more than the second-level cache does.
+std::int64_t packed_block_columns(std::int64_t rows, std::int64_t cols, std::int64_t nnz) {
+  const double density = static_cast<double>(nnz) /
+                         std::max(1.0, static_cast<double>(rows) * static_cast<double>(cols));
+  const std::int64_t width = density >= 0.04 ? 128 : density >= 0.02 ? 256 : kMaxBlockColumns;
+  return std::clamp<std::int64_t>(width, 1, std::max<std::int64_t>(cols, 1));
 }
 
 bool needs_scratch(const MatrixView& out, DType accumulator, std::int64_t nnz) {

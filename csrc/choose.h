@@ -22,6 +22,11 @@ bool mix_is_allowed(DType values, DType x);
 // columns at a time, or read in place. Either way the sums, and so the bits, are the same.
 bool needs_panel(const MatrixView& x, DType accumulator, std::int64_t nnz, std::int64_t tile_width);
 
+// Whether a plan for products with `columns` right-hand columns (negative: unknown, many) packs the
+// matrix, and the width of its column blocks.
+bool pays_to_pack(std::int64_t rows, std::int64_t cols, std::int64_t nnz, std::int64_t columns);
+std::int64_t packed_block_columns(std::int64_t rows, std::int64_t cols, std::int64_t nnz);
+
 // Whether a transposed product sums into aligned scratch of its own, or straight into `out`.
 bool needs_scratch(const MatrixView& out, DType accumulator, std::int64_t nnz);
 

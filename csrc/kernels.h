@@ -25,6 +25,26 @@ struct SweepTile {
   std::int64_t n;  // 1 ... Kernels<Acc>::tile_width
 };
 
+// What a packed sweep adds to the sums of one row block: its entries in one column block
+// (packed.h).
+template <class Acc>
+struct PackedTile {
+  const std::uint16_t* lengths;  // steps of each group
+  std::int64_t groups;
+  const std::uint16_t* rows;     // four a group
+  const std::uint16_t* offsets;  // of all entries of the matrix
+  const void* values;            // likewise
+  DType dtype;
+  std::int64_t first_entry;  // the block's first
+  const Acc* panel;          // panel[offset * vectors * lanes + j]
+  Acc* sums;                 // sums[row * vectors * lanes + j]
+  int vectors;               // 1 ... Kernels<Acc>::packed_vectors
+  bool first;                // the sums begin with this column block
+};
+
+// A packed column block has at most this many columns.
+constexpr std::int64_t kMaxBlockColumns = 512;
+
 // An epilogue with its vectors already in the accumulator type (nullptr: absent).
 template <class Acc>
 struct LoadedEpilogue {
@@ -36,11 +56,16 @@ struct LoadedEpilogue {
 
 template <class Acc>
 struct Kernels {
-  std::int64_t tile_width;  // right-hand columns one sweep keeps in registers
+  std::int64_t lanes;           // of a vector
+  std::int64_t tile_width;      // right-hand columns one sweep keeps in registers
+  std::int64_t packed_vectors;  // vectors of right-hand columns a packed sweep keeps there
 
   // y = A x for a tile (cpu/row_sweep.h).
   void (*csr_sweep)(const CsrView& a, const SweepTile<Acc>& tile);
   void (*sparse24_sweep)(const Sparse24View& a, const SweepTile<Acc>& tile);
+
+  // sums (+)= A x for a block (cpu/packed_sweep.h).
+  void (*packed_sweep)(const PackedTile<Acc>& tile);
 
   // y[column] += a[row][column] * x[row] for rows [row_begin, row_end) (cpu/row_scatter.h).
   // Here x[(r - row_begin) * x_stride + j] and y[column * y_stride + j].

@@ -175,6 +175,22 @@ void csr_matmul(const CsrView& a, const Product& p) {
   }
 }
 
+std::unique_ptr<Plan> make_plan(std::shared_ptr<const CsrStructure> structure, const void* values,
+                                DType dtype, std::int64_t columns, std::string_view kernel,
+                                int threads) {
+  if (kernel.empty()) {
+    const bool packs =
+        pays_to_pack(structure->rows(), structure->cols(), structure->nnz(), columns);
+    kernel = packs ? "packed_sweep" : "row_sweep";
+  }
+  if (kernel == "packed_sweep") {
+    return make_packed_plan(std::move(structure), values, dtype, threads);
+  }
+  if (kernel == "row_sweep") return make_row_sweep_plan(std::move(structure), values, dtype);
+  throw std::invalid_argument("prepare: kernel is '" + std::string(kernel) +
+                              "', expected 'packed_sweep' or 'row_sweep'");
+}
+
 void plan_matmul(const Plan& plan, const Product& p) {
   check_columns(p.name, plan.structure()->cols());
   std::int64_t rows = plan.structure()->rows(), cols = plan.structure()->cols();

@@ -31,7 +31,15 @@ class Plan {
   virtual std::string_view kernel() const = 0;
 };
 
-// The plan that packs nothing: CSR as it is, a snapshot of the values (plans/row_sweep.h).
+// The plan that suits products with `columns` right-hand columns (negative: unknown, many); or the
+// one of that kernel, where one is named. std::invalid_argument for a kernel that does not exist.
+std::unique_ptr<Plan> make_plan(std::shared_ptr<const CsrStructure> structure, const void* values,
+                                DType dtype, std::int64_t columns, std::string_view kernel,
+                                int threads);
+
+// Its kinds. Packed (plans/packed.h); and CSR as it is, with a snapshot of the values.
+std::unique_ptr<Plan> make_packed_plan(std::shared_ptr<const CsrStructure> structure,
+                                       const void* values, DType dtype, int threads);
 std::unique_ptr<Plan> make_row_sweep_plan(std::shared_ptr<const CsrStructure> structure,
                                           const void* values, DType dtype);
 

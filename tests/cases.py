@@ -160,6 +160,11 @@ def transposed(W: Array) -> Operand:
     return Operand(sc.CSR.from_dense(np.ascontiguousarray(W.T)).T, W.astype(np.float64), W != 0)
 
 
+def packed(W: Array) -> Operand:
+    prepared = sc.CSR.from_dense(W).prepare(kernel="packed_sweep")
+    return Operand(prepared, W.astype(np.float64), W != 0)
+
+
 def plan(W: Array) -> Operand:
     return Operand(sc.CSR.from_dense(W).prepare(), W.astype(np.float64), W != 0)
 

@@ -10,7 +10,13 @@ from cases import Mix
 from child import output
 from oracle import F16, F32, F64, I8
 
-LEFT = {"csr": cases.csr, "transposed": cases.transposed, "plan": cases.plan, "24": cases.sparse24}
+LEFT = {
+    "csr": cases.csr,
+    "transposed": cases.transposed,
+    "plan": cases.plan,
+    "packed": cases.packed,
+    "24": cases.sparse24,
+}
 COUNTS = (1, 2, 7)
 MIXES = [*(Mix(d, d) for d in (F64, F32, F16, I8)), Mix(I8, F32, scaled=True)]
 

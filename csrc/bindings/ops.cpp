@@ -180,9 +180,13 @@ py::array sddmm_run(const CsrStructure& a, py::array u_in, py::array v_in, int t
   return d;
 }
 
-std::unique_ptr<Plan> prepare_csr(std::shared_ptr<CsrStructure> structure, py::array values_in) {
+std::unique_ptr<Plan> prepare_csr(std::shared_ptr<CsrStructure> structure, py::array values_in,
+                                  std::int64_t columns, const std::string& kernel, int threads) {
   const py::array values = values_arg(std::move(values_in), "A.data", structure->nnz());
-  return make_row_sweep_plan(std::move(structure), values.data(), dtype_of(values, "A.data"));
+  const DType dtype = dtype_of(values, "A.data");
+  const void* data = values.data();
+  const py::gil_scoped_release release;
+  return make_plan(std::move(structure), data, dtype, columns, kernel, threads);
 }
 
 void register_plan(py::module_& module) {
@@ -213,7 +217,8 @@ void register_plan(py::module_& module) {
         plan.unpack(values.mutable_data());
         return values;
       });
-  module.def("prepare_csr", prepare_csr, py::arg("structure"), py::arg("values"));
+  module.def("prepare_csr", prepare_csr, py::arg("structure"), py::arg("values"),
+             py::arg("columns"), py::arg("kernel"), py::arg("threads"));
 }
 
 }  // namespace

@@ -2,6 +2,7 @@
 // SPARSECORE_TARGET set to its name and the flags of its instruction set.
 #include "../dispatch.h"
 #include "compress24.h"
+#include "packed_sweep.h"
 #include "row_scatter.h"
 #include "row_sweep.h"
 #include "sddmm.h"
@@ -12,9 +13,12 @@ namespace {
 
 template <class Acc>
 constexpr Kernels<Acc> kTable = {
+    .lanes = kLanes<Acc>,
     .tile_width = kTileVectors * kLanes<Acc>,
+    .packed_vectors = kPackedVectors,
     .csr_sweep = csr_sweep<Acc>,
     .sparse24_sweep = sparse24_sweep<Acc>,
+    .packed_sweep = packed_sweep<Acc>,
     .csr_scatter = csr_scatter<Acc>,
     .sddmm = sddmm<Acc>,
     .load_panel = load_panel<Acc>,

@@ -62,7 +62,7 @@ template <class Acc>
 void run(const CsrView& a, const MatrixView& x, const Epilogue& epilogue, const MatrixView& out,
          int threads) {
   const Kernels<Acc>& k = kernels<Acc>();
-  const std::int64_t lanes = k.tile_width / 8;
+  const std::int64_t lanes = k.lanes;
   const bool direct = epilogue.empty() && !needs_scratch(out, DTypeOf<Acc>::value, a.nnz());
   const int useful = useful_threads(threads, product_ns(a.nnz(), a.rows + a.cols, x.cols));
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import scipy.sparse
 
     from sparsecore.formats.coo import COO
-    from sparsecore.plan import Plan
+    from sparsecore.plan import Kernel, Plan
 
 
 @final
@@ -318,11 +318,13 @@ class CSR:
         """Return ``X @ A``."""
         return product_from_left(X, self.T)
 
-    def prepare(self, *, n: int | None = None, backward: bool = False) -> "Plan":
+    def prepare(
+        self, *, n: int | None = None, backward: bool = False, kernel: "Kernel | None" = None
+    ) -> "Plan":
         """Pack the matrix for many products: see `sparsecore.plan.prepare`."""
         from sparsecore.plan import prepare
 
-        return prepare(self, n=n, backward=backward)
+        return prepare(self, n=n, backward=backward, kernel=kernel)
 
     # ---- copies and comparisons ----
 

@@ -4,6 +4,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
+import pytest
 
 import cases
 import oracle
@@ -116,3 +117,36 @@ def test_other_python_threads_run_during_a_product():
         timeout=20,
     )
     assert printed == "free"
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("work", ["A @ X", "coo.tocsr()", "A.T.tocsr()", "sc.CSR.from_dense(X)"])
+def test_a_daemon_thread_at_work_does_not_spoil_the_exit(work, threads):
+    """Asking for the GIL while the interpreter closes would abort the process."""
+    printed = output(
+        f"""
+        import threading, time
+
+        import numpy as np
+        import sparsecore as sc
+
+        sc.set_num_threads({threads})
+        A = sc.CSR.from_dense(np.ones((1000, 1000), np.float32))
+        X = np.ones((1000, 1500), np.float32)
+        rng = np.random.default_rng(0)
+        position = rng.integers(0, 10**6, (2, 2 * 10**6))
+        coo = sc.COO((np.ones(2 * 10**6, np.float32), tuple(position)), (10**6, 10**6))
+        begun = threading.Event()
+
+        def work():
+            while True:
+                begun.set()
+                {work}
+
+        threading.Thread(target=work, daemon=True).start()
+        begun.wait()
+        time.sleep(0.01)
+        print("the end")
+        """
+    )
+    assert printed == "the end"

@@ -16,6 +16,7 @@
 #include "../dense_convert.h"
 #include "../transpose.h"
 #include "arrays.h"
+#include "gil.h"
 #include "registration.h"
 
 namespace sparsecore::bindings {
@@ -78,16 +79,14 @@ py::tuple canonical(std::optional<py::array> values, std::int64_t size, Make mak
     values = values_arg(std::move(*values), "values", size);
     const DType dtype = dtype_of(*values, "values");
     given = {values->data(), dtype, [&sorted, dtype](std::int64_t n) {
+               stop_if_finalizing();
                const py::gil_scoped_acquire acquire;
                sorted = make_array(dtype, {n});
                return sorted->mutable_data();
              }};
   }
   std::invoke_result_t<Make, const Values&> result;
-  {
-    const py::gil_scoped_release release;
-    result = make(given);
-  }
+  without_gil([&] { result = make(given); });
   return py::make_tuple(wrap(result), optional_array(result.order.order),
                         optional_array(result.order.starts),
                         sorted ? py::object(*sorted) : py::none());
@@ -145,27 +144,18 @@ py::tuple summed_triplets(const py::array& row, const py::array& col, Shape shap
 // Owned by nothing that numpy could make writable again: the core reads it unlocked.
 py::array narrowed(const Int64Array& indices, std::int64_t limit, const std::string& name) {
   IndexArray result;
-  {
-    const py::gil_scoped_release release;
-    result = narrow(span_of(indices), limit, name);
-  }
+  without_gil([&] { result = narrow(span_of(indices), limit, name); });
   return frozen_indices(std::move(result));
 }
 
 py::tuple from_dense(py::array array, int threads) {
   const DenseArg dense = matrix_arg(std::move(array), "W");
   std::vector<std::int64_t> offsets;
-  {
-    const py::gil_scoped_release release;
-    offsets = count_nonzeros(dense.view, threads);
-  }
+  without_gil([&] { offsets = count_nonzeros(dense.view, threads); });
   py::array values = make_array(dense.view.dtype, {offsets.back()});
   std::shared_ptr<const CsrStructure> structure;
   void* out = values.mutable_data();
-  {
-    const py::gil_scoped_release release;
-    structure = fill_nonzeros(dense.view, offsets, out, threads);
-  }
+  without_gil([&] { structure = fill_nonzeros(dense.view, offsets, out, threads); });
   return py::make_tuple(held(structure), values);
 }
 
@@ -176,10 +166,7 @@ py::array to_dense(const CsrStructure& self, py::array values_in) {
   void* target = out.mutable_data();
   const void* source = values.data();
   const std::int64_t item_size = values.itemsize();
-  {
-    const py::gil_scoped_release release;
-    scatter_dense(self, source, item_size, target);
-  }
+  without_gil([&] { scatter_dense(self, source, item_size, target); });
   return out;
 }
 
@@ -236,10 +223,7 @@ py::array gather_values(const CsrStructure& self, const Int64Array& ids, py::arr
   // A private copy: the ids were checked, and another thread could still edit the caller's array.
   const std::vector<std::int64_t> checked(ids.data(), ids.data() + ids.size());
   const std::int64_t item_size = values.itemsize();
-  {
-    const py::gil_scoped_release release;
-    gather_row_values(self, checked, source, item_size, target);
-  }
+  without_gil([&] { gather_row_values(self, checked, source, item_size, target); });
   return out;
 }
 
@@ -253,10 +237,7 @@ py::array_t<bool> prune_24_mask(py::array array, int threads) {
   const DenseArg dense = matrix_arg(std::move(array), "W");
   py::array_t<bool> mask({dense.view.rows, dense.view.cols});
   auto* out = reinterpret_cast<std::uint8_t*>(mask.mutable_data());
-  {
-    const py::gil_scoped_release release;
-    prune_24(dense.view, out, threads);
-  }
+  without_gil([&] { prune_24(dense.view, out, threads); });
   return mask;
 }
 
@@ -267,10 +248,7 @@ py::tuple compress(py::array array, int threads) {
   py::array_t<std::uint8_t> metadata({view.rows, (view.cols + 7) / 8});
   void* values_out = values.mutable_data();
   std::uint8_t* metadata_out = metadata.mutable_data();
-  {
-    const py::gil_scoped_release release;
-    compress_24(view, values_out, metadata_out, threads);
-  }
+  without_gil([&] { compress_24(view, values_out, metadata_out, threads); });
   return py::make_tuple(values, metadata);
 }
 

@@ -12,6 +12,7 @@
 
 #include "../construct.h"
 #include "arrays.h"
+#include "gil.h"
 #include "registration.h"
 
 namespace sparsecore::bindings {
@@ -115,10 +116,7 @@ py::array run_product(const ProductArgs& args, std::int64_t rows, DType dtype, C
   Output output(args, x, rows, result);
   output.refuse_overlap(args, x.array);
   product.out = output.view();
-  {
-    const py::gil_scoped_release release;
-    call(product);
-  }
+  without_gil([&] { call(product); });
   return output.finish();
 }
 
@@ -173,10 +171,7 @@ py::array sddmm_run(const CsrStructure& a, py::array u_in, py::array v_in, int t
                  v = dense_arg(std::move(v_in), "csr_sddmm: V");
   py::array d = make_array(sddmm_dtype(u.view.dtype, v.view.dtype), {a.nnz()});
   void* out = d.mutable_data();
-  {
-    const py::gil_scoped_release release;
-    csr_sddmm(a.view(nullptr, u.view.dtype), u.view, v.view, out, threads);
-  }
+  without_gil([&] { csr_sddmm(a.view(nullptr, u.view.dtype), u.view, v.view, out, threads); });
   return d;
 }
 
@@ -185,8 +180,10 @@ std::unique_ptr<Plan> prepare_csr(std::shared_ptr<CsrStructure> structure, py::a
   const py::array values = values_arg(std::move(values_in), "A.data", structure->nnz());
   const DType dtype = dtype_of(values, "A.data");
   const void* data = values.data();
-  const py::gil_scoped_release release;
-  return make_plan(std::move(structure), data, dtype, columns, kernel, threads);
+  std::unique_ptr<Plan> plan;
+  without_gil(
+      [&] { plan = make_plan(std::move(structure), data, dtype, columns, kernel, threads); });
+  return plan;
 }
 
 void register_plan(py::module_& module) {

@@ -7,6 +7,11 @@
 #include <stdexcept>
 #include <utility>
 
+#if defined(__linux__)
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
+
 #include "../dispatch.h"
 #include "../ops.h"
 #include "../parallel.h"
@@ -17,8 +22,18 @@ namespace {
 
 namespace py = pybind11;
 
-// Only the main thread runs Python's signal handlers; elsewhere this finds nothing.
+// Only the main thread runs Python's signal handlers. Others do not even ask for the GIL: while the
+// interpreter is being closed, that would end them in the middle of their work (see gil.h).
+bool is_main_thread() {
+#if defined(__linux__)
+  return syscall(SYS_gettid) == getpid();
+#else
+  return true;
+#endif
+}
+
 bool signal_pending() {
+  if (!is_main_thread()) return false;
   const py::gil_scoped_acquire gil;
   return PyErr_CheckSignals() != 0;  // the raised exception stays set for translate()
 }

@@ -1,0 +1,46 @@
+// Without the GIL, and back to it.
+#pragma once
+
+#include <cxxabi.h>
+#include <pybind11/pybind11.h>
+
+#include <chrono>
+#include <exception>
+#include <thread>
+
+namespace sparsecore::bindings {
+
+inline bool is_finalizing() {
+#if PY_VERSION_HEX >= 0x030D0000
+  return Py_IsFinalizing() != 0;
+#else
+  return _Py_IsFinalizing() != 0;
+#endif
+}
+
+// Stops a daemon thread that outlived the interpreter, as Python itself does from 3.14 on: before,
+// asking for the GIL then unwinds the thread's stack by force, through objects that need the GIL.
+inline void stop_if_finalizing() {
+  while (is_finalizing()) std::this_thread::sleep_for(std::chrono::hours(1));
+}
+
+// Runs body() without the GIL. (A class whose destructor asks for it back, such as
+// py::gil_scoped_release, aborts the process where the interpreter begins to close at that moment:
+// neither a destructor nor a catch (...) may see a stack that is unwound by force.)
+template <class Body>
+void without_gil(Body body) {
+  PyThreadState* const state = PyEval_SaveThread();
+  std::exception_ptr error;
+  try {
+    body();
+  } catch (abi::__forced_unwind&) {
+    throw;
+  } catch (...) {
+    error = std::current_exception();
+  }
+  stop_if_finalizing();
+  PyEval_RestoreThread(state);
+  if (error) std::rethrow_exception(error);
+}
+
+}  // namespace sparsecore::bindings

@@ -185,7 +185,7 @@ CanonicalCsr sorted_csr(const Source& source, const Target& target, KeyBits bits
     last_rows.resize(static_cast<std::size_t>(buckets.count()));
   };
   // Every entry says where its row ends; the last one stays. (To ask whether it is the last costs
-  // more: a mispredicted branch a row.) But a bucket's last row may go on in the next.
+  // more: a mispredicted branch a row.) But a bucket's last row may go on in the buckets after it.
   const auto write = [&](const auto& buckets, std::int64_t b, const auto& items,
                          std::int64_t position) {
     if (items.empty()) return;
@@ -203,8 +203,7 @@ CanonicalCsr sorted_csr(const Source& source, const Target& target, KeyBits bits
   ValueOrder order = write_sorted<Wide, Low, Payload>(source, target, bits, duplicates, values,
                                                       threads, room, write);
   for (const LastRow& last : last_rows) {
-    // A later bucket that goes on to other rows has written this one's end already.
-    if (last.row >= 0) row_ends[last.row] = std::max(row_ends[last.row], last.end);
+    if (last.row >= 0) row_ends[last.row] = last.end;
   }
   end_empty_rows(offsets);
   return {std::make_shared<const CsrStructure>(target.rows, target.cols, compact_offsets(offsets),

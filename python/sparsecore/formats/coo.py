@@ -167,6 +167,7 @@ class COO:
 
     def to_torch(self) -> Any:
         """Return an uncoalesced torch.sparse_coo tensor in the stored order."""
+        arguments.check_shape(self._data, (self.nnz,), name="COO.to_torch: data")
         row, col = self._row.astype(np.int64), self._col.astype(np.int64)
         return convert.coo_tensor(self._shape, self._data, row, col)
 
@@ -243,6 +244,7 @@ class COO:
         >>> A.data.tolist(), A.row.tolist(), A.col.tolist()
         ([1.0, 5.0], [0, 1], [0, 0])
         """
+        arguments.check_shape(self._data, (self.nnz,), name="COO.append: the matrix's data")
         more = arguments.as_values(data, name="COO.append: data", ndim=1, like=self._data)
         added = COO((more, position), self._shape)
         return COO._wrap(

@@ -186,6 +186,7 @@ class CSR:
         """Convert to COO, entries in canonical order; values are shared."""
         from sparsecore.formats.coo import COO
 
+        arguments.check_shape(self._data, (self.nnz,), name="CSR.tocoo: data")
         row = _core.narrow(self._structure.row_ids(), self.shape[0], "CSR.tocoo: row")
         return COO._wrap(self.shape, self._data, row, self._structure.indices)
 
@@ -205,6 +206,7 @@ class CSR:
 
     def to_torch(self) -> Any:
         """Return a torch.sparse_csr tensor with int64 indices; torch values are shared."""
+        arguments.check_shape(self._data, (self.nnz,), name="CSR.to_torch: data")
         return convert.csr_tensor(self._structure, self._data)
 
     # ---- what it is ----

@@ -14,7 +14,7 @@ constexpr std::int64_t kLongestInt32Sum = 131071;
 // cache sets; an unaligned one splits every vector load over two cache lines.
 constexpr std::int64_t kReuseOfWide = 32;
 constexpr std::int64_t kReuseOfUnaligned = 8;
-constexpr std::int64_t kEntriesOfPackedRow = 48;
+constexpr std::int64_t kEntriesOfPackedRow = 64;
 
 constexpr std::int64_t kCacheLine = 64;
 

@@ -75,11 +75,11 @@ def test_copies_keep_their_kernel():
 
 
 def test_the_rule():
-    """Packed for more than one column, given 8 entries a column and 48 a row."""
-    full = sc.CSR.from_dense(np.ones((8, 48)))
+    """Packed for more than one column, given 8 entries a column and 64 a row."""
+    full = sc.CSR.from_dense(np.ones((8, 64)))
     for n, kernel in ((None, "packed_sweep"), (2, "packed_sweep"), (1, "row_sweep")):
         assert full.prepare(n=n).kernel == kernel
-    for shape in ((7, 48), (8, 47)):
+    for shape in ((7, 64), (8, 63)):
         assert sc.CSR.from_dense(np.ones(shape)).prepare().kernel == "row_sweep"
     with pytest.raises(ValueError, match="prepare: kernel is 'fast', expected 'packed_sweep' or"):
         full.prepare(kernel="fast")

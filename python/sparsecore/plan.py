@@ -144,7 +144,7 @@ def prepare(
     n : int, optional
         The number of right-hand columns expected, as a hint; many, where it is not given. A plan
         for one column keeps CSR's own order; one for more packs the matrix (6 bytes an fp32 entry)
-        where it has 48 entries a row and 8 a column or more. Both kinds serve every number.
+        where it has 64 entries a row and 8 a column or more. Both kinds serve every number.
     backward : bool
         Whether transposed products will be run too. Today's plans run them without packing.
     kernel : {"packed_sweep", "row_sweep"}, optional

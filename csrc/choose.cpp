@@ -52,10 +52,11 @@ bool needs_panel(const MatrixView& x, DType accumulator, std::int64_t nnz,
   return !rows_are_aligned(x) && nnz / kReuseOfUnaligned >= x.rows;
 }
 
-// Copying X is part of every packed product, so each of its rows must be used often enough; sums are
-// read and written once a column block, so rows must have entries enough; and with a single column,
-// gathering from X is faster. (bench/results/spmm-xeon-1-thread.json, `sparsecore plan`, packed there
-// from 48 entries a row on: it gains with 512 to 102 of them, and loses a tenth with 51.)
+// Copying X is part of every packed product, so each of its rows must be used often enough; sums
+// are read and written once a column block, so rows must have entries enough; and with a single
+// column, gathering from X is faster. (bench/results/spmm-xeon-1-thread.json, `sparsecore plan`,
+// packed there from 48 entries a row on: it gains with 512 to 102 of them, and loses a tenth
+// with 51.)
 bool pays_to_pack(std::int64_t rows, std::int64_t cols, std::int64_t nnz, std::int64_t columns) {
   return columns != 1 && columns != 0 && nnz > 0 && nnz / kReuseOfUnaligned >= cols &&
          nnz / kEntriesOfPackedRow >= rows;

@@ -29,8 +29,8 @@ struct SweepTile {
 // (packed.h).
 template <class Acc>
 struct PackedTile {
-  const std::uint16_t* lengths;  // steps of each group
   std::int64_t groups;
+  const std::uint16_t* counts;   // entries of each group's four rows, the longest first
   const std::uint16_t* rows;     // four a group
   const std::uint16_t* offsets;  // of all entries of the matrix
   const void* values;            // likewise
@@ -41,6 +41,9 @@ struct PackedTile {
   int vectors;               // 1 ... Kernels<Acc>::packed_vectors
   bool first;                // the sums begin with this column block
 };
+
+// write_out takes blocks of at most so many rows.
+constexpr std::int64_t kWrittenRows = 128;
 
 // A packed column block has at most this many columns.
 constexpr std::int64_t kMaxBlockColumns = 512;

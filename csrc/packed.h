@@ -9,14 +9,13 @@
 // block_columns: a row of zeros that the product's copy of X has there, so that padding never meets
 // what X holds.
 //
-// Bytes: 6 an fp32 entry, 10 for four rows of each column block, and the padding (below 1 % where a
+// Bytes: 6 an fp32 entry, 16 for four rows of each column block, and the padding (below 1 % where a
 // row has a dozen entries in a block). A row's entries keep their order, whatever rows it is
 // grouped with: no sum depends on the grouping.
 #pragma once
 
 #include <cstdint>
 #include <memory>
-#include <span>
 #include <vector>
 
 #include "formats.h"
@@ -35,9 +34,11 @@ class PackedStructure {
 
   // One column block of one row block.
   struct Block {
-    std::span<const std::uint16_t> lengths;  // of each group: how many steps it has
-    const std::uint16_t* rows;               // of each group: four rows, counted in the row block
-    std::int64_t first_entry;                // where its entries begin among all
+    std::int64_t groups;
+    // Of each group's four rows: how many entries, longest first, and the row in the row block.
+    const std::uint16_t* counts;
+    const std::uint16_t* rows;
+    std::int64_t first_entry;  // where its entries begin among all
   };
 
   const std::shared_ptr<const CsrStructure>& csr() const { return csr_; }
@@ -54,21 +55,24 @@ class PackedStructure {
 
   // Values of item_size bytes from CSR order into the packed order, padding zero, and back.
   void pack(const void* csr_values, std::int64_t item_size, void* packed, int threads) const;
-  void unpack(const void* packed, std::int64_t item_size, void* csr_values) const;
+  void unpack(const void* packed, std::int64_t item_size, void* csr_values, int threads) const;
 
  private:
   struct RowBlock {
-    std::vector<std::uint16_t> lengths;  // [column block][group]
-    std::vector<std::uint16_t> rows;     // [column block][group][4]
-    std::vector<std::int64_t> begin;     // first entry of each column block, and the end
+    std::vector<std::uint16_t> counts;  // [column block][group][4]
+    std::vector<std::uint16_t> rows;    // likewise
+    std::vector<std::int64_t> begin;    // first entry of each column block, and the end
   };
 
   std::int64_t groups(std::int64_t row_block) const;
   RowBlock sorted_rows(std::int64_t row_block) const;
-  void fill_offsets(std::int64_t row_block);
-  // Calls body(entry, csr_entry) for every entry of a row block that is no padding.
+  // Calls body(column block, counts, entry, csr_entries) for every group that has entries: where
+  // they begin here, and where each of its rows' begin in CSR order.
   template <class Body>
-  void for_each_entry(std::int64_t row_block, Body body) const;
+  void for_each_group(std::int64_t row_block, Body body) const;
+  // Calls body(row block) for each, on threads.
+  template <class Body>
+  void for_row_blocks(int threads, Body body) const;
 
   std::shared_ptr<const CsrStructure> csr_;
   std::int64_t block_columns_, column_blocks_, size_ = 0;

@@ -20,10 +20,10 @@ class Plan {
 
   // Replaces the values: structure().nnz() items of dtype(). Products already running keep the
   // values they started with.
-  virtual void update(const void* values) = 0;
+  virtual void update(const void* values, int threads) = 0;
 
   // Copies the current values out, in CSR order.
-  virtual void unpack(void* values) const = 0;
+  virtual void unpack(void* values, int threads) const = 0;
 
   virtual const std::shared_ptr<const CsrStructure>& structure() const = 0;
   virtual DType dtype() const = 0;

@@ -52,6 +52,19 @@ def test_rows_of_every_length_side_by_side():
     assert not Y[W.sum(axis=1) == 0].any()
 
 
+@pytest.mark.parametrize("cols", [256, 257, 65536, 65537])
+def test_columns_of_every_width(cols):
+    rng = np.random.default_rng(43)
+    columns = np.sort(np.stack([rng.choice(cols, 100, replace=False) for _ in range(9)]))
+    columns[:, -1] = cols - 1
+    values = cases.numbers(rng, 900, F64)
+    rows = np.repeat(np.arange(9), 100)
+    A = sc.COO((values, (rows, columns.ravel())), shape=(9, cols)).tocsr()
+    x = cases.numbers(rng, (cols, 2), F64)
+    W = A.toarray()
+    oracle.check(A.prepare(kernel="packed_sweep") @ x, oracle.product(W, W != 0, x, F64), str(cols))
+
+
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 def test_values_go_in_and_out(dtype):
     rng = np.random.default_rng(42)
@@ -89,4 +102,4 @@ def test_the_bytes_are_counted():
     P = packed(np.ones((128, 256), F32))
     entries = 128 * 256
     groups = 32 * 2  # of each of two column blocks
-    assert P.nbytes == entries * (4 + 2) + groups * (2 + 4 * 2) + 3 * 8
+    assert P.nbytes == entries * (4 + 2) + groups * 4 * (2 + 2) + 3 * 8

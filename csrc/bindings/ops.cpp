@@ -197,23 +197,35 @@ void register_plan(py::module_& module) {
            py::arg("scale") = py::none(), py::arg("bias") = py::none(),
            py::arg("residual") = py::none(), py::arg("activation") = py::none(),
            py::arg("out") = py::none(), py::arg("threads"), py::arg("name") = "csr_matmul")
+      // To look up the names of options takes as long as a product of small arrays.
+      .def(
+          "run_plain",
+          [](const Plan& plan, py::array x, int threads) {
+            return plan_run(plan, std::move(x), false, {}, {}, {}, {}, {}, threads, "csr_matmul");
+          },
+          py::arg("x"), py::arg("threads"))
       .def(
           "update",
-          [](Plan& plan, py::array values_in) {
+          [](Plan& plan, py::array values_in, int threads) {
             const py::array values =
                 values_arg(std::move(values_in), "data", plan.structure()->nnz());
             if (dtype_of(values, "data") != plan.dtype()) {
               throw py::type_error(std::string("data is ") + dtype_name(dtype_of(values, "data")) +
                                    ", the plan was prepared with " + dtype_name(plan.dtype()));
             }
-            plan.update(values.data());
+            const void* data = values.data();
+            without_gil([&] { plan.update(data, threads); });
           },
-          py::arg("values"))
-      .def("unpack", [](const Plan& plan) {
-        py::array values = make_array(plan.dtype(), {plan.structure()->nnz()});
-        plan.unpack(values.mutable_data());
-        return values;
-      });
+          py::arg("values"), py::arg("threads"))
+      .def(
+          "unpack",
+          [](const Plan& plan, int threads) {
+            py::array values = make_array(plan.dtype(), {plan.structure()->nnz()});
+            void* data = values.mutable_data();
+            without_gil([&] { plan.unpack(data, threads); });
+            return values;
+          },
+          py::arg("threads"));
   module.def("prepare_csr", prepare_csr, py::arg("structure"), py::arg("values"),
              py::arg("columns"), py::arg("kernel"), py::arg("threads"));
 }
@@ -222,7 +234,6 @@ void register_plan(py::module_& module) {
 
 void register_ops(py::module_& module) {
   register_plan(module);
-  // To look up the names of options takes as long as a product of small arrays.
   module.def(
       "csr_matmul_plain",
       [](const CsrStructure& a, py::array values, py::array x, int threads) {

@@ -1,10 +1,11 @@
-// Storage <-> accumulator conversions of runs and blocks, and the transposing copy.
+// Storage <-> accumulator conversions of runs and blocks.
 #pragma once
 
 #include <cstdint>
 
 #include "../views.h"
 #include "simd.h"
+#include "transpose.h"
 
 namespace sparsecore::SPARSECORE_TARGET {
 
@@ -80,44 +81,29 @@ void load_values(const void* data, DType dtype, std::int64_t first, std::int64_t
   with_storage<Acc>(data, dtype, [&](auto* src) { load_run(src + first, 1, n, dst); });
 }
 
-// dst[c * dst_stride + r] = src[r * src_stride + c].
-//
-// Four-byte types go through 4x4 blocks in registers: 4 loads, 8 shuffles, 4 stores for 16
-// elements, where a scalar copy needs 32 memory operations.
-template <class T>
-SPARSECORE_INLINE void transpose(const T* src, std::int64_t src_stride, T* dst,
-                                 std::int64_t dst_stride, std::int64_t rows, std::int64_t cols) {
-  std::int64_t r = 0;
-  if constexpr (sizeof(T) == 4) {
-    typedef T Quad __attribute__((vector_size(16)));
-    typedef T QuadAt __attribute__((vector_size(16), aligned(4), may_alias));
-    const auto quad = [](const T* p) -> Quad { return *reinterpret_cast<const QuadAt*>(p); };
-    for (; r + 4 <= rows; r += 4) {
-      const T* s = src + r * src_stride;
-      T* d = dst + r;
-      std::int64_t c = 0;
-      for (; c + 4 <= cols; c += 4) {
-        const Quad a = quad(s + c), b = quad(s + src_stride + c);
-        const Quad e = quad(s + 2 * src_stride + c), f = quad(s + 3 * src_stride + c);
-        const Quad ab_lo = __builtin_shufflevector(a, b, 0, 4, 1, 5);
-        const Quad ab_hi = __builtin_shufflevector(a, b, 2, 6, 3, 7);
-        const Quad ef_lo = __builtin_shufflevector(e, f, 0, 4, 1, 5);
-        const Quad ef_hi = __builtin_shufflevector(e, f, 2, 6, 3, 7);
-        const auto put = [&](std::int64_t i, Quad v) {
-          *reinterpret_cast<QuadAt*>(d + (c + i) * dst_stride) = v;
-        };
-        put(0, __builtin_shufflevector(ab_lo, ef_lo, 0, 1, 4, 5));
-        put(1, __builtin_shufflevector(ab_lo, ef_lo, 2, 3, 6, 7));
-        put(2, __builtin_shufflevector(ab_hi, ef_hi, 0, 1, 4, 5));
-        put(3, __builtin_shufflevector(ab_hi, ef_hi, 2, 3, 6, 7));
+// load_panel of a block whose columns are the closer lines: transposed a vector of columns at a
+// time, from where they are or from converted copies of 64 rows.
+template <class Acc, class T>
+SPARSECORE_INLINE void load_columns(const T* data, const MatrixView& block, Acc* panel,
+                                    std::int64_t panel_stride) {
+  constexpr std::int64_t kCols = kLanes<Acc>, kRows = 64;
+  const std::int64_t rs = block.row_stride, cs = block.col_stride;
+  alignas(64) Acc runs[kCols * kRows];
+  for (std::int64_t r = 0; r < block.rows; r += kRows) {
+    const std::int64_t nr = block.rows - r < kRows ? block.rows - r : kRows;
+    for (std::int64_t c = 0; c < block.cols; c += kCols) {
+      const std::int64_t nc = block.cols - c < kCols ? block.cols - c : kCols;
+      const T* const from = data + r * rs + c * cs;
+      Acc* const to = panel + r * panel_stride + c;
+      if constexpr (__is_same(T, Acc)) {
+        if (rs == 1) {
+          transpose(from, cs, to, panel_stride, nc, nr);
+          continue;
+        }
       }
-      for (; c < cols; ++c) {
-        for (int i = 0; i < 4; ++i) d[c * dst_stride + i] = s[i * src_stride + c];
-      }
+      for (std::int64_t j = 0; j < nc; ++j) load_run(from + j * cs, rs, nr, runs + j * kRows);
+      transpose(static_cast<const Acc*>(runs), kRows, to, panel_stride, nc, nr);
     }
-  }
-  for (; r < rows; ++r) {
-    for (std::int64_t c = 0; c < cols; ++c) dst[c * dst_stride + r] = src[r * src_stride + c];
   }
 }
 
@@ -133,19 +119,7 @@ void load_panel(const MatrixView& block, Acc* panel, std::int64_t panel_stride) 
       }
       return;
     }
-    // Column-major: read runs down the columns, then transpose blocks of 8 columns x 64 rows.
-    constexpr std::int64_t kCols = 8, kRows = 64;
-    alignas(64) Acc runs[kCols * kRows];
-    for (std::int64_t r = 0; r < block.rows; r += kRows) {
-      const std::int64_t nr = block.rows - r < kRows ? block.rows - r : kRows;
-      for (std::int64_t c = 0; c < block.cols; c += kCols) {
-        const std::int64_t nc = block.cols - c < kCols ? block.cols - c : kCols;
-        for (std::int64_t j = 0; j < nc; ++j) {
-          load_run(data + r * rs + (c + j) * cs, rs, nr, runs + j * kRows);
-        }
-        transpose(runs, kRows, panel + r * panel_stride + c, panel_stride, nc, nr);
-      }
-    }
+    load_columns(data, block, panel, panel_stride);
   });
 }
 

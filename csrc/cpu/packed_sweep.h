@@ -31,7 +31,7 @@ void packed_groups(const PackedTile<Acc>& tile) {
       tile.dtype == DTypeOf<Acc>::value ? static_cast<const Acc*>(tile.values) : nullptr;
   std::int64_t entry = tile.first_entry;
   for (std::int64_t g = 0; g < tile.groups; ++g, rows += kRows) {
-    const std::int64_t steps = tile.lengths[g];
+    const std::int64_t steps = tile.counts[g * kRows];
     if (steps == 0 && !tile.first) return;  // so are all groups after it
     const Acc* values = in_place + entry;
     if (in_place == nullptr) {

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstdint>
+#include <utility>
 
 #include "../dtype.h"
 
@@ -27,25 +28,29 @@ constexpr int kVectorBytes = 32;
 constexpr int kVectorBytes = 16;
 #endif
 
-template <class T>
+template <class T, int kBytes>
 struct VecOf {
-  typedef T type __attribute__((vector_size(kVectorBytes)));
+  typedef T type __attribute__((vector_size(kBytes)));
   // The same vector at any address, allowed to alias arrays of T.
-  typedef T unaligned __attribute__((vector_size(kVectorBytes), aligned(sizeof(T)), may_alias));
+  typedef T unaligned __attribute__((vector_size(kBytes), aligned(sizeof(T)), may_alias));
 };
+template <class T, int kBytes>
+using Sized = typename VecOf<T, kBytes>::type;
+template <class T, int kBytes>
+using SizedAt = typename VecOf<T, kBytes>::unaligned;
 template <class T>
-using Vec = typename VecOf<T>::type;
+using Vec = Sized<T, kVectorBytes>;
 template <class T>
 constexpr int kLanes = kVectorBytes / static_cast<int>(sizeof(T));
 
 template <class T>
 SPARSECORE_INLINE Vec<T> load(const T* p) {
-  return *reinterpret_cast<const typename VecOf<T>::unaligned*>(p);
+  return *reinterpret_cast<const SizedAt<T, kVectorBytes>*>(p);
 }
 
 template <class T>
 SPARSECORE_INLINE void store(T* p, Vec<T> v) {
-  *reinterpret_cast<typename VecOf<T>::unaligned*>(p) = v;
+  *reinterpret_cast<SizedAt<T, kVectorBytes>*>(p) = v;
 }
 
 template <class T>
@@ -71,6 +76,56 @@ SPARSECORE_INLINE Vec<T> gather(const T* base, const std::uint32_t* index, const
 template <class T>
 SPARSECORE_INLINE Vec<T> fma(Vec<T> a, Vec<T> b, Vec<T> c) {
   return a * b + c;  // kernels are compiled with -ffp-contract=fast
+}
+
+// ---- shuffles ----
+
+template <int... kLane>
+struct Order {};
+template <int... kLane>
+Order<kLane...> order_of(std::integer_sequence<int, kLane...>);
+template <int kCount>
+using Ascending = decltype(order_of(std::make_integer_sequence<int, kCount>{}));
+
+// The lanes of a, then those of b: a vector of kBytes.
+template <class T, int kBytes, int... kLane>
+SPARSECORE_INLINE Sized<T, kBytes> concatenate_as(Sized<T, kBytes / 2> a, Sized<T, kBytes / 2> b,
+                                                  Order<kLane...>) {
+  return __builtin_shufflevector(a, b, kLane...);
+}
+template <class T, int kBytes>
+SPARSECORE_INLINE Sized<T, kBytes> concatenate(Sized<T, kBytes / 2> a, Sized<T, kBytes / 2> b) {
+  return concatenate_as<T, kBytes>(a, b, Ascending<kBytes / static_cast<int>(sizeof(T))>{});
+}
+
+template <bool kHigh, class V, int... kLane>
+SPARSECORE_INLINE V interleave_as(V a, V b, Order<kLane...>) {
+  constexpr int n = sizeof...(kLane), piece = 16 * n / kVectorBytes, half = piece / 2;
+  return __builtin_shufflevector(
+      a, b, (kLane / piece * piece + kHigh * half + kLane % piece / 2 + kLane % 2 * n)...);
+}
+
+// In every 16 bytes: the units (of 4 or 8 bytes) of the lower half of a and b, alternately; or of
+// the upper half.
+template <int kUnit, bool kHigh, class V>
+SPARSECORE_INLINE V interleave(V a, V b) {
+  if constexpr (kUnit == 4) {
+    using Units = Vec<std::int32_t>;
+    return reinterpret_cast<V>(interleave_as<kHigh>(
+        reinterpret_cast<Units>(a), reinterpret_cast<Units>(b), Ascending<kLanes<std::int32_t>>{}));
+  } else {
+    using Units = Vec<std::int64_t>;
+    return reinterpret_cast<V>(interleave_as<kHigh>(
+        reinterpret_cast<Units>(a), reinterpret_cast<Units>(b), Ascending<kLanes<std::int64_t>>{}));
+  }
+}
+template <int kUnit, class V>
+SPARSECORE_INLINE V interleave_low(V a, V b) {
+  return interleave<kUnit, false>(a, b);
+}
+template <int kUnit, class V>
+SPARSECORE_INLINE V interleave_high(V a, V b) {
+  return interleave<kUnit, true>(a, b);
 }
 
 // The sum of all lanes, always as the same tree: upper half onto lower half.

@@ -76,9 +76,31 @@ SPARSECORE_INLINE bool store_run(const Acc* src, std::int64_t n, T* dst) {
   return fits;
 }
 
+// A column-major result: full runs down each column.
+template <class Acc, class T>
+SPARSECORE_INLINE bool store_columns(const Acc* block, std::int64_t stride, const MatrixView& out,
+                                     T* data) {
+  if constexpr (__is_same(T, Acc)) {
+    transpose(block, stride, data, out.col_stride, out.rows, out.cols);
+    return true;
+  } else {
+    constexpr std::int64_t kRows = kWrittenRows, kCols = 8;
+    assert(out.rows <= kRows);
+    alignas(64) Acc runs[kCols * kRows];
+    bool fits = true;
+    for (std::int64_t c = 0; c < out.cols; c += kCols) {
+      const std::int64_t nc = out.cols - c < kCols ? out.cols - c : kCols;
+      transpose(block + c, stride, runs, kRows, out.rows, nc);
+      for (std::int64_t j = 0; j < nc; ++j) {
+        fits &= store_run(runs + j * kRows, out.rows, data + (c + j) * out.col_stride);
+      }
+    }
+    return fits;
+  }
+}
+
 template <class Acc, class T>
 SPARSECORE_INLINE bool store_block(const Acc* block, std::int64_t stride, const MatrixView& out) {
-  constexpr std::int64_t kRows = 16;  // a caller's block is at most this high
   T* data = static_cast<T*>(out.data);
   const std::int64_t rs = out.row_stride, cs = out.col_stride;
   bool fits = true;
@@ -86,17 +108,8 @@ SPARSECORE_INLINE bool store_block(const Acc* block, std::int64_t stride, const 
     for (std::int64_t r = 0; r < out.rows; ++r) {
       fits &= store_run(block + r * stride, out.cols, data + r * rs);
     }
-  } else if (rs == 1) {  // column-major: full runs down each column, eight columns at a time
-    assert(out.rows <= kRows);
-    constexpr std::int64_t kCols = 8;
-    alignas(64) Acc runs[kCols * kRows];
-    for (std::int64_t c = 0; c < out.cols; c += kCols) {
-      const std::int64_t nc = out.cols - c < kCols ? out.cols - c : kCols;
-      transpose(block + c, stride, runs, kRows, out.rows, nc);
-      for (std::int64_t j = 0; j < nc; ++j) {
-        fits &= store_run(runs + j * kRows, out.rows, data + (c + j) * cs);
-      }
-    }
+  } else if (rs == 1) {
+    fits = store_columns(block, stride, out, data);
   } else {
     for (std::int64_t r = 0; r < out.rows; ++r) {
       for (std::int64_t c = 0; c < out.cols; ++c) {

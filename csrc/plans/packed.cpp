@@ -19,6 +19,7 @@ constexpr std::int64_t kStripBlocks = 8;
 
 // Row blocks have room for the rows that fill up their last group.
 constexpr std::int64_t kSumRows = kPackedRows + kGroupRows;
+static_assert(kPackedRows <= kWrittenRows);
 
 // Up to so many columns at a time, whole vectors.
 struct Columns {
@@ -99,8 +100,8 @@ class PackedProduct {
     for (std::int64_t c = 0; c < a_.column_blocks(); ++c) {
       for (std::int64_t b = begin; b < end; ++b) {
         const PackedStructure::Block block = a_.block(b, c);
-        k_.packed_sweep({.lengths = block.lengths.data(),
-                         .groups = std::ssize(block.lengths),
+        k_.packed_sweep({.groups = block.groups,
+                         .counts = block.counts,
                          .rows = block.rows,
                          .offsets = a_.offsets(),
                          .values = values_,
@@ -114,13 +115,10 @@ class PackedProduct {
     }
     bool fits = true;
     for (std::int64_t b = begin; b < end; ++b) {
-      const std::int64_t last = std::min((b + 1) * kPackedRows, out_.rows);
-      for (std::int64_t r = b * kPackedRows; r < last; r += kBlockRows) {
-        Acc* const block = sums + ((b - begin) * kSumRows + r - b * kPackedRows) * stride;
-        fits &= k_.write_out(
-            block, stride, r, columns.first, epilogue_.view(),
-            block_of(out_, r, std::min(kBlockRows, last - r), columns.first, columns.count));
-      }
+      const std::int64_t row = b * kPackedRows, rows = std::min(kPackedRows, out_.rows - row);
+      fits &=
+          k_.write_out(sums + (b - begin) * kSumRows * stride, stride, row, columns.first,
+                       epilogue_.view(), block_of(out_, row, rows, columns.first, columns.count));
     }
     require_fits(fits);
   }
@@ -139,7 +137,7 @@ class PackedPlan final : public Plan {
   PackedPlan(std::shared_ptr<const CsrStructure> structure, const void* values, DType dtype,
              int threads)
       : packed_(std::move(structure), threads), dtype_(dtype) {
-    PackedPlan::update(values);
+    PackedPlan::update(values, threads);
     const IndexArray& offsets = packed_.csr()->offsets();
     for (std::int64_t r = 0; r < packed_.csr()->rows(); ++r) {
       longest_row_ = std::max(longest_row_, offsets[r + 1] - offsets[r]);
@@ -151,7 +149,7 @@ class PackedPlan final : public Plan {
     const Values values = values_.load();
     if (transposed) {
       const std::unique_ptr<std::byte[]> csr_values(new std::byte[csr_bytes()]);
-      packed_.unpack(values->data(), item_size(dtype_), csr_values.get());
+      packed_.unpack(values->data(), item_size(dtype_), csr_values.get(), threads);
       row_scatter(packed_.csr()->view(csr_values.get(), dtype_), x, epilogue, out, threads);
       return;
     }
@@ -160,14 +158,14 @@ class PackedPlan final : public Plan {
     });
   }
 
-  void update(const void* values) override {
+  void update(const void* values, int threads) override {
     auto fresh = std::make_shared<Pages<std::byte>>(packed_.size() * item_size(dtype_));
-    packed_.pack(values, item_size(dtype_), fresh->data(), 1);
+    packed_.pack(values, item_size(dtype_), fresh->data(), threads);
     values_.store(std::move(fresh));
   }
 
-  void unpack(void* values) const override {
-    packed_.unpack(values_.load()->data(), item_size(dtype_), values);
+  void unpack(void* values, int threads) const override {
+    packed_.unpack(values_.load()->data(), item_size(dtype_), values, threads);
   }
 
   const std::shared_ptr<const CsrStructure>& structure() const override { return packed_.csr(); }

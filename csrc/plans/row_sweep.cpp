@@ -126,7 +126,7 @@ class RowSweepPlan final : public Plan {
  public:
   RowSweepPlan(std::shared_ptr<const CsrStructure> structure, const void* values, DType dtype)
       : structure_(std::move(structure)), dtype_(dtype) {
-    RowSweepPlan::update(values);
+    RowSweepPlan::update(values, 1);
   }
 
   void run(const MatrixView& x, const Epilogue& epilogue, const MatrixView& out, bool transposed,
@@ -140,14 +140,14 @@ class RowSweepPlan final : public Plan {
     }
   }
 
-  void update(const void* values) override {
+  void update(const void* values, int) override {
     const std::size_t size = bytes();
     std::shared_ptr<std::byte[]> copy(new std::byte[size]);
     if (size > 0) std::memcpy(copy.get(), values, size);
     values_.store(std::move(copy));
   }
 
-  void unpack(void* values) const override {
+  void unpack(void* values, int) const override {
     if (bytes() > 0) std::memcpy(values, values_.load().get(), bytes());
   }
 

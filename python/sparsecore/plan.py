@@ -98,12 +98,12 @@ class Plan:
         if values.shape != (self.nnz,):
             msg = f"Plan.update: data has shape {values.shape}, expected ({self.nnz},)"
             raise ValueError(msg)
-        self._plan.update(values)
+        self._plan.update(values, get_num_threads())
         self._version += 1
 
     def unpack(self) -> Values:
         """Return the values in CSR order, in memory of their own."""
-        return interop.from_numpy(self._plan.unpack(), like=self._like)
+        return interop.from_numpy(self._plan.unpack(get_num_threads()), like=self._like)
 
     def __matmul__(self, X: Any) -> Values:
         """Return ``P @ X`` by `sparsecore.csr_matmul`."""

@@ -23,9 +23,14 @@ bool mix_is_allowed(DType values, DType x);
 bool needs_panel(const MatrixView& x, DType accumulator, std::int64_t nnz, std::int64_t tile_width);
 
 // Whether a plan for products with `columns` right-hand columns (negative: unknown, many) packs the
-// matrix, and the width of its column blocks.
+// matrix.
 bool pays_to_pack(std::int64_t rows, std::int64_t cols, std::int64_t nnz, std::int64_t columns);
-std::int64_t packed_block_columns(std::int64_t rows, std::int64_t cols, std::int64_t nnz);
+
+// Whether a product with a matrix that is not packed goes by blocks of rows and columns.
+bool pays_to_block(std::int64_t rows, std::int64_t cols, std::int64_t nnz, std::int64_t columns);
+
+// The width of column blocks (blocked_rows.h), at most kMaxBlockColumns.
+std::int64_t block_columns(std::int64_t rows, std::int64_t cols, std::int64_t nnz);
 
 // Whether a transposed product sums into aligned scratch of its own, or straight into `out`.
 bool needs_scratch(const MatrixView& out, DType accumulator, std::int64_t nnz);

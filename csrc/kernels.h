@@ -25,21 +25,34 @@ struct SweepTile {
   std::int64_t n;  // 1 ... Kernels<Acc>::tile_width
 };
 
-// What a packed sweep adds to the sums of one row block: its entries in one column block
-// (packed.h).
+// What one column block of A adds to the sums of one row block (blocked_rows.h).
 template <class Acc>
-struct PackedTile {
+struct BlockTile {
   std::int64_t groups;
-  const std::uint16_t* counts;   // entries of each group's four rows, the longest first
-  const std::uint16_t* rows;     // four a group
-  const std::uint16_t* offsets;  // of all entries of the matrix
-  const void* values;            // likewise
+  const std::uint16_t* counts;  // entries of each group's four rows, the longest first
+  const std::uint16_t* rows;    // four a group
+  const void* values;           // of the whole matrix, in its kernel's order
   DType dtype;
-  std::int64_t first_entry;  // the block's first
-  const Acc* panel;          // panel[offset * vectors * lanes + j]
-  Acc* sums;                 // sums[row * vectors * lanes + j]
-  int vectors;               // 1 ... Kernels<Acc>::packed_vectors
-  bool first;                // the sums begin with this column block
+  const Acc* panel;  // columns of X: row k at panel[k * vectors * lanes]
+  Acc* sums;         // sums[row * vectors * lanes + j]
+  int vectors;       // 1 ... Kernels<Acc>::block_vectors
+  bool first;        // the sums begin with this column block
+};
+
+// The same for a packed matrix (packed.h). The panel begins with the block's first column.
+template <class Acc>
+struct PackedTile : BlockTile<Acc> {
+  const std::uint16_t* offsets;  // of all entries of the matrix
+  std::int64_t first_entry;      // the block's first
+};
+
+// The same for a CSR matrix as it is. The panel holds all of X's rows.
+template <class Acc>
+struct BlockedTile : BlockTile<Acc> {
+  IndexView columns;
+  std::int64_t first_column;    // of the block
+  std::int64_t first_entry;     // of the row block
+  const std::uint32_t* starts;  // where each of the groups' rows begins, from first_entry
 };
 
 // write_out takes blocks of at most so many rows.
@@ -59,16 +72,17 @@ struct LoadedEpilogue {
 
 template <class Acc>
 struct Kernels {
-  std::int64_t lanes;           // of a vector
-  std::int64_t tile_width;      // right-hand columns one sweep keeps in registers
-  std::int64_t packed_vectors;  // vectors of right-hand columns a packed sweep keeps there
+  std::int64_t lanes;          // of a vector
+  std::int64_t tile_width;     // right-hand columns one sweep keeps in registers
+  std::int64_t block_vectors;  // vectors of right-hand columns a blocked sweep keeps there
 
   // y = A x for a tile (cpu/row_sweep.h).
   void (*csr_sweep)(const CsrView& a, const SweepTile<Acc>& tile);
   void (*sparse24_sweep)(const Sparse24View& a, const SweepTile<Acc>& tile);
 
-  // sums (+)= A x for a block (cpu/packed_sweep.h).
+  // sums (+)= A x for a block (cpu/packed_sweep.h, cpu/blocked_sweep.h).
   void (*packed_sweep)(const PackedTile<Acc>& tile);
+  void (*blocked_sweep)(const BlockedTile<Acc>& tile);
 
   // y[column] += a[row][column] * x[row] for rows [row_begin, row_end) (cpu/row_scatter.h).
   // Here x[(r - row_begin) * x_stride + j] and y[column * y_stride + j].

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "choose.h"
+#include "plans/blocked.h"
 #include "plans/row_scatter.h"
 #include "plans/row_sweep.h"
 #include "plans/sddmm.h"
@@ -171,7 +172,11 @@ void csr_matmul(const CsrView& a, const Product& p) {
     row_scatter(a, p.x, p.epilogue, p.out, p.threads);
   } else {
     check_product(p, a.rows, a.cols, a.dtype, values);
-    row_sweep(a, p.x, p.epilogue, p.out, p.threads);
+    if (pays_to_block(a.rows, a.cols, a.nnz(), p.x.cols)) {
+      blocked_sweep(a, CsrBlocks(a, p.threads), p.x, p.epilogue, p.out, p.threads);
+    } else {
+      row_sweep(a, p.x, p.epilogue, p.out, p.threads);
+    }
   }
 }
 
@@ -186,9 +191,11 @@ std::unique_ptr<Plan> make_plan(std::shared_ptr<const CsrStructure> structure, c
   if (kernel == "packed_sweep") {
     return make_packed_plan(std::move(structure), values, dtype, threads);
   }
-  if (kernel == "row_sweep") return make_row_sweep_plan(std::move(structure), values, dtype);
+  if (kernel == "row_sweep" || kernel == "blocked_sweep") {
+    return make_csr_plan(std::move(structure), values, dtype, kernel == "blocked_sweep", threads);
+  }
   throw std::invalid_argument("prepare: kernel is '" + std::string(kernel) +
-                              "', expected 'packed_sweep' or 'row_sweep'");
+                              "', expected 'packed_sweep', 'blocked_sweep' or 'row_sweep'");
 }
 
 void plan_matmul(const Plan& plan, const Product& p) {

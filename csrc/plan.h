@@ -37,10 +37,10 @@ std::unique_ptr<Plan> make_plan(std::shared_ptr<const CsrStructure> structure, c
                                 DType dtype, std::int64_t columns, std::string_view kernel,
                                 int threads);
 
-// Its kinds. Packed (plans/packed.h); and CSR as it is, with a snapshot of the values.
+// Its kinds. Packed (packed.h); and CSR in its own order, with a snapshot of the values.
 std::unique_ptr<Plan> make_packed_plan(std::shared_ptr<const CsrStructure> structure,
                                        const void* values, DType dtype, int threads);
-std::unique_ptr<Plan> make_row_sweep_plan(std::shared_ptr<const CsrStructure> structure,
-                                          const void* values, DType dtype);
+std::unique_ptr<Plan> make_csr_plan(std::shared_ptr<const CsrStructure> structure,
+                                    const void* values, DType dtype, bool blocked, int threads);
 
 }  // namespace sparsecore

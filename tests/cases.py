@@ -160,9 +160,14 @@ def transposed(W: Array) -> Operand:
     return Operand(sc.CSR.from_dense(np.ascontiguousarray(W.T)).T, W.astype(np.float64), W != 0)
 
 
-def packed(W: Array) -> Operand:
-    prepared = sc.CSR.from_dense(W).prepare(kernel="packed_sweep")
-    return Operand(prepared, W.astype(np.float64), W != 0)
+def prepared(kernel: Any) -> Make:
+    """Return what makes plans of this kernel."""
+
+    def make(W: Array) -> Operand:
+        P = sc.CSR.from_dense(W).prepare(kernel=kernel)
+        return Operand(P, W.astype(np.float64), W != 0)
+
+    return make
 
 
 def plan(W: Array) -> Operand:

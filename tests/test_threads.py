@@ -14,7 +14,8 @@ LEFT = {
     "csr": cases.csr,
     "transposed": cases.transposed,
     "plan": cases.plan,
-    "packed": cases.packed,
+    "packed": cases.prepared("packed_sweep"),
+    "blocked": cases.prepared("blocked_sweep"),
     "24": cases.sparse24,
 }
 COUNTS = (1, 2, 7)

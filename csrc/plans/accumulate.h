@@ -4,6 +4,7 @@
 // target meanwhile, and tile widths differ between targets.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -56,6 +57,14 @@ inline MatrixView block_of(const MatrixView& m, std::int64_t row, std::int64_t r
   auto* base = static_cast<std::byte*>(m.data);
   const std::int64_t offset = (row * m.row_stride + col * m.col_stride) * item_size(m.dtype);
   return {base + offset, m.dtype, rows, cols, m.row_stride, m.col_stride};
+}
+
+inline std::int64_t longest_row(const IndexView& offsets) {
+  std::int64_t longest = 0;
+  for (std::int64_t r = 0; r + 1 < offsets.size; ++r) {
+    longest = std::max(longest, offsets[r + 1] - offsets[r]);
+  }
+  return longest;
 }
 
 // About how many nanoseconds one thread takes for a product of `entries` by n columns: an

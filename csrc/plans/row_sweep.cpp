@@ -1,14 +1,9 @@
 #include "row_sweep.h"
 
 #include <algorithm>
-#include <atomic>
-#include <cstring>
-#include <utility>
 
 #include "../choose.h"
-#include "../plan.h"
 #include "accumulate.h"
-#include "row_scatter.h"
 
 namespace sparsecore {
 namespace {
@@ -27,13 +22,7 @@ void sweep(const Kernels<Acc>& k, const Sparse24View& a, const SweepTile<Acc>& t
   k.sparse24_sweep(a, tile);
 }
 
-std::int64_t longest_row(const CsrView& a) {
-  std::int64_t longest = 0;
-  for (std::int64_t r = 0; r < a.rows; ++r) {
-    longest = std::max(longest, a.offsets[r + 1] - a.offsets[r]);
-  }
-  return longest;
-}
+std::int64_t longest_row(const CsrView& a) { return longest_row(a.offsets); }
 std::int64_t longest_row(const Sparse24View& a) { return 2 * a.groups(); }
 
 Bounds row_bounds(const CsrView& a, int threads, double ns) {
@@ -122,52 +111,6 @@ void row_sweep_any(const View& a, const MatrixView& x, const Epilogue& epilogue,
                    [&]<class Acc>(Acc) { run<Acc>(a, x, epilogue, out, threads); });
 }
 
-class RowSweepPlan final : public Plan {
- public:
-  RowSweepPlan(std::shared_ptr<const CsrStructure> structure, const void* values, DType dtype)
-      : structure_(std::move(structure)), dtype_(dtype) {
-    RowSweepPlan::update(values, 1);
-  }
-
-  void run(const MatrixView& x, const Epilogue& epilogue, const MatrixView& out, bool transposed,
-           int threads) const override {
-    const Values values = values_.load();
-    const CsrView view = structure_->view(values.get(), dtype_);
-    if (transposed) {
-      row_scatter(view, x, epilogue, out, threads);
-    } else {
-      row_sweep(view, x, epilogue, out, threads);
-    }
-  }
-
-  void update(const void* values, int) override {
-    const std::size_t size = bytes();
-    std::shared_ptr<std::byte[]> copy(new std::byte[size]);
-    if (size > 0) std::memcpy(copy.get(), values, size);
-    values_.store(std::move(copy));
-  }
-
-  void unpack(void* values, int) const override {
-    if (bytes() > 0) std::memcpy(values, values_.load().get(), bytes());
-  }
-
-  const std::shared_ptr<const CsrStructure>& structure() const override { return structure_; }
-  DType dtype() const override { return dtype_; }
-  std::int64_t nbytes() const override { return static_cast<std::int64_t>(bytes()); }
-  std::string_view kernel() const override { return "row_sweep"; }
-
- private:
-  using Values = std::shared_ptr<const std::byte[]>;
-
-  std::size_t bytes() const {
-    return static_cast<std::size_t>(structure_->nnz() * item_size(dtype_));
-  }
-
-  std::shared_ptr<const CsrStructure> structure_;
-  DType dtype_;
-  std::atomic<Values> values_;
-};
-
 }  // namespace
 
 void row_sweep(const CsrView& a, const MatrixView& x, const Epilogue& epilogue,
@@ -178,11 +121,6 @@ void row_sweep(const CsrView& a, const MatrixView& x, const Epilogue& epilogue,
 void row_sweep(const Sparse24View& a, const MatrixView& x, const Epilogue& epilogue,
                const MatrixView& out, int threads) {
   row_sweep_any(a, x, epilogue, out, threads);
-}
-
-std::unique_ptr<Plan> make_row_sweep_plan(std::shared_ptr<const CsrStructure> structure,
-                                          const void* values, DType dtype) {
-  return std::make_unique<RowSweepPlan>(std::move(structure), values, dtype);
 }
 
 }  // namespace sparsecore

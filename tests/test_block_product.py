@@ -1,4 +1,4 @@
-"""csr_matmul with a packed plan: csrc/packed.cpp, plans/packed.cpp, cpu/packed_sweep.h."""
+"""Products over blocks: csrc/blocked_rows.*, packed.*, plans/{block_product.h,blocked,packed}.*."""
 
 import pickle
 
@@ -9,10 +9,13 @@ import cases
 import oracle
 import product_cases as products
 import sparsecore as sc
-from oracle import DTYPES, F32, F64
+from oracle import DTYPES, F16, F32, F64
 
 # Around the 128 rows of a row block, and the 128, 256 and 512 columns of a column block.
 SIZES = (1, 3, 4, 5, 127, 128, 129, 255, 257, 511, 513, 1030)
+
+
+both = pytest.mark.parametrize("kernel", ["packed_sweep", "blocked_sweep"])
 
 
 def packed(W):
@@ -20,18 +23,20 @@ def packed(W):
 
 
 @pytest.mark.usefixtures("target")
+@both
 @products.CSR_CHECKS
-def test_products(check, arguments):
-    check(cases.packed, *arguments)
+def test_products(kernel, check, arguments):
+    check(cases.prepared(kernel), *arguments)
 
 
 @pytest.mark.usefixtures("target")
+@both
 @pytest.mark.parametrize("density", [0.01, 0.03, 0.2, 1.0])
-def test_blocks_of_rows_and_columns(density):
+def test_blocks_of_rows_and_columns(kernel, density):
     rng = np.random.default_rng(40)
     for m, k in [*((m, 300) for m in SIZES), *((300, k) for k in SIZES)]:
         W = cases.random_dense(rng, (m, k), density, F64)
-        P = packed(W)
+        P = sc.CSR.from_dense(W).prepare(kernel=kernel)
         for n in (2, 9, 70):
             X = cases.numbers(rng, (k, n), F64)
             want = oracle.product(W, W != 0, X, F64)
@@ -39,7 +44,8 @@ def test_blocks_of_rows_and_columns(density):
 
 
 @pytest.mark.usefixtures("target")
-def test_rows_of_every_length_side_by_side():
+@both
+def test_rows_of_every_length_side_by_side(kernel):
     """Groups pad the shorter of their rows; padding never meets what X holds."""
     rng = np.random.default_rng(41)
     W = np.zeros((400, 600), F32)
@@ -47,13 +53,15 @@ def test_rows_of_every_length_side_by_side():
         W[row, rng.choice(600, rng.integers(0, 80) * (row % 3), replace=False)] = 1
     X = np.full((600, 20), np.nan, F32)
     X[:, 3] = 1
-    Y = packed(W) @ X
+    Y = sc.CSR.from_dense(W).prepare(kernel=kernel) @ X
     assert Y[:, 3].tolist() == W.sum(axis=1).tolist()
     assert not Y[W.sum(axis=1) == 0].any()
 
 
+@pytest.mark.usefixtures("target")
+@both
 @pytest.mark.parametrize("cols", [256, 257, 65536, 65537])
-def test_columns_of_every_width(cols):
+def test_columns_of_every_width(kernel, cols):
     rng = np.random.default_rng(43)
     columns = np.sort(np.stack([rng.choice(cols, 100, replace=False) for _ in range(9)]))
     columns[:, -1] = cols - 1
@@ -62,7 +70,7 @@ def test_columns_of_every_width(cols):
     A = sc.COO((values, (rows, columns.ravel())), shape=(9, cols)).tocsr()
     x = cases.numbers(rng, (cols, 2), F64)
     W = A.toarray()
-    oracle.check(A.prepare(kernel="packed_sweep") @ x, oracle.product(W, W != 0, x, F64), str(cols))
+    oracle.check(A.prepare(kernel=kernel) @ x, oracle.product(W, W != 0, x, F64), str(cols))
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
@@ -81,10 +89,23 @@ def test_values_go_in_and_out(dtype):
     )
 
 
-def test_copies_keep_their_kernel():
-    P = packed(np.eye(5))
+@both
+def test_copies_keep_their_kernel(kernel):
+    P = sc.CSR.from_dense(np.eye(5)).prepare(kernel=kernel)
     again = pickle.loads(pickle.dumps(P))
-    assert (again.kernel, again @ np.ones(5)) == ("packed_sweep", pytest.approx(np.ones(5)))
+    assert (again.kernel, again @ np.ones(5)) == (kernel, pytest.approx(np.ones(5)))
+
+
+@pytest.mark.usefixtures("target")
+@pytest.mark.parametrize("dtype", [F64, F32, F16], ids=str)
+def test_wide_products_of_a_matrix_with_long_rows(dtype):
+    """What goes by blocks without being asked to, where vectors are wide."""
+    rng = np.random.default_rng(44)
+    W = cases.random_dense(rng, (130, 700), 0.5, dtype)
+    A = sc.CSR.from_dense(W)
+    for n, layout in ((48, "C"), (64, "F"), (130, "C")):
+        X = cases.laid_out(cases.numbers(rng, (700, n), dtype), layout)
+        oracle.check(A @ X, oracle.product(W, W != 0, X, dtype), f"n={n}")
 
 
 def test_the_rule():
@@ -94,7 +115,9 @@ def test_the_rule():
         assert full.prepare(n=n).kernel == kernel
     for shape in ((7, 64), (8, 63)):
         assert sc.CSR.from_dense(np.ones(shape)).prepare().kernel == "row_sweep"
-    with pytest.raises(ValueError, match="prepare: kernel is 'fast', expected 'packed_sweep' or"):
+    with pytest.raises(
+        ValueError, match="prepare: kernel is 'fast', expected 'packed_sweep', 'blocked_sweep' or"
+    ):
         full.prepare(kernel="fast")
 
 

@@ -1,0 +1,75 @@
+#include <atomic>
+#include <cstring>
+#include <optional>
+#include <utility>
+
+#include "../plan.h"
+#include "blocked.h"
+#include "row_scatter.h"
+#include "row_sweep.h"
+
+namespace sparsecore {
+namespace {
+
+// A matrix in CSR's own order, with a snapshot of the values: swept by rows or by blocks.
+class CsrPlan final : public Plan {
+ public:
+  CsrPlan(std::shared_ptr<const CsrStructure> structure, const void* values, DType dtype,
+          bool blocked, int threads)
+      : structure_(std::move(structure)), dtype_(dtype) {
+    if (blocked) blocks_.emplace(structure_->view(nullptr, dtype), threads);
+    CsrPlan::update(values, threads);
+  }
+
+  void run(const MatrixView& x, const Epilogue& epilogue, const MatrixView& out, bool transposed,
+           int threads) const override {
+    const Values values = values_.load();
+    const CsrView view = structure_->view(values.get(), dtype_);
+    if (transposed) {
+      row_scatter(view, x, epilogue, out, threads);
+    } else if (blocks_) {
+      blocked_sweep(view, *blocks_, x, epilogue, out, threads);
+    } else {
+      row_sweep(view, x, epilogue, out, threads);
+    }
+  }
+
+  void update(const void* values, int) override {
+    const std::size_t size = bytes();
+    std::shared_ptr<std::byte[]> copy(new std::byte[size]);
+    if (size > 0) std::memcpy(copy.get(), values, size);
+    values_.store(std::move(copy));
+  }
+
+  void unpack(void* values, int) const override {
+    if (bytes() > 0) std::memcpy(values, values_.load().get(), bytes());
+  }
+
+  const std::shared_ptr<const CsrStructure>& structure() const override { return structure_; }
+  DType dtype() const override { return dtype_; }
+  std::int64_t nbytes() const override {
+    return static_cast<std::int64_t>(bytes()) + (blocks_ ? blocks_->nbytes() : 0);
+  }
+  std::string_view kernel() const override { return blocks_ ? "blocked_sweep" : "row_sweep"; }
+
+ private:
+  using Values = std::shared_ptr<const std::byte[]>;
+
+  std::size_t bytes() const {
+    return static_cast<std::size_t>(structure_->nnz() * item_size(dtype_));
+  }
+
+  std::shared_ptr<const CsrStructure> structure_;
+  DType dtype_;
+  std::optional<CsrBlocks> blocks_;
+  std::atomic<Values> values_;
+};
+
+}  // namespace
+
+std::unique_ptr<Plan> make_csr_plan(std::shared_ptr<const CsrStructure> structure,
+                                    const void* values, DType dtype, bool blocked, int threads) {
+  return std::make_unique<CsrPlan>(std::move(structure), values, dtype, blocked, threads);
+}
+
+}  // namespace sparsecore

@@ -32,6 +32,9 @@ bool pays_to_block(std::int64_t rows, std::int64_t cols, std::int64_t nnz, std::
 // The width of column blocks (blocked_rows.h), at most kMaxBlockColumns.
 std::int64_t block_columns(std::int64_t rows, std::int64_t cols, std::int64_t nnz);
 
+// Whether a product with the transpose of a matrix begins with making it.
+bool pays_to_transpose(std::int64_t nnz, std::int64_t columns);
+
 // Whether a transposed product sums into aligned scratch of its own, or straight into `out`.
 bool needs_scratch(const MatrixView& out, DType accumulator, std::int64_t nnz);
 

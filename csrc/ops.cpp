@@ -7,10 +7,9 @@
 #include <utility>
 
 #include "choose.h"
-#include "plans/blocked.h"
-#include "plans/row_scatter.h"
 #include "plans/row_sweep.h"
 #include "plans/sddmm.h"
+#include "plans/stateless.h"
 
 namespace sparsecore {
 namespace {
@@ -169,33 +168,11 @@ void csr_matmul(const CsrView& a, const Product& p) {
   const MatrixView values = flat(a.values, a.dtype, a.nnz());
   if (p.transposed) {
     check_product(p, a.cols, a.rows, a.dtype, values);
-    row_scatter(a, p.x, p.epilogue, p.out, p.threads);
+    transposed_product(a, p.x, p.epilogue, p.out, p.threads);
   } else {
     check_product(p, a.rows, a.cols, a.dtype, values);
-    if (pays_to_block(a.rows, a.cols, a.nnz(), p.x.cols)) {
-      blocked_sweep(a, CsrBlocks(a, p.threads), p.x, p.epilogue, p.out, p.threads);
-    } else {
-      row_sweep(a, p.x, p.epilogue, p.out, p.threads);
-    }
+    csr_product(a, p.x, p.epilogue, p.out, p.threads);
   }
-}
-
-std::unique_ptr<Plan> make_plan(std::shared_ptr<const CsrStructure> structure, const void* values,
-                                DType dtype, std::int64_t columns, std::string_view kernel,
-                                int threads) {
-  if (kernel.empty()) {
-    const bool packs =
-        pays_to_pack(structure->rows(), structure->cols(), structure->nnz(), columns);
-    kernel = packs ? "packed_sweep" : "row_sweep";
-  }
-  if (kernel == "packed_sweep") {
-    return make_packed_plan(std::move(structure), values, dtype, threads);
-  }
-  if (kernel == "row_sweep" || kernel == "blocked_sweep") {
-    return make_csr_plan(std::move(structure), values, dtype, kernel == "blocked_sweep", threads);
-  }
-  throw std::invalid_argument("prepare: kernel is '" + std::string(kernel) +
-                              "', expected 'packed_sweep', 'blocked_sweep' or 'row_sweep'");
 }
 
 void plan_matmul(const Plan& plan, const Product& p) {

@@ -31,16 +31,23 @@ class Plan {
   virtual std::string_view kernel() const = 0;
 };
 
-// The plan that suits products with `columns` right-hand columns (negative: unknown, many); or the
-// one of that kernel, where one is named. std::invalid_argument for a kernel that does not exist.
-std::unique_ptr<Plan> make_plan(std::shared_ptr<const CsrStructure> structure, const void* values,
-                                DType dtype, std::int64_t columns, std::string_view kernel,
-                                int threads);
+// What a plan is made for.
+struct PlanOptions {
+  std::int64_t columns = -1;  // right-hand columns expected; negative: unknown, many
+  bool backward = false;      // transposed products, too
+  std::string_view kernel;    // instead of the one that suits, where not empty
+};
 
-// Its kinds. Packed (packed.h); and CSR in its own order, with a snapshot of the values.
+// std::invalid_argument for a kernel that does not exist.
+std::unique_ptr<Plan> make_plan(std::shared_ptr<const CsrStructure> structure, const void* values,
+                                DType dtype, const PlanOptions& options, int threads);
+
+// Its kinds. Packed (packed.h); CSR in its own order, with a snapshot of the values; and a pair.
 std::unique_ptr<Plan> make_packed_plan(std::shared_ptr<const CsrStructure> structure,
                                        const void* values, DType dtype, int threads);
 std::unique_ptr<Plan> make_csr_plan(std::shared_ptr<const CsrStructure> structure,
                                     const void* values, DType dtype, bool blocked, int threads);
+std::unique_ptr<Plan> make_two_way_plan(std::unique_ptr<Plan> forward,
+                                        std::unique_ptr<Plan> backward);
 
 }  // namespace sparsecore

@@ -230,7 +230,10 @@ py::array gather_values(const CsrStructure& self, const Int64Array& ids, py::arr
 py::tuple transposed(const CsrStructure& self, std::optional<py::array> values, int threads) {
   return canonical(
       std::move(values), self.nnz(),
-      [&](const Values& moved) { return transpose(self, moved, threads); }, wrapped_structure);
+      [&](const Values& moved) {
+        return transpose(self.view(nullptr, moved.dtype), moved, threads);
+      },
+      wrapped_structure);
 }
 
 py::array_t<bool> prune_24_mask(py::array array, int threads) {

@@ -25,7 +25,11 @@ SPARSECORE_INLINE void dots(const Acc* u, const Acc* const (&v)[U], std::int64_t
     const Vec<Acc> left = load(u + j, mask);
     for (int i = 0; i < U; ++i) sum[i] = fma<Acc>(left, load(v[i] + j, mask), sum[i]);
   }
-  for (int i = 0; i < U; ++i) result[i] = reduce_add<Acc>(sum[i]);
+  if constexpr (U == 4) {
+    reduce_add(sum, result);
+  } else {
+    for (int i = 0; i < U; ++i) result[i] = reduce_add<Acc>(sum[i]);
+  }
 }
 
 template <class Acc>

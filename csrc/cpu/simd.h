@@ -154,6 +154,42 @@ SPARSECORE_INLINE T reduce_add(Vec<T> v) {
   }
 }
 
+// The lower half of a vector added to its upper half, down to 16 bytes.
+template <class T, int kBytes, int... kLane>
+SPARSECORE_INLINE Sized<T, kBytes / 2> add_halves(Sized<T, kBytes> v, Order<kLane...>) {
+  constexpr int n = sizeof...(kLane);
+  return __builtin_shufflevector(v, v, kLane...) + __builtin_shufflevector(v, v, (kLane + n)...);
+}
+template <class T, int kBytes = kVectorBytes>
+SPARSECORE_INLINE Sized<T, 16> add_pieces(Sized<T, kBytes> v) {
+  if constexpr (kBytes == 16) {
+    return v;
+  } else {
+    using Half = Ascending<kBytes / 2 / static_cast<int>(sizeof(T))>;
+    return add_pieces<T, kBytes / 2>(add_halves<T, kBytes>(v, Half{}));
+  }
+}
+
+// sums[i] = the sum of the lanes of v[i], four vectors at once: 13 operations for 64-byte vectors
+// of floats, where four reduce_add take 32.
+template <class T>
+SPARSECORE_INLINE void reduce_add(const Vec<T> (&v)[4], T (&sums)[4]) {
+  const auto put = [&](int first, Vec<T> pieces) {
+    *reinterpret_cast<SizedAt<T, 16>*>(sums + first) = add_pieces<T>(pieces);
+  };
+  const auto by_units = [](auto unit, Vec<T> a, Vec<T> b) {
+    return interleave_low<unit>(a, b) + interleave_high<unit>(a, b);
+  };
+  constexpr std::integral_constant<int, 4> four{};
+  constexpr std::integral_constant<int, 8> eight{};
+  if constexpr (sizeof(T) == 4) {
+    put(0, by_units(eight, by_units(four, v[0], v[1]), by_units(four, v[2], v[3])));
+  } else {
+    put(0, by_units(eight, v[0], v[1]));
+    put(2, by_units(eight, v[2], v[3]));
+  }
+}
+
 #if defined(__AVX512F__)
 
 template <class T>

@@ -5,8 +5,8 @@
 
 #include "../plan.h"
 #include "blocked.h"
-#include "row_scatter.h"
 #include "row_sweep.h"
+#include "stateless.h"
 
 namespace sparsecore {
 namespace {
@@ -26,7 +26,7 @@ class CsrPlan final : public Plan {
     const Values values = values_.load();
     const CsrView view = structure_->view(values.get(), dtype_);
     if (transposed) {
-      row_scatter(view, x, epilogue, out, threads);
+      transposed_product(view, x, epilogue, out, threads);
     } else if (blocks_) {
       blocked_sweep(view, *blocks_, x, epilogue, out, threads);
     } else {

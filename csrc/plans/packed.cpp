@@ -7,7 +7,7 @@
 #include "../choose.h"
 #include "../plan.h"
 #include "block_product.h"
-#include "row_scatter.h"
+#include "stateless.h"
 
 namespace sparsecore {
 namespace {
@@ -55,7 +55,7 @@ class PackedPlan final : public Plan {
     if (transposed) {
       const std::unique_ptr<std::byte[]> csr_values(new std::byte[csr_bytes()]);
       packed_.unpack(values->data(), item_size(dtype_), csr_values.get(), threads);
-      row_scatter(packed_.csr()->view(csr_values.get(), dtype_), x, epilogue, out, threads);
+      transposed_product(packed_.csr()->view(csr_values.get(), dtype_), x, epilogue, out, threads);
       return;
     }
     const PackedBlocks blocks(packed_, values->data(), dtype_);

@@ -8,12 +8,18 @@
 namespace sparsecore {
 namespace {
 
-constexpr std::int64_t kPanelColumns = 256;
-constexpr std::int64_t kDirectColumns = 1 << 16;  // at a time where nothing is copied
+constexpr std::int64_t kReuseOfWide = 16;
 
-// Rows of `m` that the kernel can read: contiguous, in the accumulator type.
+// So many columns of V at a time that they stay in a second-level cache.
 template <class Acc>
-bool reads_direct(const MatrixView& m) {
+std::int64_t columns_at_once(const MatrixView& v) {
+  constexpr std::int64_t kItems = (std::int64_t{1} << 20) / std::int64_t{sizeof(Acc)};
+  return std::clamp<std::int64_t>(kItems / std::max<std::int64_t>(v.rows, 1) / 64 * 64, 64, 512);
+}
+
+// Whether the kernel can read rows of `m`: contiguous, in the accumulator type.
+template <class Acc>
+bool is_readable(const MatrixView& m) {
   return m.dtype == DTypeOf<Acc>::value && m.col_stride == 1;
 }
 
@@ -23,10 +29,8 @@ struct Operand {
   Scratch<Acc> panel;
   bool direct;
 
-  explicit Operand(const MatrixView& matrix, std::int64_t width)
-      : m(matrix),
-        panel(reads_direct<Acc>(matrix) ? 0 : matrix.rows * width),
-        direct(reads_direct<Acc>(matrix)) {}
+  Operand(const MatrixView& matrix, std::int64_t width, bool in_place)
+      : m(matrix), panel(in_place ? 0 : matrix.rows * width), direct(in_place) {}
 
   // Columns [col, col + n) and the distance between their rows.
   std::pair<const Acc*, std::int64_t> columns(const Kernels<Acc>& k, std::int64_t col,
@@ -42,9 +46,12 @@ template <class Acc>
 void run(const CsrView& a, const MatrixView& u, const MatrixView& v, void* d, DType d_dtype,
          int threads) {
   const Kernels<Acc>& k = kernels<Acc>();
-  const bool in_place = reads_direct<Acc>(u) && reads_direct<Acc>(v);
-  const std::int64_t width = in_place ? kDirectColumns : kPanelColumns;
-  const Operand<Acc> left(u, width), right(v, width);
+  const std::int64_t width = columns_at_once<Acc>(v);
+  // A row of V is read for every entry of its column: a part of a wide V is better copied than read
+  // from lines that compete for the same places in a cache.
+  const bool copy_pays = v.cols > width && a.nnz() / kReuseOfWide >= v.rows;
+  const Operand<Acc> left(u, width, is_readable<Acc>(u));
+  const Operand<Acc> right(v, width, is_readable<Acc>(v) && !copy_pays);
   const bool direct = d_dtype == DTypeOf<Acc>::value;
   const Scratch<Acc> scratch(direct ? 0 : a.nnz());
   Acc* sums = direct ? static_cast<Acc*>(d) : scratch.data();

@@ -31,15 +31,18 @@ class Plan:
     'row_sweep'
     """
 
-    __slots__ = ("_like", "_plan", "_version")
+    __slots__ = ("_backward", "_like", "_plan", "_version")
 
     __array_ufunc__ = None
 
     format = "plan"
 
-    def __init__(self, A: CSR, columns: int = -1, kernel: str = "") -> None:
+    def __init__(self, A: CSR, columns: int = -1, backward: bool = False, kernel: str = "") -> None:
         data = interop.to_numpy(A.data, name="prepare: A.data")
-        self._plan = _core.prepare_csr(A._structure, data, columns, kernel, get_num_threads())
+        self._plan = _core.prepare_csr(
+            A._structure, data, columns, backward, kernel, get_num_threads()
+        )
+        self._backward = backward
         self._version = 0  # counts updates, for backward passes to notice one in between
         # An empty piece of the values: remembers their kind, dtype and device, not their memory.
         self._like = interop.copy_values(
@@ -122,7 +125,7 @@ class Plan:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle and copy by way of the CSR: a plan's own layout is never saved."""
-        return Plan, (CSR._wrap(self._structure, self.unpack()), -1, self.kernel)
+        return Plan, (CSR._wrap(self._structure, self.unpack()), -1, self._backward, self.kernel)
 
     def __repr__(self) -> str:
         """Return one line: shape, nnz, dtype, kernel, bytes."""
@@ -146,7 +149,8 @@ def prepare(
         for one column keeps CSR's own order; one for more packs the matrix (6 bytes an fp32 entry)
         where it has 64 entries a row and 8 a column or more. Both kinds serve every number.
     backward : bool
-        Whether transposed products will be run too. Today's plans run them without packing.
+        Whether transposed products (``A.T @ X``, the gradient of X) will be run too: the plan then
+        holds a second one, of the transpose. Without it they transpose or scatter in each call.
     kernel : {"packed_sweep", "blocked_sweep", "row_sweep"}, optional
         Instead of the one that suits `n`: for whoever measures, or wants less memory.
         "blocked_sweep" keeps CSR's own order and only notes where rows cross column blocks.
@@ -160,4 +164,4 @@ def prepare(
     if not isinstance(backward, bool):
         msg = f"prepare: backward is {backward!r}, expected True or False"
         raise TypeError(msg)
-    return Plan(A, -1 if n is None else int(n), kernel or "")
+    return Plan(A, -1 if n is None else int(n), backward, kernel or "")

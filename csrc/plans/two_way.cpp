@@ -1,0 +1,47 @@
+// A plan that runs transposed products by a second plan, of the transpose.
+#include <utility>
+
+#include "../plan.h"
+#include "../transpose.h"
+
+namespace sparsecore {
+namespace {
+
+class TwoWayPlan final : public Plan {
+ public:
+  TwoWayPlan(std::unique_ptr<Plan> forward, std::unique_ptr<Plan> backward)
+      : forward_(std::move(forward)), backward_(std::move(backward)) {}
+
+  void run(const MatrixView& x, const Epilogue& epilogue, const MatrixView& out, bool transposed,
+           int threads) const override {
+    (transposed ? backward_ : forward_)->run(x, epilogue, out, false, threads);
+  }
+  // Transposes again, for the order of the values: to keep it would cost eight bytes an entry.
+  void update(const void* values, int threads) override {
+    const TransposedCsr other = transpose(structure()->view(values, dtype()), threads);
+    forward_->update(values, threads);
+    backward_->update(other.values.data(), threads);
+  }
+  void unpack(void* values, int threads) const override { forward_->unpack(values, threads); }
+
+  const std::shared_ptr<const CsrStructure>& structure() const override {
+    return forward_->structure();
+  }
+  DType dtype() const override { return forward_->dtype(); }
+  std::int64_t nbytes() const override {
+    return forward_->nbytes() + backward_->nbytes() + backward_->structure()->nbytes();
+  }
+  std::string_view kernel() const override { return forward_->kernel(); }
+
+ private:
+  std::unique_ptr<Plan> forward_, backward_;
+};
+
+}  // namespace
+
+std::unique_ptr<Plan> make_two_way_plan(std::unique_ptr<Plan> forward,
+                                        std::unique_ptr<Plan> backward) {
+  return std::make_unique<TwoWayPlan>(std::move(forward), std::move(backward));
+}
+
+}  // namespace sparsecore

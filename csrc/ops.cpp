@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "choose.h"
+#include "dispatch.h"
 #include "plans/row_scatter.h"
 #include "plans/row_sweep.h"
 #include "plans/sddmm.h"
@@ -179,16 +180,22 @@ std::unique_ptr<Plan> make_plan(std::shared_ptr<const CsrStructure> structure, c
                                 DType dtype, std::int64_t columns, std::string_view kernel,
                                 int threads) {
   if (kernel.empty()) {
-    const bool packs =
-        pays_to_pack(structure->rows(), structure->cols(), structure->nnz(), columns);
-    kernel = packs ? "packed_sweep" : "row_sweep";
+    const std::int64_t rows = structure->rows(), cols = structure->cols();
+    const std::int64_t nnz = structure->nnz();
+    const bool permutes = kernels<float>().permutes;
+    kernel = pays_to_permute(rows, cols, nnz, columns, dtype, permutes) ? "block_permute"
+             : pays_to_pack(rows, cols, nnz, columns)                   ? "packed_sweep"
+                                                                        : "row_sweep";
+  }
+  if (kernel == "block_permute") {
+    return make_block_permute_plan(structure, values, dtype, threads);
   }
   if (kernel == "packed_sweep") {
     return make_packed_plan(std::move(structure), values, dtype, threads);
   }
   if (kernel == "row_sweep") return make_row_sweep_plan(std::move(structure), values, dtype);
   throw std::invalid_argument("prepare: kernel is '" + std::string(kernel) +
-                              "', expected 'packed_sweep' or 'row_sweep'");
+                              "', expected 'block_permute', 'packed_sweep' or 'row_sweep'");
 }
 
 void plan_matmul(const Plan& plan, const Product& p) {

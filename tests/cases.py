@@ -165,6 +165,11 @@ def packed(W: Array) -> Operand:
     return Operand(prepared, W.astype(np.float64), W != 0)
 
 
+def block_permuted(W: Array) -> Operand:
+    prepared = sc.CSR.from_dense(W).prepare(kernel="block_permute")
+    return Operand(prepared, W.astype(np.float64), W != 0)
+
+
 def plan(W: Array) -> Operand:
     return Operand(sc.CSR.from_dense(W).prepare(), W.astype(np.float64), W != 0)
 

@@ -198,6 +198,12 @@ void register_plan(py::module_& module) {
            py::arg("residual") = py::none(), py::arg("activation") = py::none(),
            py::arg("out") = py::none(), py::arg("threads"), py::arg("name") = "csr_matmul")
       .def(
+          "run_plain",
+          [](const Plan& plan, py::array x, int threads) {
+            return plan_run(plan, std::move(x), false, {}, {}, {}, {}, {}, threads, "csr_matmul");
+          },
+          py::arg("x"), py::arg("threads"))
+      .def(
           "update",
           [](Plan& plan, py::array values_in) {
             const py::array values =

@@ -85,10 +85,11 @@ def csr_matmul(
     array([37.])
     """
     # numpy all through: a third of the time of a call on small arrays.
-    if type(A) is CSR and type(X) is np.ndarray and scale is None and out is None:
-        data = A.data
-        if type(data) is np.ndarray:
-            count = get_num_threads() if threads is None else resolved(threads, name="csr_matmul")
+    if type(X) is np.ndarray and scale is None and out is None:
+        count = get_num_threads() if threads is None else resolved(threads, name="csr_matmul")
+        if type(A) is Plan:
+            return A._plan.run_plain(X, count)
+        if type(A) is CSR and type(data := A.data) is np.ndarray:
             return _core.csr_matmul_plain(A._structure, data, X, count)
     left, transposed = _left(A, "csr_matmul")
     return matmul(left, X, transposed=transposed, scale=scale, out=out, threads=threads)

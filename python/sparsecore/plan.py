@@ -9,7 +9,7 @@ from sparsecore.formats.csr import CSR
 from sparsecore.interop import Values
 from sparsecore.threads import get_num_threads
 
-Kernel: TypeAlias = Literal["packed_sweep", "row_sweep"]
+Kernel: TypeAlias = Literal["block_permute", "packed_sweep", "row_sweep"]
 
 
 @final
@@ -147,7 +147,7 @@ def prepare(
         where it has 64 entries a row and 8 a column or more. Both kinds serve every number.
     backward : bool
         Whether transposed products will be run too. Today's plans run them without packing.
-    kernel : {"packed_sweep", "row_sweep"}, optional
+    kernel : {"block_permute", "packed_sweep", "row_sweep"}, optional
         Instead of the one that suits `n`: for whoever measures.
     """
     if n is not None and not isinstance(n, int | np.integer):

@@ -99,6 +99,21 @@ bool pays_to_transpose(std::int64_t nnz, std::int64_t columns) {
   return columns >= 128 && nnz >= 4096;
 }
 
+bool pays_to_permute(std::int64_t rows, std::int64_t cols, std::int64_t nnz, std::int64_t columns,
+                     DType dtype, bool permutes) {
+  (void)dtype;
+  (void)permutes;
+  return columns == 1 && rows >= 64 && nnz >= 8 * cols;
+}
+
+ChunkForm chunk_form(std::int64_t rows, std::int64_t cols, std::int64_t nnz, DType dtype,
+                     bool permutes) {
+  const double cells = static_cast<double>(rows) * static_cast<double>(cols);
+  const bool dense_enough = static_cast<double>(nnz) >= 0.04 * cells;
+  return permutes && dtype != DType::kFloat64 && dense_enough ? ChunkForm::kPermuted
+                                                             : ChunkForm::kGathered;
+}
+
 bool needs_scratch(const MatrixView& out, DType accumulator, std::int64_t nnz) {
   if (out.dtype != accumulator) return true;
   if (out.cols == 1) return false;

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 
+#include "chunk_codes.h"
 #include "views.h"
 
 namespace sparsecore {
@@ -34,6 +35,13 @@ std::int64_t block_columns(std::int64_t rows, std::int64_t cols, std::int64_t nn
 
 // Whether a product with the transpose of a matrix begins with making it.
 bool pays_to_transpose(std::int64_t nnz, std::int64_t columns);
+
+// Whether a plan for so many right-hand columns lays rows out in lanes (block_permute.h), and in
+// which form. `permutes`: the target looks up in registers.
+bool pays_to_permute(std::int64_t rows, std::int64_t cols, std::int64_t nnz, std::int64_t columns,
+                     DType dtype, bool permutes);
+ChunkForm chunk_form(std::int64_t rows, std::int64_t cols, std::int64_t nnz, DType dtype,
+                     bool permutes);
 
 // Whether a transposed product sums into aligned scratch of its own, or straight into `out`.
 bool needs_scratch(const MatrixView& out, DType accumulator, std::int64_t nnz);

@@ -7,6 +7,7 @@
 
 #include <cstdint>
 
+#include "chunk_codes.h"
 #include "epilogue.h"
 #include "views.h"
 
@@ -61,6 +62,26 @@ constexpr std::int64_t kWrittenRows = 128;
 // A packed column block has at most this many columns.
 constexpr std::int64_t kMaxBlockColumns = 512;
 
+// The groups of one row block of a block-permuted matrix (block_permute.h).
+template <class Acc>
+struct BlockPermuteTile {
+  const std::int64_t* starts;  // each group's first chunk, and the end
+  std::int64_t groups;
+  const std::uint8_t* rows;  // sixteen a group
+  ChunkForm form;
+  const std::uint32_t* bases;  // of all chunks of the matrix
+  const std::uint32_t* codes;  // likewise
+  const void* values;          // likewise
+  DType dtype;
+  const Acc* x;  // x[j * x_stride + base + field]
+  std::int64_t x_stride;
+  int columns;  // 1 ... kPermuteColumns
+  Acc* sums;    // sums[row * columns + j]
+};
+
+// So many columns one block permutation takes: more windows of X do not fit 32 registers.
+constexpr int kPermuteColumns = 4;
+
 // An epilogue with its vectors already in the accumulator type (nullptr: absent).
 template <class Acc>
 struct LoadedEpilogue {
@@ -75,6 +96,7 @@ struct Kernels {
   std::int64_t lanes;          // of a vector
   std::int64_t tile_width;     // right-hand columns one sweep keeps in registers
   std::int64_t block_vectors;  // vectors of right-hand columns a blocked sweep keeps there
+  bool permutes;               // block permutations look up in registers
 
   // y = A x for a tile (cpu/row_sweep.h).
   void (*csr_sweep)(const CsrView& a, const SweepTile<Acc>& tile);
@@ -83,6 +105,9 @@ struct Kernels {
   // sums (+)= A x for a block (cpu/packed_sweep.h, cpu/blocked_sweep.h).
   void (*packed_sweep)(const PackedTile<Acc>& tile);
   void (*blocked_sweep)(const BlockedTile<Acc>& tile);
+
+  // sums = A x for a block (cpu/block_permute.h).
+  void (*block_permute)(const BlockPermuteTile<Acc>& tile);
 
   // y[column] += a[row][column] * x[row] for rows [row_begin, row_end) (cpu/row_scatter.h).
   // Here x[(r - row_begin) * x_stride + j] and y[column * y_stride + j].

@@ -115,9 +115,7 @@ def test_the_rule():
         assert full.prepare(n=n).kernel == kernel
     for shape in ((7, 64), (8, 63)):
         assert sc.CSR.from_dense(np.ones(shape)).prepare().kernel == "row_sweep"
-    with pytest.raises(
-        ValueError, match="prepare: kernel is 'fast', expected 'packed_sweep', 'blocked_sweep' or"
-    ):
+    with pytest.raises(ValueError, match="prepare: kernel is 'fast', expected 'block_permute', '"):
         full.prepare(kernel="fast")
 
 

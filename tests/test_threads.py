@@ -16,6 +16,7 @@ LEFT = {
     "plan": cases.plan,
     "packed": cases.prepared("packed_sweep"),
     "blocked": cases.prepared("blocked_sweep"),
+    "permuted": cases.prepared("block_permute"),
     "24": cases.sparse24,
 }
 COUNTS = (1, 2, 7)

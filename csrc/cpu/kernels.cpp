@@ -1,6 +1,7 @@
 // The kernel tables of one CPU target. CMake compiles this file once per target, with
 // SPARSECORE_TARGET set to its name and the flags of its instruction set.
 #include "../dispatch.h"
+#include "block_permute.h"
 #include "blocked_sweep.h"
 #include "compress24.h"
 #include "packed_sweep.h"
@@ -17,10 +18,12 @@ constexpr Kernels<Acc> kTable = {
     .lanes = kLanes<Acc>,
     .tile_width = kTileVectors * kLanes<Acc>,
     .block_vectors = kBlockVectors,
+    .permutes = kPermutesNeighbours && sizeof(Acc) == 4,
     .csr_sweep = csr_sweep<Acc>,
     .sparse24_sweep = sparse24_sweep<Acc>,
     .packed_sweep = packed_sweep<Acc>,
     .blocked_sweep = blocked_sweep<Acc>,
+    .block_permute = block_permute<Acc>,
     .csr_scatter = csr_scatter<Acc>,
     .sddmm = sddmm<Acc>,
     .load_panel = load_panel<Acc>,

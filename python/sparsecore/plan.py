@@ -9,7 +9,7 @@ from sparsecore.formats.csr import CSR
 from sparsecore.interop import Values
 from sparsecore.threads import get_num_threads
 
-Kernel: TypeAlias = Literal["packed_sweep", "blocked_sweep", "row_sweep"]
+Kernel: TypeAlias = Literal["block_permute", "packed_sweep", "blocked_sweep", "row_sweep"]
 
 
 @final
@@ -151,7 +151,7 @@ def prepare(
     backward : bool
         Whether transposed products (``A.T @ X``, the gradient of X) will be run too: the plan then
         holds a second one, of the transpose. Without it they transpose or scatter in each call.
-    kernel : {"packed_sweep", "blocked_sweep", "row_sweep"}, optional
+    kernel : {"block_permute", "packed_sweep", "blocked_sweep", "row_sweep"}, optional
         Instead of the one that suits `n`: for whoever measures, or wants less memory.
         "blocked_sweep" keeps CSR's own order and only notes where rows cross column blocks.
     """

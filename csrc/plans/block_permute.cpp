@@ -1,0 +1,205 @@
+#include "../block_permute.h"
+
+#include <algorithm>
+#include <atomic>
+#include <stdexcept>
+#include <string>
+#include <utility>
+
+#include "../choose.h"
+#include "../plan.h"
+#include "accumulate.h"
+#include "stateless.h"
+
+namespace sparsecore {
+namespace {
+
+using Structure = BlockPermuteStructure;
+
+// Row blocks' sums have room for the lanes of a last group that have no row.
+constexpr std::int64_t kSumRows = Structure::kRows + kChunkRows;
+
+// A copy of X that bases and codes can address ends below 2^32.
+constexpr std::int64_t kMostColumns = std::int64_t{1} << 31;
+
+double block_permute_ns(std::int64_t slots, std::int64_t rows, std::int64_t n) {
+  return static_cast<double>(slots) * (0.04 + 0.05 * static_cast<double>(n)) +
+         static_cast<double>(rows) * (1 + static_cast<double>(n));
+}
+
+// panel[j * stride + position(k)] = x[k][j], with zeros where padding points: behind every gathered
+// window, and (though kernels have a zero of their own there) behind the last column.
+template <class Acc>
+void load_columns(const Kernels<Acc>& k, const Structure& a, const MatrixView& x, Acc* panel,
+                  std::int64_t stride) {
+  const std::int64_t window =
+      a.form() == ChunkForm::kPermuted ? std::max<std::int64_t>(x.rows, 1) : a.window();
+  // Its columns are the panel's rows.
+  const MatrixView turned{x.data, x.dtype, x.cols, x.rows, x.col_stride, x.row_stride};
+  for (std::int64_t c = 0; c < x.rows; c += window) {
+    const std::int64_t n = std::min(window, x.rows - c);
+    k.load_panel(block_of(turned, 0, x.cols, c, n), panel + a.position(c), stride);
+  }
+  const std::int64_t length = a.copy_length();
+  for (std::int64_t j = 0; j < x.cols; ++j) {
+    Acc* const row = panel + j * stride;
+    if (a.form() == ChunkForm::kPermuted) {
+      std::fill(row + x.rows, row + length, Acc{0});
+    } else {
+      for (std::int64_t zero = window; zero < length; zero += window + 1) row[zero] = 0;
+    }
+  }
+}
+
+template <class Acc>
+class BlockPermuteProduct {
+ public:
+  BlockPermuteProduct(const Structure& a, const void* values, DType dtype, const MatrixView& x,
+                      const Epilogue& epilogue, const MatrixView& out)
+      : k_(kernels<Acc>()),
+        a_(a),
+        values_(values),
+        dtype_(dtype),
+        x_(x),
+        epilogue_(k_, epilogue),
+        is_plain_(epilogue.empty() && out.dtype == DTypeOf<Acc>::value),
+        out_(out),
+        stride_((a.copy_length() + 15) / 16 * 16) {}
+
+  // Columns in tiles of nearly equal width: 5 are 3 + 2, not 4 + 1.
+  void run(int threads) {
+    const std::int64_t tiles = (x_.cols + kPermuteColumns - 1) / kPermuteColumns;
+    const std::int64_t widest = tiles == 0 ? 0 : (x_.cols + tiles - 1) / tiles;
+    const double ns = block_permute_ns(a_.size(), out_.rows, widest);
+    const int useful = useful_threads(threads, ns);
+    const IndexView starts{a_.block_starts().data(), 8, std::ssize(a_.block_starts())};
+    const Bounds bounds = balanced_bounds(starts, useful, ns);
+    PanelCopies<Acc> copies(widest * stride_, useful);
+    for (std::int64_t t = 0; t < tiles; ++t) {
+      const std::int64_t begin = x_.cols * t / tiles, end = x_.cols * (t + 1) / tiles;
+      parallel_for(bounds, useful, [&](std::int64_t first, std::int64_t last) {
+        const Acc* const panel = copies.get(begin, [&](Acc* room) {
+          load_columns(k_, a_, block_of(x_, 0, x_.rows, begin, end - begin), room, stride_);
+        });
+        for (std::int64_t b = first; b < last; ++b) row_block(b, begin, end - begin, panel);
+      });
+    }
+  }
+
+ private:
+  void row_block(std::int64_t b, std::int64_t col, std::int64_t n, const Acc* panel) const {
+    alignas(64) Acc sums[kSumRows * kPermuteColumns];
+    const Structure::Block block = a_.block(b);
+    k_.block_permute({.starts = block.starts.data(),
+                      .groups = std::ssize(block.starts) - 1,
+                      .rows = block.rows,
+                      .form = a_.form(),
+                      .bases = a_.bases(),
+                      .codes = a_.codes(),
+                      .values = values_,
+                      .dtype = dtype_,
+                      .x = panel,
+                      .x_stride = stride_,
+                      .columns = static_cast<int>(n),
+                      .sums = sums});
+    const std::int64_t row = b * Structure::kRows;
+    const std::int64_t rows = std::min(Structure::kRows, out_.rows - row);
+    if (is_plain_) return copy_out(sums, block_of(out_, row, rows, col, n));
+    bool fits = true;
+    for (std::int64_t r = 0; r < rows; r += kBlockRows) {
+      fits &= k_.write_out(sums + r * n, n, row + r, col, epilogue_.view(),
+                           block_of(out_, row + r, std::min(kBlockRows, rows - r), col, n));
+    }
+    require_fits(fits);
+  }
+
+  static void copy_out(const Acc* sums, const MatrixView& out) {
+    Acc* const to = static_cast<Acc*>(out.data);
+    for (std::int64_t r = 0; r < out.rows; ++r) {
+      for (std::int64_t j = 0; j < out.cols; ++j) {
+        to[r * out.row_stride + j * out.col_stride] = sums[r * out.cols + j];
+      }
+    }
+  }
+
+  const Kernels<Acc>& k_;
+  const Structure& a_;
+  const void* values_;
+  DType dtype_;
+  const MatrixView& x_;
+  EpilogueLoader<Acc> epilogue_;
+  bool is_plain_;
+  const MatrixView& out_;
+  std::int64_t stride_;
+};
+
+class BlockPermutePlan final : public Plan {
+ public:
+  BlockPermutePlan(const std::shared_ptr<const CsrStructure>& csr, const void* values, DType dtype,
+                   int threads)
+      : structure_(csr, form_for(*csr, dtype), threads),
+        dtype_(dtype),
+        longest_row_(longest_row(csr->offsets().view())) {
+    BlockPermutePlan::update(values, threads);
+  }
+
+  void run(const MatrixView& x, const Epilogue& epilogue, const MatrixView& out, bool transposed,
+           int threads) const override {
+    const Values values = values_.load();
+    const CsrStructure& csr = *structure_.csr();
+    if (transposed) {
+      const std::unique_ptr<std::byte[]> csr_values(
+          new std::byte[static_cast<std::size_t>(csr.nnz() * item_size(dtype_))]);
+      structure_.unpack(values->data(), item_size(dtype_), csr_values.get());
+      transposed_product(csr.view(csr_values.get(), dtype_), x, epilogue, out, threads);
+      return;
+    }
+    with_accumulator(accumulator_for(dtype_, x.dtype, longest_row_), [&]<class Acc>(Acc) {
+      BlockPermuteProduct<Acc>(structure_, values->data(), dtype_, x, epilogue, out).run(threads);
+    });
+  }
+
+  void update(const void* values, int threads) override {
+    auto fresh = std::make_shared<Pages<std::byte>>(structure_.size() * item_size(dtype_));
+    structure_.pack(values, item_size(dtype_), fresh->data(), threads);
+    values_.store(std::move(fresh));
+  }
+
+  void unpack(void* values, int) const override {
+    structure_.unpack(values_.load()->data(), item_size(dtype_), values);
+  }
+
+  const std::shared_ptr<const CsrStructure>& structure() const override {
+    return structure_.csr();
+  }
+  DType dtype() const override { return dtype_; }
+  std::int64_t nbytes() const override {
+    return structure_.nbytes() + structure_.size() * item_size(dtype_);
+  }
+  std::string_view kernel() const override { return "block_permute"; }
+
+ private:
+  using Values = std::shared_ptr<const Pages<std::byte>>;
+
+  static ChunkForm form_for(const CsrStructure& csr, DType dtype) {
+    if (csr.cols() > kMostColumns) {
+      throw std::invalid_argument("prepare: A has " + std::to_string(csr.cols()) +
+                                  " columns, kernel 'block_permute' takes at most 2^31");
+    }
+    return chunk_form(csr.rows(), csr.cols(), csr.nnz(), dtype, kernels<float>().permutes);
+  }
+
+  Structure structure_;
+  DType dtype_;
+  std::int64_t longest_row_;
+  std::atomic<Values> values_;
+};
+
+}  // namespace
+
+std::unique_ptr<Plan> make_block_permute_plan(const std::shared_ptr<const CsrStructure>& structure,
+                                              const void* values, DType dtype, int threads) {
+  return std::make_unique<BlockPermutePlan>(structure, values, dtype, threads);
+}
+
+}  // namespace sparsecore

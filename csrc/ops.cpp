@@ -10,6 +10,7 @@
 #include "plans/row_scatter.h"
 #include "plans/row_sweep.h"
 #include "plans/sddmm.h"
+#include "plans/sparse24.h"
 
 namespace sparsecore {
 namespace {
@@ -202,7 +203,7 @@ void plan_matmul(const Plan& plan, const Product& p) {
 void sparse24_matmul(const Sparse24View& a, const Product& p) {
   check_columns(p.name, a.cols);
   check_product(p, a.rows, a.cols, a.dtype, flat(a.values, a.dtype, a.nnz()));
-  row_sweep(a, p.x, p.epilogue, p.out, p.threads);
+  sparse24_product(a, p.x, p.epilogue, p.out, p.threads);
 }
 
 DType sddmm_dtype(DType u, DType v) {

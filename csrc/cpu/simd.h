@@ -73,6 +73,26 @@ SPARSECORE_INLINE Vec<T> fma(Vec<T> a, Vec<T> b, Vec<T> c) {
   return a * b + c;  // kernels are compiled with -ffp-contract=fast
 }
 
+// A vector of four-byte numbers from narrower ones (or from its own kind), exactly.
+template <class Acc>
+SPARSECORE_INLINE Vec<Acc> load_widened(const Acc* p) {
+  return load(p);
+}
+template <class Acc>
+SPARSECORE_INLINE Vec<Acc> load_widened(const BFloat16* p) {
+  typedef std::uint16_t Narrow
+      __attribute__((vector_size(kVectorBytes / 2), aligned(2), may_alias));
+  typedef std::uint32_t Wide __attribute__((vector_size(kVectorBytes)));
+  return reinterpret_cast<Vec<float>>(
+      __builtin_convertvector(*reinterpret_cast<const Narrow*>(p), Wide) << 16);
+}
+template <class Acc>
+SPARSECORE_INLINE Vec<Acc> load_widened(const std::int8_t* p) {
+  typedef std::int8_t Narrow __attribute__((vector_size(kVectorBytes / 4), aligned(1), may_alias));
+  return __builtin_convertvector(
+      __builtin_convertvector(*reinterpret_cast<const Narrow*>(p), Vec<std::int32_t>), Vec<Acc>);
+}
+
 // The sum of all lanes, always as the same tree: upper half onto lower half.
 template <class T>
 SPARSECORE_INLINE T reduce_add(Vec<T> v) {
@@ -180,6 +200,12 @@ SPARSECORE_INLINE void store_half(Half* p, Vec<float> v) {
 }
 constexpr bool kHasHalf = true;
 
+// Within each four lanes, the one that the index's two lowest bits name; other bits mean nothing.
+SPARSECORE_INLINE Vec<float> permute_quads(Vec<float> v, Vec<std::uint32_t> index) {
+  return _mm512_permutevar_ps(v, reinterpret_cast<__m512i>(index));
+}
+constexpr bool kHasPermuteQuads = true;
+
 #elif defined(__AVX2__)
 
 template <class T>
@@ -269,6 +295,11 @@ SPARSECORE_INLINE void store_half(Half* p, Vec<float> v) {
 }
 constexpr bool kHasHalf = true;
 
+SPARSECORE_INLINE Vec<float> permute_quads(Vec<float> v, Vec<std::uint32_t> index) {
+  return _mm256_permutevar_ps(v, reinterpret_cast<__m256i>(index));
+}
+constexpr bool kHasPermuteQuads = true;
+
 #else
 
 template <class T>
@@ -301,7 +332,18 @@ SPARSECORE_INLINE Vec<T> gather(const T* base, const std::uint32_t* index, const
 }
 
 constexpr bool kHasHalf = false;
+constexpr bool kHasPermuteQuads = false;
 
+#endif
+
+#if defined(__AVX2__)
+SPARSECORE_INLINE Vec<std::int32_t> permute_quads(Vec<std::int32_t> v, Vec<std::uint32_t> index) {
+  return reinterpret_cast<Vec<std::int32_t>>(permute_quads(reinterpret_cast<Vec<float>>(v), index));
+}
+template <class Acc>
+SPARSECORE_INLINE Vec<Acc> load_widened(const Half* p) {
+  return load_half(p);
+}
 #endif
 
 }  // namespace sparsecore::SPARSECORE_TARGET

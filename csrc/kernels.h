@@ -115,13 +115,20 @@ struct Kernels {
                     const MatrixView& out);
 };
 
+// How rows are compressed: after choosing the two largest of each four, or as they are; and
+// whether the values go past the caches.
+struct Compress24Mode {
+  bool prune;
+  bool stream;
+};
+
 // 2:4 selection and compression of one contiguous row (cpu/compress24.h).
 struct Compress24Kernels {
   // mask[c] = 1 for the two largest magnitudes of each four, ties to the lower column.
   void (*prune_row)(const void* row, DType dtype, std::int64_t cols, std::uint8_t* mask);
   // Returns the first group with more than two nonzeros, or -1.
-  std::int64_t (*compress_row)(const void* row, DType dtype, std::int64_t cols, void* values,
-                               std::uint8_t* metadata);
+  std::int64_t (*compress_row)(const void* row, DType dtype, std::int64_t cols,
+                               Compress24Mode mode, void* values, std::uint8_t* metadata);
 };
 
 }  // namespace sparsecore

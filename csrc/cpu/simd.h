@@ -73,26 +73,6 @@ SPARSECORE_INLINE Vec<T> fma(Vec<T> a, Vec<T> b, Vec<T> c) {
   return a * b + c;  // kernels are compiled with -ffp-contract=fast
 }
 
-// A vector of four-byte numbers from narrower ones (or from its own kind), exactly.
-template <class Acc>
-SPARSECORE_INLINE Vec<Acc> load_widened(const Acc* p) {
-  return load(p);
-}
-template <class Acc>
-SPARSECORE_INLINE Vec<Acc> load_widened(const BFloat16* p) {
-  typedef std::uint16_t Narrow
-      __attribute__((vector_size(kVectorBytes / 2), aligned(2), may_alias));
-  typedef std::uint32_t Wide __attribute__((vector_size(kVectorBytes)));
-  return reinterpret_cast<Vec<float>>(
-      __builtin_convertvector(*reinterpret_cast<const Narrow*>(p), Wide) << 16);
-}
-template <class Acc>
-SPARSECORE_INLINE Vec<Acc> load_widened(const std::int8_t* p) {
-  typedef std::int8_t Narrow __attribute__((vector_size(kVectorBytes / 4), aligned(1), may_alias));
-  return __builtin_convertvector(
-      __builtin_convertvector(*reinterpret_cast<const Narrow*>(p), Vec<std::int32_t>), Vec<Acc>);
-}
-
 // The sum of all lanes, always as the same tree: upper half onto lower half.
 template <class T>
 SPARSECORE_INLINE T reduce_add(Vec<T> v) {
@@ -200,6 +180,19 @@ SPARSECORE_INLINE void store_half(Half* p, Vec<float> v) {
 }
 constexpr bool kHasHalf = true;
 
+SPARSECORE_INLINE Vec<std::int32_t> load_int8(const std::int8_t* p) {
+  return reinterpret_cast<Vec<std::int32_t>>(
+      _mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))));
+}
+SPARSECORE_INLINE Vec<float> load_bfloat16(const BFloat16* p) {
+  return _mm512_castsi512_ps(_mm512_slli_epi32(
+      _mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))), 16));
+}
+// {p, p, q, q, p, p, q, q, ...}
+SPARSECORE_INLINE Vec<std::uint32_t> alternate_pairs(std::uint32_t p, std::uint32_t q) {
+  return reinterpret_cast<Vec<std::uint32_t>>(_mm512_mask_set1_epi32(
+      _mm512_set1_epi32(static_cast<int>(p)), 0xcccc, static_cast<int>(q)));
+}
 // Within each four lanes, the one that the index's two lowest bits name; other bits mean nothing.
 SPARSECORE_INLINE Vec<float> permute_quads(Vec<float> v, Vec<std::uint32_t> index) {
   return _mm512_permutevar_ps(v, reinterpret_cast<__m512i>(index));
@@ -295,6 +288,19 @@ SPARSECORE_INLINE void store_half(Half* p, Vec<float> v) {
 }
 constexpr bool kHasHalf = true;
 
+SPARSECORE_INLINE Vec<std::int32_t> load_int8(const std::int8_t* p) {
+  return reinterpret_cast<Vec<std::int32_t>>(
+      _mm256_cvtepi8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p))));
+}
+SPARSECORE_INLINE Vec<float> load_bfloat16(const BFloat16* p) {
+  return _mm256_castsi256_ps(_mm256_slli_epi32(
+      _mm256_cvtepu16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))), 16));
+}
+SPARSECORE_INLINE Vec<std::uint32_t> alternate_pairs(std::uint32_t p, std::uint32_t q) {
+  return reinterpret_cast<Vec<std::uint32_t>>(
+      _mm256_blend_epi32(_mm256_set1_epi32(static_cast<int>(p)),
+                         _mm256_set1_epi32(static_cast<int>(q)), 0xcc));
+}
 SPARSECORE_INLINE Vec<float> permute_quads(Vec<float> v, Vec<std::uint32_t> index) {
   return _mm256_permutevar_ps(v, reinterpret_cast<__m256i>(index));
 }
@@ -340,9 +346,19 @@ constexpr bool kHasPermuteQuads = false;
 SPARSECORE_INLINE Vec<std::int32_t> permute_quads(Vec<std::int32_t> v, Vec<std::uint32_t> index) {
   return reinterpret_cast<Vec<std::int32_t>>(permute_quads(reinterpret_cast<Vec<float>>(v), index));
 }
-template <class Acc>
-SPARSECORE_INLINE Vec<Acc> load_widened(const Half* p) {
-  return load_half(p);
+
+// A vector of four-byte numbers from its own kind or from narrower ones, exactly.
+template <class Acc, class T>
+SPARSECORE_INLINE Vec<Acc> load_widened(const T* p) {
+  if constexpr (__is_same(T, Half)) {
+    return load_half(p);
+  } else if constexpr (__is_same(T, BFloat16)) {
+    return load_bfloat16(p);
+  } else if constexpr (__is_same(T, std::int8_t)) {
+    return __builtin_convertvector(load_int8(p), Vec<Acc>);
+  } else {
+    return load(p);
+  }
 }
 #endif
 

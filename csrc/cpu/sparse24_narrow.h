@@ -71,28 +71,27 @@ SPARSECORE_INLINE Vec<T> unpack_pairs(Vec<T> a, Vec<T> b) {
   }
 }
 
-// Vector of {p, p, q, q, p, p, q, q, ...}.
-template <class T>
-SPARSECORE_INLINE Vec<T> alternate(T p, T q) {
-  const Vec<T> a = Vec<T>{} + p, b = Vec<T>{} + q;
-  if constexpr (kLanes<T> == 16) {
-    return __builtin_shufflevector(a, b, 0, 1, 18, 19, 4, 5, 22, 23, 8, 9, 26, 27, 12, 13, 30, 31);
-  } else if constexpr (kLanes<T> == 8) {
-    return __builtin_shufflevector(a, b, 0, 1, 10, 11, 4, 5, 14, 15);
-  } else {
-    return __builtin_shufflevector(a, b, 0, 1, 6, 7);
+// How far each lane's two bits lie up in a word of metadata: for a part of a step (a vector of a
+// row's values), and its even or odd groups.
+struct Narrow24Shifts {
+  static constexpr int kLanes4 = kLanes<std::uint32_t>;
+  alignas(64) std::uint32_t lanes[16 / kLanes4][2][kLanes4];
+};
+
+constexpr Narrow24Shifts make_narrow24_shifts() {
+  constexpr std::uint32_t W = Narrow24Shifts::kLanes4;
+  Narrow24Shifts shifts{};
+  for (std::uint32_t part = 0; part < 16 / W; ++part) {
+    for (std::uint32_t odd = 0; odd < 2; ++odd) {
+      for (std::uint32_t i = 0; i < W; ++i) {
+        shifts.lanes[part][odd][i] = 4 * (part * W / 2 + i / 4 * 2 + odd) + i % 2 * 2;
+      }
+    }
   }
+  return shifts;
 }
 
-// How far each lane's two bits lie up in a word, for the groups `first`, `first` + 2, ...
-SPARSECORE_INLINE Vec<std::uint32_t> shifts(std::uint32_t first) {
-  Vec<std::uint32_t> result;
-  for (int i = 0; i < kLanes<std::uint32_t>; ++i) {
-    result[i] = 4 * (first + static_cast<std::uint32_t>(i) / 4 * 2) +
-                static_cast<std::uint32_t>(i) % 2 * 2;
-  }
-  return result;
-}
+constexpr Narrow24Shifts kNarrow24Shifts = make_narrow24_shifts();
 
 // A vector's sums of row 0 (lanes 0 and 1 of each four) and of row 1.
 template <class T>
@@ -113,98 +112,106 @@ SPARSECORE_INLINE void reduce_pairs(Vec<T> v, T& row0, T& row1) {
   row1 = q[2] + q[3];
 }
 
-// P pairs of rows; where there is no second row (kOdd), the first takes its place.
-template <class Acc, class T, int N, int P, bool kOdd>
-SPARSECORE_INLINE void narrow24_rows(const Sparse24View& a, std::int64_t row,
-                                     const SweepTile<Acc>& tile) {
-  constexpr int W = kLanes<Acc>, kParts = kStepEntries / W;
-  const std::int64_t width = 2 * a.groups(), bytes = a.metadata_bytes_per_row();
-  const auto* values = static_cast<const T*>(a.values) + row * width;
-  const std::uint8_t* metadata = a.metadata + row * bytes;
-  const std::int64_t next_values = kOdd ? 0 : width, next_bytes = kOdd ? 0 : bytes;
-  Vec<Acc> sum[P][N] = {};
-  Vec<std::uint32_t> even[kParts], odd[kParts];
-  for (int part = 0; part < kParts; ++part) {
-    even[part] = shifts(static_cast<std::uint32_t>(part * (W / 2)));
-    odd[part] = shifts(static_cast<std::uint32_t>(part * (W / 2)) + 1);
+// The entries of a row's last, incomplete step, zeros after them: the padding's slots are left out.
+template <class T>
+__attribute__((noinline)) void narrow24_rest(const Sparse24View& a, std::int64_t row,
+                                             T (&values)[kStepEntries], std::uint32_t& word) {
+  const std::int64_t column = a.cols / kStepColumns * kStepColumns;
+  const Sparse24Entries entries{a};
+  const std::int64_t first = entries.begin(row) + column / 2, end = entries.end(row);
+  for (std::int64_t t = 0; t < kStepEntries; ++t) {
+    values[t] = first + t < end ? static_cast<const T*>(a.values)[first + t] : T{};
   }
-  // `from` and `word` give row i's values and metadata of the 32 columns from c on.
-  const auto step = [&](std::int64_t c, const auto& from, const auto& word) {
-    Vec<std::uint32_t> words[P];
-    for (int p = 0; p < P; ++p) words[p] = alternate(word(2 * p), word(2 * p + 1));
+  const std::int64_t bytes = a.metadata_bytes_per_row();
+  word = 0;
+  for (std::int64_t b = column / 8; b < bytes; ++b) {
+    word |= static_cast<std::uint32_t>(a.metadata[row * bytes + b]) << (8 * (b - column / 8));
+  }
+}
+
+// Two P rows; or one row, taken 2 P times (`single`).
+template <class Acc, class T, int N, int P>
+SPARSECORE_INLINE void narrow24_rows(const Sparse24View& a, std::int64_t row, bool single,
+                                     const SweepTile<Acc>& tile) {
+  constexpr int W = kLanes<Acc>, kParts = kStepEntries / W, kRows = 2 * P;
+  // Bytes: where a step takes whole lines, the processor alone does not look far enough ahead.
+  constexpr std::int64_t kAhead = sizeof(T) == 4 ? 1024 : 0;
+  const std::int64_t width = 2 * a.groups(), bytes = a.metadata_bytes_per_row();
+  const T* values = static_cast<const T*>(a.values) + row * width;
+  const std::uint8_t* words = a.metadata + row * bytes;
+  std::int64_t next_values = single ? 0 : width, next_words = single ? 0 : bytes;
+  const auto row_bytes = width * static_cast<std::int64_t>(sizeof(T));
+  T rest[kRows][kStepEntries];
+  std::uint32_t rest_words[kRows];
+  Vec<Acc> sum[P][N] = {};
+  for (std::int64_t c = 0; c < a.cols; c += kStepColumns) {
+    if (c + kStepColumns > a.cols) {
+      for (int i = 0; i < kRows; ++i) {
+        narrow24_rest(a, row + (single ? 0 : i), rest[i], rest_words[i]);
+      }
+      values = rest[0];
+      words = reinterpret_cast<const std::uint8_t*>(rest_words);
+      next_values = kStepEntries;
+      next_words = 4;
+    }
+    // A row's end is followed by the row after these.
+    const std::int64_t done = c / 2 * static_cast<std::int64_t>(sizeof(T));
+    const char* ahead = reinterpret_cast<const char*>(values) + kAhead +
+                        (done + kAhead < row_bytes ? 0 : (kRows - 1) * row_bytes);
+    std::uint32_t word[kRows];
+    for (int i = 0; i < kRows; ++i) {
+      if constexpr (kAhead > 0) {
+        __builtin_prefetch(ahead + i * next_values * static_cast<std::int64_t>(sizeof(T)), 0, 2);
+      }
+      __builtin_memcpy(&word[i], words + i * next_words, 4);
+    }
     for (int part = 0; part < kParts; ++part) {
       Vec<Acc> value[P][2];
       Vec<std::uint32_t> place[P][2];
       for (int p = 0; p < P; ++p) {
-        const Vec<Acc> v0 = load_widened<Acc>(from(2 * p) + part * W);
-        const Vec<Acc> v1 = load_widened<Acc>(from(2 * p + 1) + part * W);
+        const T* const from = values + 2 * p * next_values + part * W;
+        const Vec<Acc> v0 = load_widened<Acc>(from), v1 = load_widened<Acc>(from + next_values);
+        const Vec<std::uint32_t> both = alternate_pairs(word[2 * p], word[2 * p + 1]);
         value[p][0] = unpack_pairs<Acc, 0>(v0, v1);
         value[p][1] = unpack_pairs<Acc, 1>(v0, v1);
-        place[p][0] = words[p] >> even[part];
-        place[p][1] = words[p] >> odd[part];
+        place[p][0] = both >> load(kNarrow24Shifts.lanes[part][0]);
+        place[p][1] = both >> load(kNarrow24Shifts.lanes[part][1]);
       }
       for (int n = 0; n < N; ++n) {
         const Acc* x = tile.x + n * tile.x_stride + c + 2 * part * W;
         for (int half = 0; half < 2; ++half) {
           const Vec<Acc> group = load(x + half * W);
           for (int p = 0; p < P; ++p) {
-            sum[p][n] =
-                fma<Acc>(value[p][half], permute_quads(group, place[p][half]), sum[p][n]);
+            sum[p][n] = fma<Acc>(value[p][half], permute_quads(group, place[p][half]), sum[p][n]);
           }
         }
       }
     }
-  };
-  std::int64_t c = 0;
-  for (; c + kStepColumns <= a.cols; c += kStepColumns) {
-    constexpr int kAhead = 512;  // bytes: hides more of a memory access than the processor's own
-    const T* from = values + c / 2;
-    const std::uint8_t* words = metadata + c / 8;
-    for (int i = 0; i < 2 * P; ++i) {
-      __builtin_prefetch(reinterpret_cast<const char*>(from + i * next_values) + kAhead);
-    }
-    step(
-        c, [&](int i) { return from + i * next_values; },
-        [&](int i) {
-          std::uint32_t word;
-          __builtin_memcpy(&word, words + i * next_bytes, 4);
-          return word;
-        });
+    values += kStepEntries;
+    words += 4;
   }
-  if (c < a.cols) {
-    T rest[2 * P][kStepEntries] = {};
-    std::uint32_t words[2 * P] = {};
-    for (int i = 0; i < 2 * P; ++i) {
-      const std::int64_t r = row + (kOdd ? 0 : i);
-      const std::int64_t count = Sparse24Entries{a}.end(r) - r * width - c / 2;
-      for (std::int64_t t = 0; t < count; ++t) rest[i][t] = values[i * next_values + c / 2 + t];
-      for (std::int64_t b = 0; b < bytes - c / 8; ++b) {
-        words[i] |= static_cast<std::uint32_t>(metadata[i * next_bytes + c / 8 + b]) << (8 * b);
-      }
-    }
-    step(
-        c, [&](int i) { return rest[i]; }, [&](int i) { return words[i]; });
-  }
-  for (int p = 0; p < P; ++p) {
-    Acc* y = tile.y + (row - tile.row_begin + 2 * p) * tile.y_stride;
+  Acc* y = tile.y + (row - tile.row_begin) * tile.y_stride;
+  for (int p = 0; p < P; ++p, y += 2 * tile.y_stride) {
     for (int n = 0; n < N; ++n) {
       Acc row0, row1;
       reduce_pairs<Acc>(sum[p][n], row0, row1);
       y[n] = row0;
-      if constexpr (!kOdd) y[tile.y_stride + n] = row1;
+      if (!single) y[tile.y_stride + n] = row1;
     }
+    if (single) break;
   }
 }
 
+// The last rows that do not fill the pairs are done with some before them, once more: each sum is
+// the same wherever its row stands.
 template <class Acc, class T, int N>
 void narrow24_tile(const Sparse24View& a, const SweepTile<Acc>& tile) {
-  constexpr int P = narrow24_pairs(N);
-  std::int64_t row = tile.row_begin;
-  for (; row + 2 * P <= tile.row_end; row += 2 * P) {
-    narrow24_rows<Acc, T, N, P, false>(a, row, tile);
+  constexpr std::int64_t P = narrow24_pairs(N);
+  const bool single = tile.row_end - tile.row_begin < 2 * P;
+  for (std::int64_t row = tile.row_begin; row < tile.row_end; row += single ? 1 : 2 * P) {
+    const std::int64_t last = tile.row_end - 2 * P;
+    narrow24_rows<Acc, T, N, P>(a, single || row < last ? row : last, single, tile);
   }
-  for (; row + 2 <= tile.row_end; row += 2) narrow24_rows<Acc, T, N, 1, false>(a, row, tile);
-  if (row < tile.row_end) narrow24_rows<Acc, T, N, 1, true>(a, row, tile);
 }
 
 template <class Acc, class T>

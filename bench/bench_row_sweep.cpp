@@ -18,7 +18,7 @@ constexpr int kPercents[] = {50, 70, 80, 90, 95, 98};
 constexpr int kTwoOfFour = -1;  // in the place of a percentage
 
 struct Compressed {
-  Sparse24Structure structure;
+  std::shared_ptr<const Sparse24Structure> structure;
   AlignedVector<float> values;
 };
 
@@ -29,10 +29,9 @@ void prune(Dense& w) {
 }
 
 Compressed compress(const Dense& w) {
-  std::vector<std::uint8_t> metadata(static_cast<std::size_t>(w.size() / 8));
   AlignedVector<float> values(w.values.size() / 2);
-  compress_24(w.view(), values.data(), metadata.data(), 1);
-  return {Sparse24Structure(w.rows, w.cols, metadata), std::move(values)};
+  auto structure = compress_24(w.view(), false, values.data(), 1);
+  return {std::move(structure), std::move(values)};
 }
 
 Product make_problem(const Key& key) {
@@ -53,7 +52,7 @@ void run_csr(benchmark::State& state, Product& p) { run_sweep(state, p, p.a.view
 
 void run_24(benchmark::State& state, Product& p) {
   const Compressed a = compress(p.a.dense);
-  run_sweep(state, p, a.structure.view(a.values.data(), DType::kFloat32));
+  run_sweep(state, p, a.structure->view(a.values.data(), DType::kFloat32));
 }
 
 void run_dense(benchmark::State& state, Product& p) {

@@ -43,6 +43,12 @@ bool pays_to_permute(std::int64_t rows, std::int64_t cols, std::int64_t nnz, std
 ChunkForm chunk_form(std::int64_t rows, std::int64_t cols, std::int64_t nnz, DType dtype,
                      bool permutes);
 
+// How a 2:4 matrix is multiplied by `columns` columns: entries in the lanes (where the target can),
+// right-hand columns in the lanes, or as CSR is, row by row.
+enum class Sparse24Way : std::uint8_t { kNarrow, kWide, kRowSweep };
+Sparse24Way sparse24_way(std::int64_t rows, std::int64_t cols, std::int64_t columns,
+                         std::int64_t lanes, bool has_narrow);
+
 // Whether a transposed product sums into aligned scratch of its own, or straight into `out`.
 bool needs_scratch(const MatrixView& out, DType accumulator, std::int64_t nnz);
 

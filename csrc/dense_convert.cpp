@@ -19,6 +19,11 @@ using Index = std::int64_t;
 std::size_t at(Index i) { return static_cast<std::size_t>(i); }
 std::string text(Index value) { return std::to_string(value); }
 
+// Compressed values of so many bytes are not kept in the caches; a row of fewer than that is not
+// worth waiting for its way to memory.
+constexpr Index kPastTheCaches = Index{4} << 20;
+constexpr Index kLongRow = 512;
+
 // A nonzero test and a copy for items of one size; floating types drop the sign bit first.
 template <class Bits>
 bool is_nonzero(Bits bits, Bits mask) {
@@ -147,15 +152,20 @@ void prune_24(const MatrixView& dense, std::uint8_t* mask, int threads) {
   });
 }
 
-void compress_24(const MatrixView& dense, void* values, std::uint8_t* metadata, int threads) {
+std::shared_ptr<const Sparse24Structure> compress_24(const MatrixView& dense, bool prune,
+                                                     void* values, int threads) {
   const auto compress_row = active_kernels().compress24.compress_row;
   const Index values_per_row = (dense.cols + 3) / 4 * 2, bytes_per_row = (dense.cols + 7) / 8;
+  Pages<std::uint8_t> metadata(dense.rows * bytes_per_row);
+  const Index row_bytes = values_per_row * item_size(dense.dtype);
+  const Compress24Mode mode{prune,
+                            row_bytes >= kLongRow && dense.rows * row_bytes >= kPastTheCaches};
   std::atomic<Index> first_bad_row{std::numeric_limits<Index>::max()};
   with_item_size(item_size(dense.dtype), [&]<class Bits>(Bits) {
     const auto compress = [&](Index r, const Bits* row) {
-      return compress_row(row, dense.dtype, dense.cols,
+      return compress_row(row, dense.dtype, dense.cols, mode,
                           static_cast<Bits*>(values) + r * values_per_row,
-                          metadata + r * bytes_per_row);
+                          metadata.data() + r * bytes_per_row);
     };
     parallel_rows(dense, threads, [&](Index begin, Index end) {
       for_each_row<Bits>(dense, begin, end, [&](Index r, const Bits* row) {
@@ -175,6 +185,7 @@ void compress_24(const MatrixView& dense, void* values, std::uint8_t* metadata, 
                                   ") has more than two nonzeros; prune=True keeps the two largest");
     });
   });
+  return std::make_shared<const Sparse24Structure>(dense.rows, dense.cols, std::move(metadata));
 }
 
 }  // namespace sparsecore

@@ -109,17 +109,21 @@ Sparse24Structure::Sparse24Structure(std::int64_t rows, std::int64_t cols,
     throw std::invalid_argument("Sparse24: metadata holds " + text(size) + " bytes, expected " +
                                 text(rows) + " x " + text(per_row));
   }
-  metadata_.reset(new std::uint8_t[metadata.size()]);
-  std::copy(metadata.begin(), metadata.end(), metadata_.get());
+  metadata_ = Pages<std::uint8_t>(size);
+  std::copy(metadata.begin(), metadata.end(), metadata_.data());
   check();
 }
 
+Sparse24Structure::Sparse24Structure(std::int64_t rows, std::int64_t cols,
+                                     Pages<std::uint8_t> metadata)
+    : rows_(rows), cols_(cols), metadata_(std::move(metadata)) {}
+
 std::span<const std::uint8_t> Sparse24Structure::metadata() const {
-  return {metadata_.get(), static_cast<std::size_t>(rows_ * metadata_per_row())};
+  return {metadata_.data(), static_cast<std::size_t>(rows_ * metadata_per_row())};
 }
 
 Sparse24View Sparse24Structure::view(const void* values, DType dtype) const {
-  return {rows_, cols_, metadata_.get(), values, dtype};
+  return {rows_, cols_, metadata_.data(), values, dtype};
 }
 
 void Sparse24Structure::check() const {

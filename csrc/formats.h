@@ -119,6 +119,8 @@ class Sparse24Structure {
  public:
   // Copies and validates: every nibble must hold idx0 < idx1.
   Sparse24Structure(std::int64_t rows, std::int64_t cols, std::span<const std::uint8_t> metadata);
+  // Takes ownership; the metadata must be valid.
+  Sparse24Structure(std::int64_t rows, std::int64_t cols, Pages<std::uint8_t> metadata);
 
   std::int64_t rows() const { return rows_; }
   std::int64_t cols() const { return cols_; }
@@ -132,7 +134,7 @@ class Sparse24Structure {
 
  private:
   std::int64_t rows_, cols_;
-  std::unique_ptr<std::uint8_t[]> metadata_;
+  Pages<std::uint8_t> metadata_;
 };
 
 // Throws std::invalid_argument if indptr does not describe nnz entries in `rows` rows, naming the

@@ -59,6 +59,24 @@ struct BlockedTile : BlockTile<Acc> {
 // write_out takes blocks of at most so many rows.
 constexpr std::int64_t kWrittenRows = 128;
 
+// What a wide 2:4 product adds to the sums of some rows: their entries in one block of columns
+// (cpu/sparse24_wide.h).
+template <class Acc>
+struct Wide24Tile {
+  std::int64_t row_begin;
+  std::int64_t row_end;
+  std::int64_t column;   // of A, the block's first
+  std::int64_t columns;  // 1 ... kMostWide24Columns
+  const Acc* panel;  // panel[(c - column) * (vectors, rounded up to a power of two) * lanes + j]
+  Acc* sums;         // sums[(r - row_begin) * vectors * lanes + j]
+  int vectors;       // 1 ... Kernels<Acc>::wide24_vectors
+  bool first;        // the sums begin with this column block
+};
+constexpr std::int64_t kMostWide24Columns = 512;
+
+// A narrow 2:4 product takes at most so many columns of X.
+constexpr std::int64_t kNarrow24Columns = 8;
+
 // A packed column block has at most this many columns.
 constexpr std::int64_t kMaxBlockColumns = 512;
 
@@ -109,6 +127,16 @@ struct Kernels {
   // sums = A x for a block (cpu/block_permute.h).
   void (*block_permute)(const BlockPermuteTile<Acc>& tile);
 
+  // sums (+)= A x for a block of a 2:4 matrix (cpu/sparse24_wide.h).
+  int wide24_vectors;
+  void (*sparse24_wide)(const Sparse24View& a, const Wide24Tile<Acc>& tile);
+
+  // y = A x of a 2:4 matrix for up to kNarrow24Columns columns, x being the panel that
+  // sparse24_panel makes: x[j * x_stride + ...], x_stride a multiple of 32 from A's columns up.
+  // nullptr where there are none (cpu/sparse24_narrow.h).
+  void (*sparse24_narrow)(const Sparse24View& a, const SweepTile<Acc>& tile);
+  void (*sparse24_panel)(const MatrixView& x, Acc* panel, std::int64_t stride);
+
   // y[column] += a[row][column] * x[row] for rows [row_begin, row_end) (cpu/row_scatter.h).
   // Here x[(r - row_begin) * x_stride + j] and y[column * y_stride + j].
   void (*csr_scatter)(const CsrView& a, const SweepTile<Acc>& tile);
@@ -129,13 +157,20 @@ struct Kernels {
                     const MatrixView& out);
 };
 
+// How rows are compressed: after choosing the two largest of each four, or as they are; and
+// whether the values go past the caches.
+struct Compress24Mode {
+  bool prune;
+  bool stream;
+};
+
 // 2:4 selection and compression of one contiguous row (cpu/compress24.h).
 struct Compress24Kernels {
   // mask[c] = 1 for the two largest magnitudes of each four, ties to the lower column.
   void (*prune_row)(const void* row, DType dtype, std::int64_t cols, std::uint8_t* mask);
   // Returns the first group with more than two nonzeros, or -1.
-  std::int64_t (*compress_row)(const void* row, DType dtype, std::int64_t cols, void* values,
-                               std::uint8_t* metadata);
+  std::int64_t (*compress_row)(const void* row, DType dtype, std::int64_t cols, Compress24Mode mode,
+                               void* values, std::uint8_t* metadata);
 };
 
 }  // namespace sparsecore

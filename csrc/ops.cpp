@@ -9,6 +9,7 @@
 #include "choose.h"
 #include "plans/row_sweep.h"
 #include "plans/sddmm.h"
+#include "plans/sparse24.h"
 #include "plans/stateless.h"
 
 namespace sparsecore {
@@ -186,7 +187,7 @@ void plan_matmul(const Plan& plan, const Product& p) {
 void sparse24_matmul(const Sparse24View& a, const Product& p) {
   check_columns(p.name, a.cols);
   check_product(p, a.rows, a.cols, a.dtype, flat(a.values, a.dtype, a.nnz()));
-  row_sweep(a, p.x, p.epilogue, p.out, p.threads);
+  sparse24_product(a, p.x, p.epilogue, p.out, p.threads);
 }
 
 DType sddmm_dtype(DType u, DType v) {

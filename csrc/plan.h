@@ -42,7 +42,8 @@ struct PlanOptions {
 std::unique_ptr<Plan> make_plan(std::shared_ptr<const CsrStructure> structure, const void* values,
                                 DType dtype, const PlanOptions& options, int threads);
 
-// Its kinds. Packed (packed.h); for few columns (block_permute.h); CSR in its own order, with a snapshot of the values; and a pair.
+// Its kinds. Packed (packed.h); for few columns (block_permute.h); CSR in its own order, with a
+// snapshot of the values; and a pair.
 std::unique_ptr<Plan> make_packed_plan(std::shared_ptr<const CsrStructure> structure,
                                        const void* values, DType dtype, int threads);
 std::unique_ptr<Plan> make_block_permute_plan(const std::shared_ptr<const CsrStructure>& structure,

@@ -244,18 +244,18 @@ py::array_t<bool> prune_24_mask(py::array array, int threads) {
   return mask;
 }
 
-py::tuple compress(py::array array, int threads) {
+using Sparse24Ptr = std::shared_ptr<Sparse24Structure>;
+
+py::tuple compress(py::array array, bool prune, int threads) {
   const DenseArg dense = matrix_arg(std::move(array), "W");
   const MatrixView& view = dense.view;
   py::array values = make_array(view.dtype, {view.rows, (view.cols + 3) / 4 * 2});
-  py::array_t<std::uint8_t> metadata({view.rows, (view.cols + 7) / 8});
   void* values_out = values.mutable_data();
-  std::uint8_t* metadata_out = metadata.mutable_data();
-  without_gil([&] { compress_24(view, values_out, metadata_out, threads); });
-  return py::make_tuple(values, metadata);
+  std::shared_ptr<const Sparse24Structure> structure;
+  without_gil([&] { structure = compress_24(view, prune, values_out, threads); });
+  return py::make_tuple(std::const_pointer_cast<Sparse24Structure>(structure), values);
 }
 
-using Sparse24Ptr = std::shared_ptr<Sparse24Structure>;
 using ByteArray = py::array_t<std::uint8_t, py::array::c_style>;
 
 Sparse24Ptr make_sparse24(const ByteArray& metadata, Shape shape) {
@@ -342,7 +342,7 @@ void register_sparse24(py::module_& module) {
       .def("check", &Sparse24Structure::check)
       .def("equals", &Sparse24Structure::operator==, py::arg("other"));
   module.def("prune_24", prune_24_mask, py::arg("dense"), py::arg("threads"));
-  module.def("compress_24", compress, py::arg("dense"), py::arg("threads"));
+  module.def("compress_24", compress, py::arg("dense"), py::arg("prune"), py::arg("threads"));
 }
 
 }  // namespace

@@ -1,21 +1,22 @@
-// 2:4 selection and compression of a row, on the magnitudes as unsigned integers: for IEEE types
-// the bits without the sign order like the magnitudes, zero is zero with either sign, and NaN is
-// the largest.
-// Bytes: one read of the row, 9/16 (16-bit values) or 5/8 (32-bit) of it written; six comparisons
-// a group.
+// 2:4 selection and compression of a row, on the magnitudes as integers: for IEEE types the bits
+// without the sign order like the magnitudes, zero is zero with either sign, and NaN is the
+// largest.
+//
+// 32 bytes at a time: a column is kept unless two others of its four come before it, which three
+// rotations within the four, three comparisons and their sum say; where magnitudes are equal the
+// lower column comes first, so there one less is compared with. The bits of what is kept and not
+// zero, eight columns a byte, are an index of tables: two nibbles of metadata, and the permutation
+// that brings the chosen values together.
+// Bytes: one read of the row, 9/16 (16-bit values) or 5/8 (32-bit) of it written, past the caches
+// where a matrix is large; about 16 instructions for 32 bytes. Bound by memory.
 #pragma once
 
 #include <cstdint>
 
 #include "../kernels.h"
+#include "compress24_lanes.h"
 
 namespace sparsecore::SPARSECORE_TARGET {
-
-// idx0 | idx1 << 2 of the columns that are not zero (bit i of the index: column i). Groups with
-// fewer than two nonzeros as in torch's sparse_semi_structured_from_dense_cutlass; 0 marks the
-// patterns with more than two (no valid nibble is 0).
-constexpr std::uint8_t kNibble[16] = {0xE, 0x8, 0x9, 0x4, 0xE, 0x8, 0x9, 0,
-                                      0xE, 0xC, 0xD, 0,   0xE, 0,   0,   0};
 
 struct Float64Bits {
   using Bits = std::uint64_t;
@@ -53,22 +54,36 @@ SPARSECORE_INLINE auto with_bits(DType dtype, Body body) {
   return body(Int8Bits{});
 }
 
+// Which of up to four columns are the two largest, one bit each.
+template <class B>
+SPARSECORE_INLINE unsigned two_largest(const typename B::Bits* group, std::int64_t width) {
+  typename B::Bits key[4] = {};
+  for (std::int64_t i = 0; i < width; ++i) key[i] = B::magnitude(group[i]);
+  int larger[4] = {};  // how many of the group come before column i
+  for (int i = 0; i < 4; ++i) {
+    for (int j = i + 1; j < 4; ++j) {
+      const int j_wins = key[j] > key[i];
+      larger[i] += j_wins;
+      larger[j] += 1 - j_wins;
+    }
+  }
+  unsigned mask = 0;
+  for (int i = 0; i < 4; ++i) mask |= static_cast<unsigned>(larger[i] < 2) << i;
+  return mask;
+}
+
 template <class B>
 SPARSECORE_INLINE void prune_row_of(const typename B::Bits* row, std::int64_t cols,
                                     std::uint8_t* mask) {
-  for (std::int64_t c = 0; c < cols; c += 4) {
-    typename B::Bits key[4] = {};
+  std::int64_t c = 0;
+#if defined(__AVX2__)
+  constexpr std::int64_t kStep = 64 / sizeof(typename B::Bits);
+  for (; c + kStep <= cols; c += kStep) prune_step(row + c, mask + c);
+#endif
+  for (; c < cols; c += 4) {
     const std::int64_t width = cols - c < 4 ? cols - c : 4;
-    for (std::int64_t i = 0; i < width; ++i) key[i] = B::magnitude(row[c + i]);
-    int larger[4] = {};  // how many of the group come before column i
-    for (int i = 0; i < 4; ++i) {
-      for (int j = i + 1; j < 4; ++j) {
-        const int j_wins = key[j] > key[i];
-        larger[i] += j_wins;
-        larger[j] += 1 - j_wins;
-      }
-    }
-    for (std::int64_t i = 0; i < width; ++i) mask[c + i] = larger[i] < 2;
+    const unsigned kept = two_largest<B>(row + c, width);
+    for (std::int64_t i = 0; i < width; ++i) mask[c + i] = (kept >> i) & 1u;
   }
 }
 
@@ -79,17 +94,20 @@ inline void prune_row(const void* row, DType dtype, std::int64_t cols, std::uint
   });
 }
 
+// Groups [first, ...) of a row; the first of them that has more than two nonzeros, or -1.
 template <class B>
-SPARSECORE_INLINE std::int64_t compress_row_of(const typename B::Bits* row, std::int64_t cols,
+SPARSECORE_INLINE std::int64_t compress_groups(const typename B::Bits* row, std::int64_t cols,
+                                               std::int64_t first, bool prune,
                                                typename B::Bits* values, std::uint8_t* metadata) {
   const std::int64_t groups = (cols + 3) / 4;
-  for (std::int64_t g = 0; g < groups; ++g) {
+  for (std::int64_t g = first; g < groups; ++g) {
     typename B::Bits group[4] = {};
     const std::int64_t width = cols - 4 * g < 4 ? cols - 4 * g : 4;
     unsigned nonzero = 0;
+    const unsigned kept = prune ? two_largest<B>(row + 4 * g, width) : 15u;
     for (std::int64_t i = 0; i < width; ++i) {
       const typename B::Bits bits = row[4 * g + i];
-      const bool is_nonzero = B::magnitude(bits) != 0;
+      const bool is_nonzero = B::magnitude(bits) != 0 && (kept >> i & 1u) != 0;
       group[i] = is_nonzero ? bits : typename B::Bits{0};  // -0.0 becomes +0.0
       nonzero |= static_cast<unsigned>(is_nonzero) << i;
     }
@@ -103,12 +121,34 @@ SPARSECORE_INLINE std::int64_t compress_row_of(const typename B::Bits* row, std:
   return -1;
 }
 
-inline std::int64_t compress_row(const void* row, DType dtype, std::int64_t cols, void* values,
-                                 std::uint8_t* metadata) {
+template <class B>
+std::int64_t compress_row_of(const typename B::Bits* row, std::int64_t cols, Compress24Mode mode,
+                             typename B::Bits* values, std::uint8_t* metadata) {
+  std::int64_t c = 0;
+#if defined(__AVX2__)
+  constexpr std::int64_t kStep = 64 / sizeof(typename B::Bits);
+  const bool stream = mode.stream && reinterpret_cast<std::uintptr_t>(values) % 16 == 0;
+  const auto steps = [&](auto prune, auto streams) {
+    bool fits = true;
+    for (; c + kStep <= cols; c += kStep) {
+      fits &= compress_step<prune.value, streams.value>(row + c, values + c / 2, metadata + c / 8);
+    }
+    return fits;
+  };
+  const bool fits = mode.prune ? (stream ? steps(Yes{}, Yes{}) : steps(Yes{}, No{}))
+                               : (stream ? steps(No{}, Yes{}) : steps(No{}, No{}));
+  if (stream) _mm_sfence();
+  if (!fits) c = 0;  // to find the group
+#endif
+  return compress_groups<B>(row, cols, c / 4, mode.prune, values, metadata);
+}
+
+inline std::int64_t compress_row(const void* row, DType dtype, std::int64_t cols,
+                                 Compress24Mode mode, void* values, std::uint8_t* metadata) {
   return with_bits(dtype, [&](auto bits) {
     using B = decltype(bits);
     using Bits = typename B::Bits;
-    return compress_row_of<B>(static_cast<const Bits*>(row), cols, static_cast<Bits*>(values),
+    return compress_row_of<B>(static_cast<const Bits*>(row), cols, mode, static_cast<Bits*>(values),
                               metadata);
   });
 }

@@ -76,6 +76,44 @@ SPARSECORE_INLINE void load_run(const T* src, std::int64_t stride, std::int64_t 
   for (; i < n; ++i) dst[i] = load_as<Acc>(src[i]);
 }
 
+// Vectors of W lanes of any type.
+template <int W, class T>
+struct LanesOf {
+  typedef T type __attribute__((vector_size(W * sizeof(T))));
+  typedef T unaligned __attribute__((vector_size(W * sizeof(T)), aligned(1), may_alias));
+};
+template <int W, class T>
+SPARSECORE_INLINE typename LanesOf<W, T>::type load_lanes(const void* p) {
+  return *static_cast<const typename LanesOf<W, T>::unaligned*>(p);
+}
+
+// kLanes<Acc> consecutive values, converted. Sums of products need no other order, so nothing is
+// shuffled but what the conversion itself needs.
+template <class Acc, class T>
+SPARSECORE_INLINE Vec<Acc> load_widened(const T* p) {
+  constexpr int W = kLanes<Acc>;
+  if constexpr (__is_same(T, Acc)) {
+    return load(p);
+  } else if constexpr (__is_same(T, Half)) {
+    if constexpr (kHasHalf) {
+      return load_half(p);
+    } else {
+      Vec<Acc> v;
+      for (int i = 0; i < W; ++i) v[i] = to_float(p[i]);
+      return v;
+    }
+  } else if constexpr (__is_same(T, BFloat16)) {
+    const auto bits = load_lanes<W, std::uint16_t>(p);
+    using Wide = typename LanesOf<W, std::uint32_t>::type;
+    return reinterpret_cast<Vec<Acc>>(__builtin_convertvector(bits, Wide) << 16);
+  } else {
+    static_assert(__is_same(T, std::int8_t));
+    const auto bytes = load_lanes<W, std::int8_t>(p);
+    using Wide = typename LanesOf<W, std::int32_t>::type;
+    return __builtin_convertvector(__builtin_convertvector(bytes, Wide), Vec<Acc>);
+  }
+}
+
 template <class Acc>
 void load_values(const void* data, DType dtype, std::int64_t first, std::int64_t n, Acc* dst) {
   with_storage<Acc>(data, dtype, [&](auto* src) { load_run(src + first, 1, n, dst); });

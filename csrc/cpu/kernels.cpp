@@ -8,10 +8,26 @@
 #include "row_scatter.h"
 #include "row_sweep.h"
 #include "sddmm.h"
+#include "sparse24_narrow.h"
+#include "sparse24_wide.h"
 #include "write_out.h"
 
 namespace sparsecore::SPARSECORE_TARGET {
 namespace {
+
+// A template, so that what a target lacks is not compiled.
+template <class Acc>
+struct Narrow24 {
+  static constexpr bool kExists = kHasPermuteQuads && sizeof(Acc) == 4;
+  static constexpr auto product() -> void (*)(const Sparse24View&, const SweepTile<Acc>&) {
+    if constexpr (kExists) return sparse24_narrow<Acc>;
+    return nullptr;
+  }
+  static constexpr auto panel() -> void (*)(const MatrixView&, Acc*, std::int64_t) {
+    if constexpr (kExists) return sparse24_panel<Acc>;
+    return nullptr;
+  }
+};
 
 template <class Acc>
 constexpr Kernels<Acc> kTable = {
@@ -24,6 +40,10 @@ constexpr Kernels<Acc> kTable = {
     .packed_sweep = packed_sweep<Acc>,
     .blocked_sweep = blocked_sweep<Acc>,
     .block_permute = block_permute<Acc>,
+    .wide24_vectors = kWide24Vectors,
+    .sparse24_wide = sparse24_wide<Acc>,
+    .sparse24_narrow = Narrow24<Acc>::product(),
+    .sparse24_panel = Narrow24<Acc>::panel(),
     .csr_scatter = csr_scatter<Acc>,
     .sddmm = sddmm<Acc>,
     .load_panel = load_panel<Acc>,

@@ -1,5 +1,5 @@
-// Lanes picked by the codes of block-permuted chunks (chunk_codes.h), and values widened in
-// registers: the vector operations that only cpu/block_permute.h needs, one block per target.
+// Lanes picked by the codes of block-permuted chunks (chunk_codes.h): the vector operations that
+// only cpu/block_permute.h needs, one block per target.
 #pragma once
 
 #include <cstdint>
@@ -8,44 +8,6 @@
 #include "convert.h"
 
 namespace sparsecore::SPARSECORE_TARGET {
-
-// Vectors of W lanes of any type.
-template <int W, class T>
-struct LanesOf {
-  typedef T type __attribute__((vector_size(W * sizeof(T))));
-  typedef T unaligned __attribute__((vector_size(W * sizeof(T)), aligned(1), may_alias));
-};
-template <int W, class T>
-SPARSECORE_INLINE typename LanesOf<W, T>::type load_lanes(const void* p) {
-  return *static_cast<const typename LanesOf<W, T>::unaligned*>(p);
-}
-
-// kLanes<Acc> consecutive values, converted. Sums of products need no other order, so nothing is
-// shuffled but what the conversion itself needs.
-template <class Acc, class T>
-SPARSECORE_INLINE Vec<Acc> load_widened(const T* p) {
-  constexpr int W = kLanes<Acc>;
-  if constexpr (__is_same(T, Acc)) {
-    return load(p);
-  } else if constexpr (__is_same(T, Half)) {
-    if constexpr (kHasHalf) {
-      return load_half(p);
-    } else {
-      Vec<Acc> v;
-      for (int i = 0; i < W; ++i) v[i] = to_float(p[i]);
-      return v;
-    }
-  } else if constexpr (__is_same(T, BFloat16)) {
-    const auto bits = load_lanes<W, std::uint16_t>(p);
-    using Wide = typename LanesOf<W, std::uint32_t>::type;
-    return reinterpret_cast<Vec<Acc>>(__builtin_convertvector(bits, Wide) << 16);
-  } else {
-    static_assert(__is_same(T, std::int8_t));
-    const auto bytes = load_lanes<W, std::int8_t>(p);
-    using Wide = typename LanesOf<W, std::int32_t>::type;
-    return __builtin_convertvector(__builtin_convertvector(bytes, Wide), Vec<Acc>);
-  }
-}
 
 #if defined(__AVX512F__)
 
@@ -83,15 +45,13 @@ struct Neighbours {
 struct PermuteCodes {
   __m512i codes;
 
-  SPARSECORE_INLINE explicit PermuteCodes(const std::uint32_t* p)
-      : codes(_mm512_loadu_si512(p)) {}
+  SPARSECORE_INLINE explicit PermuteCodes(const std::uint32_t* p) : codes(_mm512_loadu_si512(p)) {}
   SPARSECORE_INLINE void next_step() { codes = _mm512_ror_epi32(codes, 6); }
   template <class T>
   SPARSECORE_INLINE Vec<T> pick(const Neighbours<T>& x) const {
-    return reinterpret_cast<Vec<T>>(
-        _mm512_mask_blend_epi32(_mm512_movepi32_mask(codes),
-                                _mm512_permutex2var_epi32(x.part[0], codes, x.part[1]),
-                                _mm512_permutex2var_epi32(x.part[2], codes, x.part[3])));
+    return reinterpret_cast<Vec<T>>(_mm512_mask_blend_epi32(
+        _mm512_movepi32_mask(codes), _mm512_permutex2var_epi32(x.part[0], codes, x.part[1]),
+        _mm512_permutex2var_epi32(x.part[2], codes, x.part[3])));
   }
 };
 constexpr bool kPermutesNeighbours = true;

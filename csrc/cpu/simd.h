@@ -271,6 +271,17 @@ SPARSECORE_INLINE void store_half(Half* p, Vec<float> v) {
 }
 constexpr bool kHasHalf = true;
 
+// {p, p, q, q, p, p, q, q, ...}
+SPARSECORE_INLINE Vec<std::uint32_t> alternate_pairs(std::uint32_t p, std::uint32_t q) {
+  return reinterpret_cast<Vec<std::uint32_t>>(
+      _mm512_mask_set1_epi32(_mm512_set1_epi32(static_cast<int>(p)), 0xcccc, static_cast<int>(q)));
+}
+// Within each four lanes, the one that the index's two lowest bits name; other bits mean nothing.
+SPARSECORE_INLINE Vec<float> permute_quads(Vec<float> v, Vec<std::uint32_t> index) {
+  return _mm512_permutevar_ps(v, reinterpret_cast<__m512i>(index));
+}
+constexpr bool kHasPermuteQuads = true;
+
 #elif defined(__AVX2__)
 
 template <class T>
@@ -360,6 +371,15 @@ SPARSECORE_INLINE void store_half(Half* p, Vec<float> v) {
 }
 constexpr bool kHasHalf = true;
 
+SPARSECORE_INLINE Vec<std::uint32_t> alternate_pairs(std::uint32_t p, std::uint32_t q) {
+  return reinterpret_cast<Vec<std::uint32_t>>(_mm256_blend_epi32(
+      _mm256_set1_epi32(static_cast<int>(p)), _mm256_set1_epi32(static_cast<int>(q)), 0xcc));
+}
+SPARSECORE_INLINE Vec<float> permute_quads(Vec<float> v, Vec<std::uint32_t> index) {
+  return _mm256_permutevar_ps(v, reinterpret_cast<__m256i>(index));
+}
+constexpr bool kHasPermuteQuads = true;
+
 #else
 
 template <class T>
@@ -392,7 +412,14 @@ SPARSECORE_INLINE Vec<T> gather(const T* base, const std::uint32_t* index, const
 }
 
 constexpr bool kHasHalf = false;
+constexpr bool kHasPermuteQuads = false;
 
+#endif
+
+#if defined(__AVX2__)
+SPARSECORE_INLINE Vec<std::int32_t> permute_quads(Vec<std::int32_t> v, Vec<std::uint32_t> index) {
+  return reinterpret_cast<Vec<std::int32_t>>(permute_quads(reinterpret_cast<Vec<float>>(v), index));
+}
 #endif
 
 }  // namespace sparsecore::SPARSECORE_TARGET

@@ -169,9 +169,7 @@ class BlockPermutePlan final : public Plan {
     structure_.unpack(values_.load()->data(), item_size(dtype_), values);
   }
 
-  const std::shared_ptr<const CsrStructure>& structure() const override {
-    return structure_.csr();
-  }
+  const std::shared_ptr<const CsrStructure>& structure() const override { return structure_.csr(); }
   DType dtype() const override { return dtype_; }
   std::int64_t nbytes() const override {
     return structure_.nbytes() + structure_.size() * item_size(dtype_);

@@ -104,11 +104,10 @@ class Sparse24:
             Where `W` is not 2:4 and `prune` is False; names row and group.
         """
         W = convert.dense_values(W, name="Sparse24.from_dense: W")
-        if prune:
+        if prune and convert.tracks_gradient(W):
             W = _pruned(W)
         array = interop.to_numpy(W, name="Sparse24.from_dense: W")
-        values, metadata = _core.compress_24(array, get_num_threads())
-        structure = _core.Sparse24Structure(metadata, array.shape)
+        structure, values = _core.compress_24(array, prune, get_num_threads())
         if convert.tracks_gradient(W):
             return cls._wrap(structure, _gather(structure, W))
         return cls._wrap(structure, interop.from_numpy(values, like=W))
@@ -292,12 +291,10 @@ def _check_padding(structure: _core.Sparse24Structure, values: Values) -> None:
 
 
 def _pruned(W: Values) -> Values:
-    """Return `W` with all but the two largest magnitudes of each group at 0; differentiable."""
+    """Return a tensor with all but the two largest magnitudes of each group at 0; differentiable."""
     array = interop.to_numpy(W, name="Sparse24.from_dense: W")
     mask = _core.prune_24(array, get_num_threads())
-    if interop.is_tensor(W):
-        return W.masked_fill(interop.as_tensor(~mask, device=W.device), 0)
-    return np.where(mask, array, array.dtype.type(0))
+    return W.masked_fill(interop.as_tensor(~mask, device=W.device), 0)
 
 
 def _gather(structure: _core.Sparse24Structure, W: Values) -> Values:

@@ -15,6 +15,9 @@
 //              B bytes: loads * (1 - min(1, C / B)). An estimate: it knows neither prefetching nor
 //              the TLB nor that the offsets, being few, stay in cache longest.
 //
+// gather is what batching hides: the same rows in the same order, but known beforehand, copied by
+// gather_rows, which asks for each some rows ahead.
+//
 // csr and dense are paired at equal bytes. The same matrix is 5.8 times smaller as CSR (44 against
 // 256 bytes a row), so that in practice CSR may be a cache level nearer. Dense baseline: dense.
 #include <unistd.h>
@@ -23,10 +26,14 @@
 #include <bit>
 #include <chrono>
 #include <limits>
+#include <memory>
 #include <random>
+#include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
+#include "gather_rows.h"
 #include "harness.h"
 #include "problems.h"
 
@@ -57,7 +64,8 @@ struct Matrix {
   std::uint32_t mask = 0;  // rows - 1
   AlignedVector<std::uint32_t> offsets;
   AlignedVector<std::uint8_t> columns;
-  AlignedVector<std::uint32_t> values;  // one dense row after another, or the entries
+  AlignedVector<std::uint32_t> values;            // one dense row after another, or the entries
+  std::shared_ptr<const CsrStructure> structure;  // the same as gather_rows takes it; none if dense
   double chase_seconds = 0;
 
   double bytes() const {
@@ -106,7 +114,7 @@ double chase(double bytes) {
 Matrix make_matrix(const Key& key) {
   const std::uint32_t rows =
       std::bit_floor(static_cast<std::uint32_t>(key.bytes / bytes_of_row(key.kind)));
-  Matrix m{.mask = rows - 1, .offsets = {}, .columns = {}, .values = {}};
+  Matrix m{.mask = rows - 1, .offsets = {}, .columns = {}, .values = {}, .structure = nullptr};
   std::mt19937 bits(1);
   std::uint8_t columns[kEntries];
   std::uint32_t values[kEntries];
@@ -124,6 +132,11 @@ Matrix make_matrix(const Key& key) {
     } else {
       for (std::uint32_t e = 0; e < kEntries; ++e) m.values[r * kColumns + columns[e]] = values[e];
     }
+  }
+  if (key.kind == Kind::kCsr) {
+    m.structure = std::make_shared<const CsrStructure>(
+        rows, kColumns, compact(std::span<const std::uint32_t>(m.offsets), 4),
+        compact(std::span<const std::uint8_t>(m.columns), 1));
   }
   m.chase_seconds = chase(m.bytes());
   return m;
@@ -162,6 +175,38 @@ void report(benchmark::State& state, const Matrix& m, double seconds, double loa
     state.counters["L" + std::to_string(cache.level) + "_miss"] =
         loads * (1 - std::min(1.0, cache.size / m.bytes()));
   }
+}
+
+// The rows that the chain visits next, known beforehand: their numbers take about a nanosecond each.
+void run_gather(benchmark::State& state, const Matrix& m) {
+  std::vector<std::int64_t> rows(kReads);
+  std::uint32_t row = 0;
+  const auto known = [](const Matrix&, std::uint32_t) { return kRowSum; };
+  std::vector<std::uint32_t> values;
+  CanonicalCsr gathered;
+  const auto room = [&](std::int64_t size) -> void* {
+    values.resize(static_cast<std::size_t>(size));
+    return values.data();
+  };
+  std::int64_t calls = -1;  // the first is the check
+  std::chrono::steady_clock::time_point start;
+  const auto call = [&] {
+    if (++calls == 1) start = std::chrono::steady_clock::now();
+    for (std::int64_t& r : rows) r = std::exchange(row, visit(m, row, 1, known));
+    gathered = gather_rows(*m.structure, rows, {m.values.data(), DType::kInt32, room}, 1);
+  };
+  const auto mismatch = [&] {
+    std::uint64_t sum = 0;
+    for (const std::uint32_t value : values) sum += value;
+    for (std::int64_t p = 0; p < gathered.structure->nnz(); ++p) {
+      sum += static_cast<std::uint64_t>(gathered.structure->columns()[p]);
+    }
+    const bool same = static_cast<std::uint32_t>(sum) == kReads * kRowSum;
+    return same ? std::string{} : "other rows were gathered";
+  };
+  if (!check_and_measure(state, mismatch, call)) return;
+  const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - start;
+  report(state, m, elapsed.count() / static_cast<double>(calls * kReads), 2);
 }
 
 template <class Read>
@@ -206,6 +251,8 @@ void register_benchmarks() {
               [](auto& state, Matrix& m) { run(state, m, 1, read_dense); });
     cases.add("csr" + tail, {Kind::kCsr, bytes},
               [](auto& state, Matrix& m) { run(state, m, 2, read_csr); });
+    cases.add("gather" + tail, {Kind::kCsr, bytes},
+              [](auto& state, Matrix& m) { run_gather(state, m); });
   }
 }
 

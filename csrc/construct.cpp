@@ -78,32 +78,4 @@ IndexArray narrow(std::span<const Index> indices, Index limit, std::string_view 
   return narrowed;
 }
 
-std::shared_ptr<const CsrStructure> gather_rows(const CsrStructure& a, std::span<const Index> ids) {
-  std::vector<Index> offsets{0};
-  offsets.reserve(ids.size() + 1);
-  for (const Index id : ids) {
-    if (id < 0 || id >= a.rows()) {
-      throw std::out_of_range("gather_rows: row " + text(id) + " is outside [0, " + text(a.rows()) +
-                              ")");
-    }
-    offsets.push_back(offsets.back() + a.offsets()[id + 1] - a.offsets()[id]);
-  }
-  IndexArray columns(offsets.back(), a.columns().width());
-  gather_row_values(a, ids, a.columns().data(), a.columns().width(), columns.data());
-  return std::make_shared<const CsrStructure>(std::ssize(ids), a.cols(), compact_offsets(offsets),
-                                              std::move(columns));
-}
-
-void gather_row_values(const CsrStructure& a, std::span<const Index> ids, const void* values,
-                       Index item_size, void* out) {
-  const auto* source = static_cast<const std::byte*>(values);
-  auto* target = static_cast<std::byte*>(out);
-  for (const Index id : ids) {
-    const Index first = a.offsets()[id];
-    const Index bytes = (a.offsets()[id + 1] - first) * item_size;
-    if (bytes > 0) std::memcpy(target, source + first * item_size, at(bytes));
-    target += bytes;
-  }
-}
-
 }  // namespace sparsecore

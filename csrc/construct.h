@@ -1,8 +1,7 @@
-// Making structures from CSR arrays and from rows of other structures.
+// Making structures from CSR arrays.
 #pragma once
 
 #include <cstdint>
-#include <memory>
 #include <span>
 #include <string_view>
 
@@ -19,12 +18,5 @@ CanonicalCsr csr_from_arrays(std::span<const std::int64_t> indptr,
 // Indices in the smallest width that holds 0 ... limit - 1; std::out_of_range, naming the first
 // position, where one is outside. `name` says whose they are.
 IndexArray narrow(std::span<const std::int64_t> indices, std::int64_t limit, std::string_view name);
-
-// Rows `ids` of a structure, in that order; std::out_of_range outside [0, rows).
-std::shared_ptr<const CsrStructure> gather_rows(const CsrStructure& a,
-                                                std::span<const std::int64_t> ids);
-// The values of those rows; `values` and `out` hold items of item_size bytes.
-void gather_row_values(const CsrStructure& a, std::span<const std::int64_t> ids, const void* values,
-                       std::int64_t item_size, void* out);
 
 }  // namespace sparsecore

@@ -25,7 +25,7 @@ def test_rows_against_dense(W, data):
     assert B.equals(sc.CSR.from_dense(W[np.array(row_ids, dtype=np.int64)]))
 
 
-@pytest.mark.parametrize("i", [4, -5, 2**40])
+@pytest.mark.parametrize("i", [4, -5, 2**40, -(2**63)])
 def test_row_outside(i):
     with pytest.raises(IndexError, match=rf"row {i} is outside \[-4, 4\)"):
         lecture().row(i)
@@ -42,3 +42,21 @@ def test_gather_rows_takes_integers(bad):
 def test_row_takes_an_integer():
     with pytest.raises(TypeError):
         lecture().row(1.0)
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("length", [0, 1, 5, 16, 33, 700])
+def test_many_rows_of_one_length(length, threads):
+    """Copied in pieces of 16 bytes, longer ones at once; shared out to threads."""
+    rng = np.random.default_rng(60)
+    W = np.zeros((50, 701), np.float32)
+    W[:, :length] = rng.integers(1, 9, (50, length))
+    rows = rng.integers(-50, 50, 3000)
+    before = sc.get_num_threads()
+    sc.set_num_threads(threads)
+    try:
+        B = sc.CSR.from_dense(W).gather_rows(rows)
+    finally:
+        sc.set_num_threads(before)
+    B.check()
+    assert B.equals(sc.CSR.from_dense(W[rows]))

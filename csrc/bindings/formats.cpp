@@ -11,9 +11,11 @@
 #include <string>
 #include <type_traits>
 #include <utility>
+#include <vector>
 
 #include "../construct.h"
 #include "../dense_convert.h"
+#include "../gather_rows.h"
 #include "../transpose.h"
 #include "arrays.h"
 #include "gil.h"
@@ -197,34 +199,14 @@ Int64Array row_ids(const CsrStructure& self) {
 }
 
 // The total number of entries of rows `ids`, which are checked.
-std::int64_t gathered_size(const CsrStructure& self, const Int64Array& ids) {
-  std::int64_t total = 0;
-  for (const std::int64_t id : span_of(ids)) {
-    check_row(self, id);
-    total += self.offsets()[id + 1] - self.offsets()[id];
-  }
-  return total;
-}
-
-Int64Array gather_positions(const CsrStructure& self, const Int64Array& ids) {
-  Int64Array positions(gathered_size(self, ids));
-  std::int64_t* out = positions.mutable_data();
-  for (const std::int64_t id : span_of(ids)) {
-    for (std::int64_t p = self.offsets()[id]; p < self.offsets()[id + 1]; ++p) *out++ = p;
-  }
-  return positions;
-}
-
-py::array gather_values(const CsrStructure& self, const Int64Array& ids, py::array values_in) {
-  const py::array values = values_arg(std::move(values_in), "values", self.nnz());
-  py::array out = make_array(dtype_of(values, "values"), {gathered_size(self, ids)});
-  void* target = out.mutable_data();
-  const void* source = values.data();
-  // A private copy: the ids were checked, and another thread could still edit the caller's array.
-  const std::vector<std::int64_t> checked(ids.data(), ids.data() + ids.size());
-  const std::int64_t item_size = values.itemsize();
-  without_gil([&] { gather_row_values(self, checked, source, item_size, target); });
-  return out;
+py::tuple gathered(const CsrStructure& self, const Int64Array& rows,
+                   std::optional<py::array> values, int threads) {
+  // A private copy: the rows are checked, and another thread could still edit the caller's array.
+  const std::vector<std::int64_t> ids(rows.data(), rows.data() + rows.size());
+  return canonical(
+      std::move(values), self.nnz(),
+      [&](const Values& moved) { return gather_rows(self, ids, moved, threads); },
+      wrapped_structure);
 }
 
 py::tuple transposed(const CsrStructure& self, std::optional<py::array> values, int threads) {
@@ -303,15 +285,8 @@ void register_csr(py::module_& module) {
           py::arg("row"))
       .def("row_columns", row_columns, py::arg("row"))
       .def("row_ids", row_ids)
-      .def(
-          "gather_rows",
-          [](const CsrStructure& self, const Int64Array& rows) {
-            gathered_size(self, rows);
-            return held(gather_rows(self, span_of(rows)));
-          },
-          py::arg("rows").noconvert())
-      .def("gather_positions", gather_positions, py::arg("rows").noconvert())
-      .def("gather_values", gather_values, py::arg("rows").noconvert(), py::arg("values"))
+      .def("gather_rows", gathered, py::arg("rows").noconvert(), py::arg("values"),
+           py::arg("threads"))
       .def("transpose", transposed, py::arg("values"), py::arg("threads"))
       .def("to_dense", to_dense, py::arg("values"))
       .def("check", &CsrStructure::check)

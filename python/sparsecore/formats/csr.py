@@ -296,12 +296,9 @@ class CSR:
         row_ids : (r,) integers
             In any order, repeated or not; negative ones count from the end.
         """
-        rows = arguments.as_positions(row_ids, self.shape[0], name="CSR.gather_rows: row")
-        structure = self._structure.gather_rows(rows)
-        if interop.is_tensor(self._data):
-            positions = self._structure.gather_positions(rows)
-            return CSR._wrap(structure, interop.take(self._data, positions))
-        return CSR._wrap(structure, self._structure.gather_values(rows, self._data))
+        rows = arguments.as_indices(row_ids, name="CSR.gather_rows: row")
+        gather = partial(self._structure.gather_rows, rows)
+        return CSR._wrap(*convert.canonical(gather, self._data, name="CSR.gather_rows: data"))
 
     # ---- products ----
 

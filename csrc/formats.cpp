@@ -23,6 +23,12 @@ std::vector<std::int64_t> widened(const IndexArray& array) {
 IndexArray::IndexArray(std::int64_t size, int width)
     : bytes_(size * width), size_(size), width_(width) {}
 
+IndexArray IndexArray::copy() const {
+  IndexArray other(size_, width_);
+  if (size_ > 0) std::memcpy(other.data(), data(), static_cast<std::size_t>(nbytes()));
+  return other;
+}
+
 int IndexArray::width_for(std::uint64_t largest) {
   if (largest <= 0xffu) return 1;
   if (largest <= 0xffffu) return 2;

@@ -25,6 +25,7 @@ class IndexArray {
   int width() const { return width_; }
   std::int64_t size() const { return size_; }
   std::int64_t nbytes() const { return size_ * width_; }
+  IndexArray copy() const;
   IndexView view() const { return {bytes_.data(), width_, size_}; }
   std::int64_t operator[](std::int64_t i) const { return view()[i]; }
   const std::byte* data() const { return bytes_.data(); }

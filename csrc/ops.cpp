@@ -177,8 +177,8 @@ void csr_matmul(const CsrView& a, const Product& p) {
 }
 
 void plan_matmul(const Plan& plan, const Product& p) {
-  check_columns(p.name, plan.structure()->cols());
-  std::int64_t rows = plan.structure()->rows(), cols = plan.structure()->cols();
+  auto [rows, cols, nnz] = plan.shape();
+  check_columns(p.name, cols);
   if (p.transposed) std::swap(rows, cols);
   check_product(p, rows, cols, plan.dtype(), MatrixView{});
   plan.run(p.x, p.epilogue, p.out, p.transposed, p.threads);

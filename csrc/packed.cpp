@@ -43,14 +43,16 @@ std::vector<Index> padded_starts(const BlockedRows& rows) {
 
 }  // namespace
 
-PackedStructure::PackedStructure(std::shared_ptr<const CsrStructure> csr, int threads)
-    : csr_(std::move(csr)),
-      rows_(csr_->view(nullptr, DType::kFloat32),
-            block_columns(csr_->rows(), csr_->cols(), csr_->nnz()), threads),
+PackedStructure::PackedStructure(const std::shared_ptr<const CsrStructure>& csr, int threads)
+    : shape_(shape_of(*csr)),
+      csr_(csr),
+      row_starts_(csr->offsets().copy()),
+      rows_(csr->view(nullptr, DType::kFloat32),
+            block_columns(csr->rows(), csr->cols(), csr->nnz()), threads),
       starts_(padded_starts(rows_)),
       offsets_(size()) {
   const auto padding = static_cast<std::uint16_t>(rows_.block_columns());
-  with_indices(csr_->columns(), [&](const auto* columns) {
+  with_indices(csr->columns(), [&](const auto* columns) {
     for_each_group(
         threads, [&](Index c, const std::uint16_t* counts, Index entry, const Index* from) {
           const auto first_column = static_cast<std::uint64_t>(c * rows_.block_columns());
@@ -66,13 +68,13 @@ PackedStructure::PackedStructure(std::shared_ptr<const CsrStructure> csr, int th
 
 template <class Body>
 void PackedStructure::for_each_group(int threads, Body body) const {
-  const double ns = kPackNanoseconds * static_cast<double>(csr_->nnz());
+  const double ns = kPackNanoseconds * static_cast<double>(shape_.nnz);
   const int useful = useful_threads(threads, ns);
   parallel_for(even_bounds(rows_.row_blocks(), useful, ns), useful, [&](Index begin, Index end) {
     for (Index b = begin; b < end; ++b) {
       Index entry = start(b, 0);
       rows_.for_each_group(
-          csr_->offsets().view(), b,
+          row_starts(), b,
           [&](Index c, Index, const std::uint16_t* counts, const Index* csr_entries) {
             body(c, counts, entry, csr_entries);
             entry += kGroupRows * Index{counts[0]};
@@ -81,8 +83,28 @@ void PackedStructure::for_each_group(int threads, Body body) const {
   });
 }
 
+std::shared_ptr<const CsrStructure> PackedStructure::csr(int threads) const {
+  if (std::shared_ptr<const CsrStructure> held = csr_.load().lock()) return held;
+  IndexArray columns(shape_.nnz, column_width(shape_.cols));
+  with_indices(columns, [&]<class I>(I* out) {
+    for_each_group(
+        threads, [&](Index c, const std::uint16_t* counts, Index entry, const Index* to) {
+          const Index first_column = c * rows_.block_columns();
+          for (Index i = 0; i < kGroupRows; ++i) {
+            for (Index l = 0; l < counts[i]; ++l) {
+              out[to[i] + l] = static_cast<I>(first_column + offsets_[entry + l * kGroupRows + i]);
+            }
+          }
+        });
+  });
+  auto made = std::make_shared<const CsrStructure>(shape_.rows, shape_.cols, row_starts_.copy(),
+                                                   std::move(columns));
+  csr_.store(made);
+  return made;
+}
+
 Index PackedStructure::nbytes() const {
-  return size() * Index{sizeof(std::uint16_t)} + rows_.nbytes() +
+  return size() * Index{sizeof(std::uint16_t)} + rows_.nbytes() + row_starts_.nbytes() +
          std::ssize(starts_) * Index{sizeof(Index)};
 }
 

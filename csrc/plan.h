@@ -10,6 +10,10 @@
 
 namespace sparsecore {
 
+struct PlanShape {
+  std::int64_t rows, cols, nnz;
+};
+
 class Plan {
  public:
   virtual ~Plan() = default;
@@ -18,18 +22,23 @@ class Plan {
   virtual void run(const MatrixView& x, const Epilogue& epilogue, const MatrixView& out,
                    bool transposed, int threads) const = 0;
 
-  // Replaces the values: structure().nnz() items of dtype(). Products already running keep the
+  // Replaces the values: shape().nnz items of dtype(). Products already running keep the
   // values they started with.
   virtual void update(const void* values, int threads) = 0;
 
   // Copies the current values out, in CSR order.
   virtual void unpack(void* values, int threads) const = 0;
 
-  virtual const std::shared_ptr<const CsrStructure>& structure() const = 0;
+  virtual PlanShape shape() const = 0;
+  // The pattern: shared with whoever holds it, or made again.
+  virtual std::shared_ptr<const CsrStructure> structure() const = 0;
   virtual DType dtype() const = 0;
-  virtual std::int64_t nbytes() const = 0;  // owned by the plan, the shared structure left out
+  virtual std::int64_t nbytes() const = 0;  // without the structure, which others may hold, too
+  virtual bool keeps_structure() const { return true; }
   virtual std::string_view kernel() const = 0;
 };
+
+inline PlanShape shape_of(const CsrStructure& a) { return {a.rows(), a.cols(), a.nnz()}; }
 
 // What a plan is made for.
 struct PlanOptions {
@@ -44,7 +53,7 @@ std::unique_ptr<Plan> make_plan(std::shared_ptr<const CsrStructure> structure, c
 
 // Its kinds. Packed (packed.h); for few columns (block_permute.h); CSR in its own order, with a
 // snapshot of the values; and a pair.
-std::unique_ptr<Plan> make_packed_plan(std::shared_ptr<const CsrStructure> structure,
+std::unique_ptr<Plan> make_packed_plan(const std::shared_ptr<const CsrStructure>& structure,
                                        const void* values, DType dtype, int threads);
 std::unique_ptr<Plan> make_block_permute_plan(const std::shared_ptr<const CsrStructure>& structure,
                                               const void* values, DType dtype, int threads);

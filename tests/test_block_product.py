@@ -119,8 +119,18 @@ def test_the_rule():
         full.prepare(kernel="fast")
 
 
+def test_the_structure_is_made_again_where_nobody_keeps_it():
+    rng = np.random.default_rng(45)
+    for shape in ((1, 1), (130, 70), (300, 1000)):
+        W = cases.random_dense(rng, shape, 0.2, F32)
+        P = packed(W)  # its CSR is gone
+        again = sc.CSR._wrap(P._structure, P.unpack())
+        again.check()
+        assert again.equals(sc.CSR.from_dense(W))
+
+
 def test_the_bytes_are_counted():
     P = packed(np.ones((128, 256), F32))
     entries = 128 * 256
     groups = 32 * 2  # of each of two column blocks
-    assert P.nbytes == entries * (4 + 2) + groups * 4 * (2 + 2) + 3 * 8
+    assert P.nbytes == entries * (4 + 2) + groups * 4 * (2 + 2) + 3 * 8 + 129 * 2

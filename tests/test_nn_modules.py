@@ -65,7 +65,7 @@ def test_repr_says_format_sparsity_dtype_kernel_and_bytes() -> None:
     layer = filled_csr([1.0, 2.0], [0, 3], [0, 1, 2], k=4)
     expected = (
         "CSRLinear(in_features=4, out_features=2, bias=False, format=csr, sparsity=0.750, "
-        "dtype=float32, kernel=row_sweep, bytes=13)"
+        "dtype=float32, kernel=per call, bytes=13)"
     )
     assert repr(layer) == expected  # 2 values of 4 bytes, 2 columns and 3 offsets of 1 byte
     half = Sparse24Linear(8, 2, dtype=torch.float16)

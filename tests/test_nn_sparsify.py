@@ -99,3 +99,15 @@ def test_training_goes_on() -> None:
     assert losses[-1] < 0.8 * losses[0]
     assert torch.equal(model[0].indices, structure[0])
     assert torch.equal(model[2].metadata, structure[1])
+
+
+def test_layers_that_will_only_be_run_are_prepared() -> None:
+    model = mlp(128, 128)
+    x = torch.randn(2, 128)
+    before = model(x)
+    report = sparsify_(model, x, trainable=False, timer=FakeTimer(FAST_CSR))
+    (layer,) = [module for module in model if isinstance(module, sc.nn.CSRLinear)]
+    assert list(report.choices.values()) == ["csr"]
+    assert [name for name, _ in layer.named_parameters()] == ["bias"]
+    assert report.layers[0].nbytes["csr"] == layer.nbytes
+    torch.testing.assert_close(model(x), before, rtol=1e-4, atol=1e-4)

@@ -127,11 +127,12 @@ py::array plan_run(const Plan& plan, py::array x, bool transposed, OptionalArray
   const ProductArgs args{
       std::nullopt,          std::move(x),   std::move(scale), std::move(bias), std::move(residual),
       std::move(activation), std::move(out), threads,          std::move(name)};
-  const CsrStructure& a = *plan.structure();
-  return run_product(args, transposed ? a.cols() : a.rows(), plan.dtype(), [&](Product& product) {
-    product.transposed = transposed;
-    plan_matmul(plan, product);
-  });
+  const PlanShape shape = plan.shape();
+  return run_product(args, transposed ? shape.cols : shape.rows, plan.dtype(),
+                     [&](Product& product) {
+                       product.transposed = transposed;
+                       plan_matmul(plan, product);
+                     });
 }
 
 py::array csr_matmul_run(const CsrStructure& a, py::array values_in, py::array x, bool transposed,
@@ -193,6 +194,9 @@ void register_plan(py::module_& module) {
       .def_property_readonly(
           "structure",
           [](const Plan& plan) { return std::const_pointer_cast<CsrStructure>(plan.structure()); })
+      .def_property_readonly(
+          "shape", [](const Plan& plan) { return std::pair(plan.shape().rows, plan.shape().cols); })
+      .def_property_readonly("nnz", [](const Plan& plan) { return plan.shape().nnz; })
       .def_property_readonly("kernel", [](const Plan& plan) { return std::string(plan.kernel()); })
       .def_property_readonly("nbytes", &Plan::nbytes)
       .def("run", plan_run, py::arg("x"), py::kw_only(), py::arg("transposed") = false,
@@ -215,8 +219,7 @@ void register_plan(py::module_& module) {
       .def(
           "update",
           [](Plan& plan, py::array values_in, int threads) {
-            const py::array values =
-                values_arg(std::move(values_in), "data", plan.structure()->nnz());
+            const py::array values = values_arg(std::move(values_in), "data", plan.shape().nnz);
             if (dtype_of(values, "data") != plan.dtype()) {
               throw py::type_error(std::string("data is ") + dtype_name(dtype_of(values, "data")) +
                                    ", the plan was prepared with " + dtype_name(plan.dtype()));
@@ -228,7 +231,7 @@ void register_plan(py::module_& module) {
       .def(
           "unpack",
           [](const Plan& plan, int threads) {
-            py::array values = make_array(plan.dtype(), {plan.structure()->nnz()});
+            py::array values = make_array(plan.dtype(), {plan.shape().nnz});
             void* data = values.mutable_data();
             without_gil([&] { plan.unpack(data, threads); });
             return values;

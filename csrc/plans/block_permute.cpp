@@ -169,7 +169,8 @@ class BlockPermutePlan final : public Plan {
     structure_.unpack(values_.load()->data(), item_size(dtype_), values);
   }
 
-  const std::shared_ptr<const CsrStructure>& structure() const override { return structure_.csr(); }
+  PlanShape shape() const override { return shape_of(*structure_.csr()); }
+  std::shared_ptr<const CsrStructure> structure() const override { return structure_.csr(); }
   DType dtype() const override { return dtype_; }
   std::int64_t nbytes() const override {
     return structure_.nbytes() + structure_.size() * item_size(dtype_);

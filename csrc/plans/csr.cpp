@@ -45,7 +45,8 @@ class CsrPlan final : public Plan {
     if (bytes() > 0) std::memcpy(values, values_.load().get(), bytes());
   }
 
-  const std::shared_ptr<const CsrStructure>& structure() const override { return structure_; }
+  PlanShape shape() const override { return shape_of(*structure_); }
+  std::shared_ptr<const CsrStructure> structure() const override { return structure_; }
   DType dtype() const override { return dtype_; }
   std::int64_t nbytes() const override {
     return static_cast<std::int64_t>(bytes()) + (blocks_ ? blocks_->nbytes() : 0);

@@ -41,11 +41,11 @@ class PackedBlocks {
 
 class PackedPlan final : public Plan {
  public:
-  PackedPlan(std::shared_ptr<const CsrStructure> structure, const void* values, DType dtype,
+  PackedPlan(const std::shared_ptr<const CsrStructure>& structure, const void* values, DType dtype,
              int threads)
-      : packed_(std::move(structure), threads),
+      : packed_(structure, threads),
         dtype_(dtype),
-        longest_row_(longest_row(packed_.csr()->offsets().view())) {
+        longest_row_(longest_row(packed_.row_starts())) {
     PackedPlan::update(values, threads);
   }
 
@@ -55,7 +55,8 @@ class PackedPlan final : public Plan {
     if (transposed) {
       const std::unique_ptr<std::byte[]> csr_values(new std::byte[csr_bytes()]);
       packed_.unpack(values->data(), item_size(dtype_), csr_values.get(), threads);
-      transposed_product(packed_.csr()->view(csr_values.get(), dtype_), x, epilogue, out, threads);
+      transposed_product(packed_.csr(threads)->view(csr_values.get(), dtype_), x, epilogue, out,
+                         threads);
       return;
     }
     const PackedBlocks blocks(packed_, values->data(), dtype_);
@@ -74,18 +75,20 @@ class PackedPlan final : public Plan {
     packed_.unpack(values_.load()->data(), item_size(dtype_), values, threads);
   }
 
-  const std::shared_ptr<const CsrStructure>& structure() const override { return packed_.csr(); }
+  PlanShape shape() const override { return packed_.shape(); }
+  std::shared_ptr<const CsrStructure> structure() const override { return packed_.csr(1); }
   DType dtype() const override { return dtype_; }
   std::int64_t nbytes() const override {
     return packed_.nbytes() + packed_.size() * item_size(dtype_);
   }
+  bool keeps_structure() const override { return false; }
   std::string_view kernel() const override { return "packed_sweep"; }
 
  private:
   using Values = std::shared_ptr<const Pages<std::byte>>;
 
   std::size_t csr_bytes() const {
-    return static_cast<std::size_t>(packed_.csr()->nnz() * item_size(dtype_));
+    return static_cast<std::size_t>(packed_.shape().nnz * item_size(dtype_));
   }
 
   PackedStructure packed_;
@@ -96,9 +99,9 @@ class PackedPlan final : public Plan {
 
 }  // namespace
 
-std::unique_ptr<Plan> make_packed_plan(std::shared_ptr<const CsrStructure> structure,
+std::unique_ptr<Plan> make_packed_plan(const std::shared_ptr<const CsrStructure>& structure,
                                        const void* values, DType dtype, int threads) {
-  return std::make_unique<PackedPlan>(std::move(structure), values, dtype, threads);
+  return std::make_unique<PackedPlan>(structure, values, dtype, threads);
 }
 
 }  // namespace sparsecore

@@ -24,13 +24,15 @@ class TwoWayPlan final : public Plan {
   }
   void unpack(void* values, int threads) const override { forward_->unpack(values, threads); }
 
-  const std::shared_ptr<const CsrStructure>& structure() const override {
-    return forward_->structure();
-  }
+  PlanShape shape() const override { return forward_->shape(); }
+  std::shared_ptr<const CsrStructure> structure() const override { return forward_->structure(); }
   DType dtype() const override { return forward_->dtype(); }
   std::int64_t nbytes() const override {
-    return forward_->nbytes() + backward_->nbytes() + backward_->structure()->nbytes();
+    const bool keeps = backward_->keeps_structure();
+    return forward_->nbytes() + backward_->nbytes() +
+           (keeps ? backward_->structure()->nbytes() : 0);
   }
+  bool keeps_structure() const override { return forward_->keeps_structure(); }
   std::string_view kernel() const override { return forward_->kernel(); }
 
  private:

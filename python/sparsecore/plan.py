@@ -56,7 +56,7 @@ class Plan:
     @property
     def shape(self) -> tuple[int, int]:
         """(rows, columns)."""
-        return self._plan.structure.shape
+        return self._plan.shape
 
     @property
     def dtype(self) -> Any:
@@ -66,7 +66,7 @@ class Plan:
     @property
     def nnz(self) -> int:
         """Number of stored entries."""
-        return self._plan.structure.nnz
+        return self._plan.nnz
 
     @property
     def device(self) -> Any:
@@ -80,7 +80,7 @@ class Plan:
 
     @property
     def nbytes(self) -> int:
-        """Bytes that the plan holds, the structure that it shares with its CSR left out."""
+        """Bytes that the plan holds; a structure that it shares with its CSR is left out."""
         return self._plan.nbytes
 
     def update(self, data: Values) -> None:
@@ -108,6 +108,10 @@ class Plan:
         """Return the values in CSR order, in memory of their own."""
         return interop.from_numpy(self._plan.unpack(get_num_threads()), like=self._like)
 
+    def tocsr(self) -> CSR:
+        """Return the matrix in CSR, its values a copy."""
+        return CSR._wrap(self._structure, self.unpack())
+
     def __matmul__(self, X: Any) -> Values:
         """Return ``P @ X`` by `sparsecore.csr_matmul`."""
         from sparsecore.ops import csr_matmul
@@ -125,7 +129,7 @@ class Plan:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle and copy by way of the CSR: a plan's own layout is never saved."""
-        return Plan, (CSR._wrap(self._structure, self.unpack()), -1, self._backward, self.kernel)
+        return Plan, (self.tocsr(), -1, self._backward, self.kernel)
 
     def __repr__(self) -> str:
         """Return one line: shape, nnz, dtype, kernel, bytes."""

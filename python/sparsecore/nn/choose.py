@@ -120,7 +120,12 @@ def is_24(weight: Tensor) -> bool:
 
 
 def decide(
-    layer: Layer, *, given: Format | None, max_error: float | None, timer: Timer | None
+    layer: Layer,
+    *,
+    given: Format | None,
+    max_error: float | None,
+    timer: Timer | None,
+    prepared: bool = False,
 ) -> Decision:
     """Choose a format for a layer.
 
@@ -134,6 +139,8 @@ def decide(
         explains.
     timer : Timer or None
         Measures the formats; None takes the sparse one with the fewest bytes.
+    prepared : bool
+        Whether CSR layers are prepared for running, for the rows of the call that has most.
 
     Raises
     ------
@@ -149,7 +156,7 @@ def decide(
         return replace(dense, why=reason)
     open_forms: tuple[Format, ...] = ("csr", "2:4") if layer.is_24 else ("csr",)
     forms = open_forms if given is None else (given,)
-    modules = {form: _build(layer, form) for form in forms}
+    modules = {form: _build(layer, form, prepared=prepared) for form in forms}
     sizes = {form: module.nbytes for form, module in modules.items()}
     dense = replace(dense, nbytes={**dense.nbytes, **sizes})
     errors = {form: _error(layer, module) for form, module in modules.items()}
@@ -198,12 +205,14 @@ def _fastest(choice: Format, seconds: Mapping[Format, float]) -> str:
     return f"{choice} is the fastest: {duration(seconds[choice])}, {', '.join(times)}"
 
 
-def _build(layer: Layer, form: Format) -> CSRLinear | Sparse24Linear:
+def _build(layer: Layer, form: Format, *, prepared: bool) -> CSRLinear | Sparse24Linear:
     try:
         module = (CSRLinear if form == "csr" else Sparse24Linear).from_dense(layer.site.linear)
     except ValueError as error:
         msg = f"sparsify_: layer {layer.site.name!r}: {error}"
         raise ValueError(msg) from error
+    if prepared and isinstance(module, CSRLinear):
+        return module.prepare_(max((call.rows for call in layer.calls), default=None))
     module.matrix()  # so that its bytes count what the kernels hold
     return module
 

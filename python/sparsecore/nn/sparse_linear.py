@@ -26,7 +26,6 @@ class SparseLinear(nn.Module, Generic[Matrix]):
     # What a format says of itself. Its tensors are the values and the buffers in this order.
     _buffer_names: ClassVar[tuple[str, ...]]
     _format: ClassVar[str]
-    _kernel: ClassVar[str]
 
     def _zeros(self, dtype: torch.dtype | None) -> tuple[Tensor, ...]:
         """Return the tensors of a weight of zeros."""
@@ -34,6 +33,14 @@ class SparseLinear(nn.Module, Generic[Matrix]):
 
     def _build(self, *tensors: Tensor) -> Matrix:
         """Return the matrix around these very values, or raise what is wrong with the tensors."""
+        raise NotImplementedError
+
+    def _operand(self) -> Any:
+        """Return what products run on."""
+        return self.matrix()
+
+    @property
+    def _kernel(self) -> str:
         raise NotImplementedError
 
     def _make_room(self, incoming: dict[str, Tensor]) -> None:
@@ -121,7 +128,7 @@ class SparseLinear(nn.Module, Generic[Matrix]):
             kind = f"{type(input).__module__}.{type(input).__qualname__}"
             msg = f"{type(self).__name__}: input is a {kind}, expected a torch.Tensor"
             raise TypeError(msg)
-        y: Tensor = ops.linear(input, self.matrix(), self.bias)
+        y: Tensor = ops.linear(input, self._operand(), self.bias)
         return y
 
     @property
@@ -133,13 +140,15 @@ class SparseLinear(nn.Module, Generic[Matrix]):
 
     def extra_repr(self) -> str:
         """Describe the layer as print() shows it."""
-        size = self.in_features * self.out_features
-        sparsity = max(0.0, 1 - self.values.numel() / max(size, 1))
-        dtype = str(self.values.dtype).removeprefix("torch.")
+        return self._description(self.values.numel(), self.values.dtype)
+
+    def _description(self, entries: int, dtype: torch.dtype) -> str:
+        sparsity = max(0.0, 1 - entries / max(self.in_features * self.out_features, 1))
         return (
             f"in_features={self.in_features}, out_features={self.out_features}, "
             f"bias={self.bias is not None}, format={self._format}, sparsity={sparsity:.3f}, "
-            f"dtype={dtype}, kernel={self._kernel}, bytes={self.nbytes}"
+            f"dtype={str(dtype).removeprefix('torch.')}, kernel={self._kernel}, "
+            f"bytes={self.nbytes}"
         )
 
     def _load_from_state_dict(

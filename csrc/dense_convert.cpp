@@ -19,23 +19,6 @@ using Index = std::int64_t;
 std::size_t at(Index i) { return static_cast<std::size_t>(i); }
 std::string text(Index value) { return std::to_string(value); }
 
-// Compressed values of so many bytes are not kept in the caches; a row of fewer than that is not
-// worth waiting for its way to memory.
-constexpr Index kPastTheCaches = Index{4} << 20;
-constexpr Index kLongRow = 512;
-
-// A nonzero test and a copy for items of one size; floating types drop the sign bit first.
-template <class Bits>
-bool is_nonzero(Bits bits, Bits mask) {
-  return (bits & mask) != 0;
-}
-
-template <class Bits>
-Bits nonzero_mask(DType dtype) {
-  const Bits all = std::numeric_limits<Bits>::max();
-  return is_floating(dtype) ? static_cast<Bits>(all >> 1) : all;
-}
-
 // Calls body(row index, contiguous row) for rows [begin, end), copying strided rows. Column-major
 // input is copied in blocks of rows, so that each cache line read is used whole.
 template <class Bits, class Body>
@@ -69,13 +52,11 @@ void parallel_rows(const MatrixView& m, int threads, Body body) {
 
 std::vector<Index> count_nonzeros(const MatrixView& dense, int threads) {
   std::vector<Index> offsets(at(dense.rows) + 1);
+  const auto count = active_kernels().dense_rows.count_nonzeros;
   with_item_size(item_size(dense.dtype), [&]<class Bits>(Bits) {
-    const Bits mask = nonzero_mask<Bits>(dense.dtype);
     parallel_rows(dense, threads, [&](Index begin, Index end) {
       for_each_row<Bits>(dense, begin, end, [&](Index r, const Bits* row) {
-        Index count = 0;
-        for (Index c = 0; c < dense.cols; ++c) count += is_nonzero(row[c], mask);
-        offsets[at(r) + 1] = count;
+        offsets[at(r) + 1] = count(row, dense.dtype, dense.cols);
       });
     });
   });
@@ -87,27 +68,15 @@ std::shared_ptr<const CsrStructure> fill_nonzeros(const MatrixView& dense,
                                                   std::span<const Index> offsets, void* values,
                                                   int threads) {
   IndexArray columns(offsets.back(), column_width(dense.cols));
+  const auto fill = active_kernels().dense_rows.fill_nonzeros;
   with_item_size(item_size(dense.dtype), [&]<class Bits>(Bits) {
-    const Bits mask = nonzero_mask<Bits>(dense.dtype);
-    with_indices(columns, [&]<class I>(I* out_columns) {
-      parallel_rows(dense, threads, [&](Index begin, Index end) {
-        // Entries are written without a branch, one past the last kept: into a row of our own.
-        std::vector<Bits> row_values(at(dense.cols) + 1);
-        std::vector<I> row_columns(at(dense.cols) + 1);
-        for_each_row<Bits>(dense, begin, end, [&](Index r, const Bits* row) {
-          Index n = 0;
-          for (Index c = 0; c < dense.cols; ++c) {
-            row_values[at(n)] = row[c];
-            row_columns[at(n)] = static_cast<I>(c);
-            n += is_nonzero(row[c], mask);
-          }
-          const Index first = offsets[at(r)];
-          if (n != offsets[at(r) + 1] - first) {
-            throw std::runtime_error("from_dense: the array was changed while it was read");
-          }
-          std::copy_n(row_values.data(), n, static_cast<Bits*>(values) + first);
-          std::copy_n(row_columns.data(), n, out_columns + first);
-        });
+    parallel_rows(dense, threads, [&](Index begin, Index end) {
+      for_each_row<Bits>(dense, begin, end, [&](Index r, const Bits* row) {
+        const Index first = offsets[at(r)], room = offsets[at(r) + 1] - first;
+        if (fill(row, dense.dtype, dense.cols, room, static_cast<Bits*>(values) + first,
+                 columns.data() + first * columns.width(), columns.width()) != room) {
+          throw std::runtime_error("from_dense: the array was changed while it was read");
+        }
       });
     });
   });
@@ -157,13 +126,10 @@ std::shared_ptr<const Sparse24Structure> compress_24(const MatrixView& dense, bo
   const auto compress_row = active_kernels().compress24.compress_row;
   const Index values_per_row = (dense.cols + 3) / 4 * 2, bytes_per_row = (dense.cols + 7) / 8;
   Pages<std::uint8_t> metadata(dense.rows * bytes_per_row);
-  const Index row_bytes = values_per_row * item_size(dense.dtype);
-  const Compress24Mode mode{prune,
-                            row_bytes >= kLongRow && dense.rows * row_bytes >= kPastTheCaches};
   std::atomic<Index> first_bad_row{std::numeric_limits<Index>::max()};
   with_item_size(item_size(dense.dtype), [&]<class Bits>(Bits) {
     const auto compress = [&](Index r, const Bits* row) {
-      return compress_row(row, dense.dtype, dense.cols, mode,
+      return compress_row(row, dense.dtype, dense.cols, prune,
                           static_cast<Bits*>(values) + r * values_per_row,
                           metadata.data() + r * bytes_per_row);
     };

@@ -50,10 +50,10 @@ struct Wide24Tile {
   std::int64_t row_end;
   std::int64_t column;   // of A, the block's first
   std::int64_t columns;  // 1 ... kMostWide24Columns
-  const Acc* panel;      // panel[(c - column) * (vectors, rounded up to a power of two) * lanes + j]
-  Acc* sums;             // sums[(r - row_begin) * vectors * lanes + j]
-  int vectors;           // 1 ... Kernels<Acc>::wide24_vectors
-  bool first;            // the sums begin with this column block
+  const Acc* panel;  // panel[(c - column) * (vectors, rounded up to a power of two) * lanes + j]
+  Acc* sums;         // sums[(r - row_begin) * vectors * lanes + j]
+  int vectors;       // 1 ... Kernels<Acc>::wide24_vectors
+  bool first;        // the sums begin with this column block
 };
 constexpr std::int64_t kMostWide24Columns = 512;
 

@@ -1,5 +1,6 @@
 // 2:4 selection and compression of a row, on the magnitudes as integers: for IEEE types the bits
-// without the sign order like the magnitudes, zero is zero with either sign, and NaN is the largest.
+// without the sign order like the magnitudes, zero is zero with either sign, and NaN is the
+// largest.
 //
 // 32 bytes at a time: a column is kept unless two others of its four come before it, which three
 // rotations within the four, three comparisons and their sum say; where magnitudes are equal the

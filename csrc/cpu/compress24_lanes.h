@@ -188,8 +188,7 @@ struct Lanes24<std::uint8_t> {
       __builtin_memcpy(&high, kCompress24.bytes[kept >> (shift + 8) & 255u], 4);
       return static_cast<std::int64_t>(low | std::uint64_t{high | 0x08080808u} << 32);
     };
-    const __m256i chosen =
-        _mm256_shuffle_epi8(x, _mm256_setr_epi64x(place(0), 0, place(16), 0));
+    const __m256i chosen = _mm256_shuffle_epi8(x, _mm256_setr_epi64x(place(0), 0, place(16), 0));
     return _mm256_castsi256_si128(_mm256_permute4x64_epi64(chosen, 0x08));
   }
 };
@@ -222,8 +221,7 @@ SPARSECORE_INLINE void prune_step(const Bits* row, std::uint8_t* mask) {
   fetch_ahead(row);
   std::uint64_t kept = 0;
   for (int half = 0; half < 2; ++half) {
-    const __m256i x =
-        _mm256_loadu_si256(reinterpret_cast<const __m256i*>(row + half * kColumns));
+    const __m256i x = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(row + half * kColumns));
     kept |= std::uint64_t{L::bits(two_largest_of<Bits>(L::magnitude(x)))} << (half * kColumns);
   }
   for (int c = 0; c < 2 * kColumns; c += 8) {
@@ -240,13 +238,11 @@ SPARSECORE_INLINE bool compress_step(const Bits* row, Bits* values, std::uint8_t
   fetch_ahead(row);
   std::uint64_t kept = 0;
   for (int half = 0; half < 2; ++half) {
-    const __m256i x =
-        _mm256_loadu_si256(reinterpret_cast<const __m256i*>(row + half * kColumns));
+    const __m256i x = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(row + half * kColumns));
     const __m256i magnitude = L::magnitude(x);
     const __m256i is_zero = L::equal(magnitude, zero);
-    const __m256i mask =
-        kPrune ? _mm256_andnot_si256(is_zero, two_largest_of<Bits>(magnitude))
-               : _mm256_andnot_si256(is_zero, _mm256_set1_epi32(-1));
+    const __m256i mask = kPrune ? _mm256_andnot_si256(is_zero, two_largest_of<Bits>(magnitude))
+                                : _mm256_andnot_si256(is_zero, _mm256_set1_epi32(-1));
     const std::uint32_t bits = L::bits(mask);
     const __m128i chosen = L::choose(_mm256_and_si256(x, mask), bits);  // -0.0 becomes +0.0
     auto* const to = reinterpret_cast<__m128i*>(values + half * kColumns / 2);

@@ -97,14 +97,12 @@ SPARSECORE_INLINE std::uint32_t nonzero_lanes(Lanes v, std::uint32_t mask) {
 }
 struct Compression {
   __mmask16 kept;
-  SPARSECORE_INLINE explicit Compression(std::uint32_t bits)
-      : kept(static_cast<__mmask16>(bits)) {}
+  SPARSECORE_INLINE explicit Compression(std::uint32_t bits) : kept(static_cast<__mmask16>(bits)) {}
   SPARSECORE_INLINE Lanes operator()(Lanes v) const { return _mm512_maskz_compress_epi32(kept, v); }
 };
 SPARSECORE_INLINE Lanes column_lanes(std::uint32_t first) {
-  return _mm512_add_epi32(
-      _mm512_set1_epi32(static_cast<int>(first)),
-      _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15));
+  return _mm512_add_epi32(_mm512_set1_epi32(static_cast<int>(first)),
+                          _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15));
 }
 #else
 using Lanes = __m256i;

@@ -190,8 +190,8 @@ SPARSECORE_INLINE Vec<float> load_bfloat16(const BFloat16* p) {
 }
 // {p, p, q, q, p, p, q, q, ...}
 SPARSECORE_INLINE Vec<std::uint32_t> alternate_pairs(std::uint32_t p, std::uint32_t q) {
-  return reinterpret_cast<Vec<std::uint32_t>>(_mm512_mask_set1_epi32(
-      _mm512_set1_epi32(static_cast<int>(p)), 0xcccc, static_cast<int>(q)));
+  return reinterpret_cast<Vec<std::uint32_t>>(
+      _mm512_mask_set1_epi32(_mm512_set1_epi32(static_cast<int>(p)), 0xcccc, static_cast<int>(q)));
 }
 // Within each four lanes, the one that the index's two lowest bits name; other bits mean nothing.
 SPARSECORE_INLINE Vec<float> permute_quads(Vec<float> v, Vec<std::uint32_t> index) {
@@ -297,9 +297,8 @@ SPARSECORE_INLINE Vec<float> load_bfloat16(const BFloat16* p) {
       _mm256_cvtepu16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))), 16));
 }
 SPARSECORE_INLINE Vec<std::uint32_t> alternate_pairs(std::uint32_t p, std::uint32_t q) {
-  return reinterpret_cast<Vec<std::uint32_t>>(
-      _mm256_blend_epi32(_mm256_set1_epi32(static_cast<int>(p)),
-                         _mm256_set1_epi32(static_cast<int>(q)), 0xcc));
+  return reinterpret_cast<Vec<std::uint32_t>>(_mm256_blend_epi32(
+      _mm256_set1_epi32(static_cast<int>(p)), _mm256_set1_epi32(static_cast<int>(q)), 0xcc));
 }
 SPARSECORE_INLINE Vec<float> permute_quads(Vec<float> v, Vec<std::uint32_t> index) {
   return _mm256_permutevar_ps(v, reinterpret_cast<__m256i>(index));

@@ -40,12 +40,35 @@ SPARSECORE_INLINE Vec<T> every_second_group(Vec<T> a, Vec<T> b) {
   }
 }
 
+// panel[j * stride + row] = x[row][j], converted.
+template <class Acc>
+SPARSECORE_INLINE void load_transposed(const MatrixView& x, Acc* panel, std::int64_t stride) {
+  if (x.col_stride != 1 || x.cols == 1) {
+    return load_panel({x.data, x.dtype, x.cols, x.rows, x.col_stride, x.row_stride}, panel, stride);
+  }
+  // Row-major: runs of a few columns are read together, as far as they lie together.
+  constexpr std::int64_t kRows = 64;
+  alignas(64) Acc runs[kRows * kNarrow24Columns];
+  with_storage<Acc>(x.data, x.dtype, [&](auto* data) {
+    for (std::int64_t r = 0; r < x.rows; r += kRows) {
+      const std::int64_t rows = x.rows - r < kRows ? x.rows - r : kRows;
+      if (x.row_stride == x.cols) {
+        load_run(data + r * x.cols, 1, rows * x.cols, runs);
+      } else {
+        for (std::int64_t i = 0; i < rows; ++i) {
+          load_run(data + (r + i) * x.row_stride, 1, x.cols, runs + i * x.cols);
+        }
+      }
+      transpose(runs, x.cols, panel + r, stride, rows, x.cols);
+    }
+  });
+}
+
 // panel[j * stride + ...] = column j of X in the kernel's order, zero up to the stride.
 template <class Acc>
 void sparse24_panel(const MatrixView& x, Acc* panel, std::int64_t stride) {
   constexpr int W = kLanes<Acc>;
-  const MatrixView transposed{x.data, x.dtype, x.cols, x.rows, x.col_stride, x.row_stride};
-  load_panel(transposed, panel, stride);
+  load_transposed(x, panel, stride);
   for (std::int64_t j = 0; j < x.cols; ++j) {
     Acc* const column = panel + j * stride;
     for (std::int64_t i = x.rows; i < stride; ++i) column[i] = 0;

@@ -117,9 +117,8 @@ class Product {
                   const Acc* panel, Acc* sums) const {
     const std::int64_t vectors = (n + k_.lanes - 1) / k_.lanes, stride = vectors * k_.lanes;
     const std::int64_t bytes = vectors > 2 ? kWideBlockBytes : kNarrowBlockBytes;
-    const std::int64_t columns =
-        std::min(kMostWide24Columns,
-                 bytes / (pitch(vectors) * static_cast<std::int64_t>(sizeof(Acc))));
+    const std::int64_t columns = std::min(
+        kMostWide24Columns, bytes / (pitch(vectors) * static_cast<std::int64_t>(sizeof(Acc))));
     for (std::int64_t c = 0; c < a_.cols; c += columns) {
       k_.sparse24_wide(a_, {.row_begin = begin,
                             .row_end = end,
@@ -132,8 +131,8 @@ class Product {
     }
     bool fits = true;
     for (std::int64_t r = begin; r < end; r += kBlockRows) {
-      fits &= write(sums + (r - begin) * stride, stride, r, std::min(r + kBlockRows, end), first,
-                    n);
+      fits &=
+          write(sums + (r - begin) * stride, stride, r, std::min(r + kBlockRows, end), first, n);
     }
     require_fits(fits);
   }

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import sparsecore as sc
-from oracle import BF16, DTYPES, F16, F32, F64, I8, bits
+from oracle import DTYPES, F16, F32, F64, FLOATING, I8, bits
 from sparse24_cases import compressed_by_hand, two_largest
 
 pytestmark = pytest.mark.usefixtures("target")
@@ -13,7 +13,7 @@ pytestmark = pytest.mark.usefixtures("target")
 LENGTHS = (7, 8, 9, 15, 16, 17, 31, 33, 63, 64, 66, 130)
 SPECIAL = {
     I8: [0, 0, 1, -1, 5, 127, -127, -128],
-    **dict.fromkeys((F64, F32, F16, BF16), [0, -0.0, 1, -1, 2, np.inf, -np.inf, np.nan]),
+    **{key: [0, -0.0, 1, -1, 2, np.inf, -np.inf, np.nan] for key in FLOATING},
 }
 
 

@@ -291,7 +291,7 @@ def _check_padding(structure: _core.Sparse24Structure, values: Values) -> None:
 
 
 def _pruned(W: Values) -> Values:
-    """Return a tensor with all but the two largest magnitudes of each group at 0; differentiable."""
+    """Return a tensor, all but the two largest magnitudes of each group at 0; differentiable."""
     array = interop.to_numpy(W, name="Sparse24.from_dense: W")
     mask = _core.prune_24(array, get_num_threads())
     return W.masked_fill(interop.as_tensor(~mask, device=W.device), 0)

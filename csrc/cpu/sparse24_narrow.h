@@ -157,8 +157,8 @@ template <class Acc, class T, int N, int P>
 SPARSECORE_INLINE void narrow24_rows(const Sparse24View& a, std::int64_t row, bool single,
                                      const SweepTile<Acc>& tile) {
   constexpr int W = kLanes<Acc>, kParts = kStepEntries / W, kRows = 2 * P;
-  // Bytes: where a step takes whole lines, the processor alone does not look far enough ahead.
-  constexpr std::int64_t kAhead = sizeof(T) == 4 ? 1024 : 0;
+  // Bytes: the processor alone does not look far enough ahead.
+  constexpr std::int64_t kAhead = 2048;
   const std::int64_t width = 2 * a.groups(), bytes = a.metadata_bytes_per_row();
   const T* values = static_cast<const T*>(a.values) + row * width;
   const std::uint8_t* words = a.metadata + row * bytes;
@@ -181,11 +181,12 @@ SPARSECORE_INLINE void narrow24_rows(const Sparse24View& a, std::int64_t row, bo
     const std::int64_t done = c / 2 * static_cast<std::int64_t>(sizeof(T));
     const char* ahead = reinterpret_cast<const char*>(values) + kAhead +
                         (done + kAhead < row_bytes ? 0 : (kRows - 1) * row_bytes);
+    if (c % 512 == 0) {  // a line of metadata
+      for (int i = 0; i < kRows; ++i) __builtin_prefetch(words + (kRows + i) * next_words);
+    }
     std::uint32_t word[kRows];
     for (int i = 0; i < kRows; ++i) {
-      if constexpr (kAhead > 0) {
-        __builtin_prefetch(ahead + i * next_values * static_cast<std::int64_t>(sizeof(T)), 0, 2);
-      }
+      __builtin_prefetch(ahead + i * next_values * static_cast<std::int64_t>(sizeof(T)));
       __builtin_memcpy(&word[i], words + i * next_words, 4);
     }
     for (int part = 0; part < kParts; ++part) {

@@ -158,7 +158,7 @@ SPARSECORE_INLINE void narrow24_rows(const Sparse24View& a, std::int64_t row, bo
                                      const SweepTile<Acc>& tile) {
   constexpr int W = kLanes<Acc>, kParts = kStepEntries / W, kRows = 2 * P;
   // Bytes: the processor alone does not look far enough ahead.
-  constexpr std::int64_t kAhead = 2048;
+  constexpr std::int64_t kAhead = 4096;
   const std::int64_t width = 2 * a.groups(), bytes = a.metadata_bytes_per_row();
   const T* values = static_cast<const T*>(a.values) + row * width;
   const std::uint8_t* words = a.metadata + row * bytes;

@@ -1,5 +1,6 @@
 #include "problems.h"
 
+#include <cstring>
 #include <numeric>
 #include <random>
 #include <utility>
@@ -45,9 +46,9 @@ Sparse random_sparse(std::int64_t rows, std::int64_t cols, int percent, unsigned
     std::swap(place[i], place[i + bits() % (place.size() - i)]);
     dense.values[place[i]] = 0;
   }
-  const std::vector<std::int64_t> offsets = count_nonzeros(dense.view(), 1);
-  AlignedVector<float> values(static_cast<std::size_t>(offsets.back()));
-  auto structure = fill_nonzeros(dense.view(), offsets, values.data(), 1);
+  auto [structure, items] = csr_from_dense(dense.view(), 1);
+  AlignedVector<float> values(static_cast<std::size_t>(structure->nnz()));
+  std::memcpy(values.data(), items.data(), values.size() * sizeof(float));
   return {std::move(dense), std::move(structure), std::move(values)};
 }
 

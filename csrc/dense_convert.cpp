@@ -3,10 +3,12 @@
 #include <algorithm>
 #include <atomic>
 #include <limits>
+#include <new>
 #include <numeric>
 #include <stdexcept>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "dispatch.h"
 #include "parallel.h"
@@ -18,23 +20,6 @@ using Index = std::int64_t;
 
 std::size_t at(Index i) { return static_cast<std::size_t>(i); }
 std::string text(Index value) { return std::to_string(value); }
-
-// Compressed values of so many bytes are not kept in the caches; a row of fewer than that is not
-// worth waiting for its way to memory.
-constexpr Index kPastTheCaches = Index{4} << 20;
-constexpr Index kLongRow = 512;
-
-// A nonzero test and a copy for items of one size; floating types drop the sign bit first.
-template <class Bits>
-bool is_nonzero(Bits bits, Bits mask) {
-  return (bits & mask) != 0;
-}
-
-template <class Bits>
-Bits nonzero_mask(DType dtype) {
-  const Bits all = std::numeric_limits<Bits>::max();
-  return is_floating(dtype) ? static_cast<Bits>(all >> 1) : all;
-}
 
 // Calls body(row index, contiguous row) for rows [begin, end), copying strided rows. Column-major
 // input is copied in blocks of rows, so that each cache line read is used whole.
@@ -59,23 +44,56 @@ void for_each_row(const MatrixView& m, Index begin, Index end, Body body) {
 }
 
 template <class Body>
-void parallel_rows(const MatrixView& m, int threads, Body body) {
-  const double ns = 2 * static_cast<double>(m.rows) * static_cast<double>(m.cols);
+void parallel_rows(const MatrixView& m, int threads, double ns, Body body) {
   const int useful = useful_threads(threads, ns);
   parallel_for(even_bounds(m.rows, useful, ns), useful, body);
 }
 
 }  // namespace
 
+namespace {
+
+double work_ns(const MatrixView& m) {
+  return 0.5 * static_cast<double>(m.rows) * static_cast<double>(m.cols);
+}
+
+std::shared_ptr<const CsrStructure> structure_of(const MatrixView& dense,
+                                                 std::span<const Index> offsets,
+                                                 IndexArray columns) {
+  return std::make_shared<const CsrStructure>(dense.rows, dense.cols, compact_offsets(offsets),
+                                              std::move(columns));
+}
+
+// Reads the matrix once, into room for as many entries as it has elements, of which only the pages
+// that are written become memory.
+Nonzeros in_one_pass(const MatrixView& dense) {
+  const auto fill = active_kernels().dense_rows.fill_nonzeros;
+  const Index item = item_size(dense.dtype);
+  Index room = dense.rows * dense.cols, n = 0;
+  Pages<std::byte> values(room * item);
+  IndexArray columns(room, column_width(dense.cols));
+  std::vector<Index> offsets(at(dense.rows) + 1);
+  with_item_size(item, [&]<class Bits>(Bits) {
+    parallel_rows(dense, 1, work_ns(dense), [&](Index begin, Index end) {
+      for_each_row<Bits>(dense, begin, end, [&](Index r, const Bits* row) {
+        n += fill(row, dense.dtype, dense.cols, room - n, values.data() + n * item,
+                  columns.data() + n * columns.width(), columns.width());
+        offsets[at(r) + 1] = n;
+      });
+    });
+  });
+  values.shrink(n * item);
+  columns.shrink(n);
+  return {structure_of(dense, offsets, std::move(columns)), std::move(values)};
+}
+
 std::vector<Index> count_nonzeros(const MatrixView& dense, int threads) {
   std::vector<Index> offsets(at(dense.rows) + 1);
+  const auto count = active_kernels().dense_rows.count_nonzeros;
   with_item_size(item_size(dense.dtype), [&]<class Bits>(Bits) {
-    const Bits mask = nonzero_mask<Bits>(dense.dtype);
-    parallel_rows(dense, threads, [&](Index begin, Index end) {
+    parallel_rows(dense, threads, work_ns(dense), [&](Index begin, Index end) {
       for_each_row<Bits>(dense, begin, end, [&](Index r, const Bits* row) {
-        Index count = 0;
-        for (Index c = 0; c < dense.cols; ++c) count += is_nonzero(row[c], mask);
-        offsets[at(r) + 1] = count;
+        offsets[at(r) + 1] = count(row, dense.dtype, dense.cols);
       });
     });
   });
@@ -83,36 +101,43 @@ std::vector<Index> count_nonzeros(const MatrixView& dense, int threads) {
   return offsets;
 }
 
-std::shared_ptr<const CsrStructure> fill_nonzeros(const MatrixView& dense,
-                                                  std::span<const Index> offsets, void* values,
-                                                  int threads) {
+// Counts first, so that every thread knows where its rows begin.
+Nonzeros in_two_passes(const MatrixView& dense, int threads) {
+  const std::vector<Index> offsets = count_nonzeros(dense, threads);
+  const Index item = item_size(dense.dtype);
+  Pages<std::byte> values(offsets.back() * item);
   IndexArray columns(offsets.back(), column_width(dense.cols));
-  with_item_size(item_size(dense.dtype), [&]<class Bits>(Bits) {
-    const Bits mask = nonzero_mask<Bits>(dense.dtype);
-    with_indices(columns, [&]<class I>(I* out_columns) {
-      parallel_rows(dense, threads, [&](Index begin, Index end) {
-        // Entries are written without a branch, one past the last kept: into a row of our own.
-        std::vector<Bits> row_values(at(dense.cols) + 1);
-        std::vector<I> row_columns(at(dense.cols) + 1);
-        for_each_row<Bits>(dense, begin, end, [&](Index r, const Bits* row) {
-          Index n = 0;
-          for (Index c = 0; c < dense.cols; ++c) {
-            row_values[at(n)] = row[c];
-            row_columns[at(n)] = static_cast<I>(c);
-            n += is_nonzero(row[c], mask);
-          }
-          const Index first = offsets[at(r)];
-          if (n != offsets[at(r) + 1] - first) {
-            throw std::runtime_error("from_dense: the array was changed while it was read");
-          }
-          std::copy_n(row_values.data(), n, static_cast<Bits*>(values) + first);
-          std::copy_n(row_columns.data(), n, out_columns + first);
-        });
+  const auto fill = active_kernels().dense_rows.fill_nonzeros;
+  with_item_size(item, [&]<class Bits>(Bits) {
+    parallel_rows(dense, threads, work_ns(dense), [&](Index begin, Index end) {
+      for_each_row<Bits>(dense, begin, end, [&](Index r, const Bits* row) {
+        const Index first = offsets[at(r)], room = offsets[at(r) + 1] - first;
+        if (fill(row, dense.dtype, dense.cols, room, values.data() + first * item,
+                 columns.data() + first * columns.width(), columns.width()) != room) {
+          throw std::runtime_error("from_dense: the array was changed while it was read");
+        }
       });
     });
   });
-  return std::make_shared<const CsrStructure>(dense.rows, dense.cols, compact_offsets(offsets),
-                                              std::move(columns));
+  return {structure_of(dense, offsets, std::move(columns)), std::move(values)};
+}
+
+}  // namespace
+
+Nonzeros csr_from_dense(const MatrixView& dense, int threads) {
+  // A small matrix is still in the caches when it is read again, and memory from the heap would not
+  // be given back.
+  constexpr Index kLarge = Index{32} << 20;
+  constexpr Index kLargest = Index{1} << 40;  // of what the address space could hold
+  const bool is_large = dense.rows > 0 && dense.cols <= kLargest / dense.rows &&
+                        dense.rows * dense.cols * item_size(dense.dtype) >= kLarge;
+  if (is_large && useful_threads(threads, work_ns(dense)) == 1) {
+    try {
+      return in_one_pass(dense);
+    } catch (const std::bad_alloc&) {  // not so much room: what is needed may still fit
+    }
+  }
+  return in_two_passes(dense, threads);
 }
 
 void scatter_dense(const CsrStructure& a, const void* values, Index item_size, void* out) {
@@ -144,7 +169,7 @@ void scatter_dense(const Sparse24Structure& a, const void* values, Index item_si
 void prune_24(const MatrixView& dense, std::uint8_t* mask, int threads) {
   const auto prune_row = active_kernels().compress24.prune_row;
   with_item_size(item_size(dense.dtype), [&]<class Bits>(Bits) {
-    parallel_rows(dense, threads, [&](Index begin, Index end) {
+    parallel_rows(dense, threads, work_ns(dense), [&](Index begin, Index end) {
       for_each_row<Bits>(dense, begin, end, [&](Index r, const Bits* row) {
         prune_row(row, dense.dtype, dense.cols, mask + r * dense.cols);
       });
@@ -157,17 +182,14 @@ std::shared_ptr<const Sparse24Structure> compress_24(const MatrixView& dense, bo
   const auto compress_row = active_kernels().compress24.compress_row;
   const Index values_per_row = (dense.cols + 3) / 4 * 2, bytes_per_row = (dense.cols + 7) / 8;
   Pages<std::uint8_t> metadata(dense.rows * bytes_per_row);
-  const Index row_bytes = values_per_row * item_size(dense.dtype);
-  const Compress24Mode mode{prune,
-                            row_bytes >= kLongRow && dense.rows * row_bytes >= kPastTheCaches};
   std::atomic<Index> first_bad_row{std::numeric_limits<Index>::max()};
   with_item_size(item_size(dense.dtype), [&]<class Bits>(Bits) {
     const auto compress = [&](Index r, const Bits* row) {
-      return compress_row(row, dense.dtype, dense.cols, mode,
+      return compress_row(row, dense.dtype, dense.cols, prune,
                           static_cast<Bits*>(values) + r * values_per_row,
                           metadata.data() + r * bytes_per_row);
     };
-    parallel_rows(dense, threads, [&](Index begin, Index end) {
+    parallel_rows(dense, threads, work_ns(dense), [&](Index begin, Index end) {
       for_each_row<Bits>(dense, begin, end, [&](Index r, const Bits* row) {
         if (compress(r, row) < 0) return;
         Index seen = first_bad_row.load();

@@ -4,18 +4,17 @@
 #include <cstdint>
 #include <memory>
 #include <span>
-#include <vector>
 
 #include "formats.h"
 
 namespace sparsecore {
 
-// Offsets of the nonzeros (-0.0 is zero, NaN is not); then the structure and the values, given a
-// buffer of offsets.back() values.
-std::vector<std::int64_t> count_nonzeros(const MatrixView& dense, int threads);
-std::shared_ptr<const CsrStructure> fill_nonzeros(const MatrixView& dense,
-                                                  std::span<const std::int64_t> offsets,
-                                                  void* values, int threads);
+// The nonzeros of a dense matrix (-0.0 is zero, NaN is not).
+struct Nonzeros {
+  std::shared_ptr<const CsrStructure> structure;
+  Pages<std::byte> values;
+};
+Nonzeros csr_from_dense(const MatrixView& dense, int threads);
 
 // out[row * cols + column] = value; `out` is zeroed by the caller.
 void scatter_dense(const CsrStructure& a, const void* values, std::int64_t item_size, void* out);

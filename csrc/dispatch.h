@@ -14,6 +14,7 @@ struct TargetKernels {
   Kernels<float> float32;
   Kernels<std::int32_t> int32;
   Compress24Kernels compress24;
+  DenseRowKernels dense_rows;
 };
 
 // Names, narrowest first: every target in this build, and those that this processor can run.

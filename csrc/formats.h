@@ -19,6 +19,11 @@ class IndexArray {
   IndexArray() = default;
   IndexArray(std::int64_t size, int width);
 
+  void shrink(std::int64_t size) {
+    bytes_.shrink(size * width_);
+    size_ = size;
+  }
+
   // The smallest width that holds 0 ... largest.
   static int width_for(std::uint64_t largest);
 

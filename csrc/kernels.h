@@ -157,20 +157,22 @@ struct Kernels {
                     const MatrixView& out);
 };
 
-// How rows are compressed: after choosing the two largest of each four, or as they are; and
-// whether the values go past the caches.
-struct Compress24Mode {
-  bool prune;
-  bool stream;
-};
-
 // 2:4 selection and compression of one contiguous row (cpu/compress24.h).
 struct Compress24Kernels {
   // mask[c] = 1 for the two largest magnitudes of each four, ties to the lower column.
   void (*prune_row)(const void* row, DType dtype, std::int64_t cols, std::uint8_t* mask);
-  // Returns the first group with more than two nonzeros, or -1.
-  std::int64_t (*compress_row)(const void* row, DType dtype, std::int64_t cols, Compress24Mode mode,
+  // Of those two where `prune`; else returns the first group with more than two nonzeros, or -1.
+  std::int64_t (*compress_row)(const void* row, DType dtype, std::int64_t cols, bool prune,
                                void* values, std::uint8_t* metadata);
+};
+
+// The nonzeros of one contiguous row (cpu/dense_rows.h).
+struct DenseRowKernels {
+  std::int64_t (*count_nonzeros)(const void* row, DType dtype, std::int64_t cols);
+  // Values and columns (of column_width bytes) in order; returns their number, or -1 where that is
+  // larger than `room`. What lies between them and the end of the room is left undefined.
+  std::int64_t (*fill_nonzeros)(const void* row, DType dtype, std::int64_t cols, std::int64_t room,
+                                void* values, void* columns, int column_width);
 };
 
 }  // namespace sparsecore

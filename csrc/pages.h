@@ -33,6 +33,12 @@ class Pages {
 #endif
   }
   T* data() const { return data_.get(); }
+  // Gives back all but the first `size` items.
+  void shrink(std::int64_t size) {
+    T* const old = data_.release();
+    void* const kept = std::realloc(old, static_cast<std::size_t>(size) * sizeof(T) + 1);
+    data_.reset(kept != nullptr ? static_cast<T*>(kept) : old);
+  }
   T& operator[](std::int64_t i) const { return data_.get()[i]; }
 
  private:

@@ -12,6 +12,7 @@ import sparsecore as sc
 from cases import FLOAT_MIXES, MIXES, SAME, Mix
 from golden import golden
 from oracle import BF16, DTYPES, F16, F32, FLOATING, I8
+from sparse24_cases import two_largest
 
 pytestmark = pytest.mark.usefixtures("target")
 
@@ -84,17 +85,6 @@ def test_every_slot_of_every_width(k):
 
 
 # ---- choosing ----
-
-
-def two_largest(W):
-    """Return the mask by the definition: NaN first, then falling magnitude, then column."""
-    W = np.abs(W.astype(np.float64))
-    mask = np.zeros(W.shape, dtype=bool)
-    for start in range(0, W.shape[1], 4):
-        group = W[:, start : start + 4]
-        order = np.lexsort((-group, ~np.isnan(group)), axis=1)  # stable
-        np.put_along_axis(mask, start + order[:, :2], values=True, axis=1)
-    return mask
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)

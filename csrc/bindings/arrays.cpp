@@ -1,7 +1,9 @@
 #include "arrays.h"
 
 #include <algorithm>
+#include <memory>
 #include <optional>
+#include <utility>
 
 namespace sparsecore::bindings {
 namespace {
@@ -151,6 +153,14 @@ py::array make_array(DType dtype, const std::vector<std::int64_t>& shape, bool c
   if (!column_major || sizes.size() != 2) return py::array(numpy_dtype(dtype), sizes);
   const py::ssize_t item = item_size(dtype);
   return py::array(numpy_dtype(dtype), sizes, {item, item * sizes[0]});
+}
+
+py::array owning_array(DType dtype, std::int64_t size, Pages<std::byte> items) {
+  auto owner = std::make_unique<Pages<std::byte>>(std::move(items));
+  const void* data = owner->data();
+  const py::capsule capsule(owner.get(), [](void* p) { delete static_cast<Pages<std::byte>*>(p); });
+  owner.release();
+  return py::array(numpy_dtype(dtype), {size}, {item_size(dtype)}, data, capsule);
 }
 
 }  // namespace sparsecore::bindings

@@ -4,11 +4,13 @@
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 
+#include <cstddef>
 #include <cstdint>
 #include <span>
 #include <string>
 #include <vector>
 
+#include "../pages.h"
 #include "../views.h"
 
 namespace sparsecore::bindings {
@@ -56,5 +58,7 @@ Int64Array to_array(const std::vector<std::int64_t>& values);
 // An uninitialised result; `column_major` asks for Fortran order.
 py::array make_array(DType dtype, const std::vector<std::int64_t>& shape,
                      bool column_major = false);
+// A vector that owns `items`.
+py::array owning_array(DType dtype, std::int64_t size, Pages<std::byte> items);
 
 }  // namespace sparsecore::bindings

@@ -152,13 +152,11 @@ py::array narrowed(const Int64Array& indices, std::int64_t limit, const std::str
 
 py::tuple from_dense(py::array array, int threads) {
   const DenseArg dense = matrix_arg(std::move(array), "W");
-  std::vector<std::int64_t> offsets;
-  without_gil([&] { offsets = count_nonzeros(dense.view, threads); });
-  py::array values = make_array(dense.view.dtype, {offsets.back()});
-  std::shared_ptr<const CsrStructure> structure;
-  void* out = values.mutable_data();
-  without_gil([&] { structure = fill_nonzeros(dense.view, offsets, out, threads); });
-  return py::make_tuple(held(structure), values);
+  Nonzeros nonzeros;
+  without_gil([&] { nonzeros = csr_from_dense(dense.view, threads); });
+  return py::make_tuple(
+      held(nonzeros.structure),
+      owning_array(dense.view.dtype, nonzeros.structure->nnz(), std::move(nonzeros.values)));
 }
 
 py::array to_dense(const CsrStructure& self, py::array values_in) {

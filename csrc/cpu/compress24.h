@@ -7,8 +7,9 @@
 // lower column comes first, so there one less is compared with. The bits of what is kept and not
 // zero, eight columns a byte, are an index of tables: two nibbles of metadata, and the permutation
 // that brings the chosen values together.
-// Bytes: one read of the row, 9/16 (16-bit values) or 5/8 (32-bit) of it written, past the caches
-// where a matrix is large; about 16 instructions for 32 bytes. Bound by memory.
+// Bytes: one read of the row, 9/16 (16-bit values) or 17/32 (32-bit) of it written; 5 to 8 cycles
+// for 32 bytes (11 for int8). Bound by memory. (Stores past the caches are slower where the result
+// is fresh memory, which the system has just zeroed in them.)
 #pragma once
 
 #include <cstdint>
@@ -121,35 +122,30 @@ SPARSECORE_INLINE std::int64_t compress_groups(const typename B::Bits* row, std:
   return -1;
 }
 
-template <class B>
-std::int64_t compress_row_of(const typename B::Bits* row, std::int64_t cols, Compress24Mode mode,
+template <class B, bool kPrune>
+std::int64_t compress_row_of(const typename B::Bits* row, std::int64_t cols,
                              typename B::Bits* values, std::uint8_t* metadata) {
   std::int64_t c = 0;
 #if defined(__AVX2__)
   constexpr std::int64_t kStep = 64 / sizeof(typename B::Bits);
-  const bool stream = mode.stream && reinterpret_cast<std::uintptr_t>(values) % 16 == 0;
-  const auto steps = [&](auto prune, auto streams) {
-    bool fits = true;
-    for (; c + kStep <= cols; c += kStep) {
-      fits &= compress_step<prune.value, streams.value>(row + c, values + c / 2, metadata + c / 8);
-    }
-    return fits;
-  };
-  const bool fits = mode.prune ? (stream ? steps(Yes{}, Yes{}) : steps(Yes{}, No{}))
-                               : (stream ? steps(No{}, Yes{}) : steps(No{}, No{}));
-  if (stream) _mm_sfence();
+  bool fits = true;
+  for (; c + kStep <= cols; c += kStep) {
+    fits &= compress_step<kPrune>(row + c, values + c / 2, metadata + c / 8);
+  }
   if (!fits) c = 0;  // to find the group
 #endif
-  return compress_groups<B>(row, cols, c / 4, mode.prune, values, metadata);
+  return compress_groups<B>(row, cols, c / 4, kPrune, values, metadata);
 }
 
-inline std::int64_t compress_row(const void* row, DType dtype, std::int64_t cols,
-                                 Compress24Mode mode, void* values, std::uint8_t* metadata) {
+inline std::int64_t compress_row(const void* row, DType dtype, std::int64_t cols, bool prune,
+                                 void* values, std::uint8_t* metadata) {
   return with_bits(dtype, [&](auto bits) {
     using B = decltype(bits);
     using Bits = typename B::Bits;
-    return compress_row_of<B>(static_cast<const Bits*>(row), cols, mode, static_cast<Bits*>(values),
-                              metadata);
+    const auto* from = static_cast<const Bits*>(row);
+    auto* to = static_cast<Bits*>(values);
+    return prune ? compress_row_of<B, true>(from, cols, to, metadata)
+                 : compress_row_of<B, false>(from, cols, to, metadata);
   });
 }
 

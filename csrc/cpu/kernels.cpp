@@ -4,6 +4,7 @@
 #include "block_permute.h"
 #include "blocked_sweep.h"
 #include "compress24.h"
+#include "dense_rows.h"
 #include "packed_sweep.h"
 #include "row_scatter.h"
 #include "row_sweep.h"
@@ -58,6 +59,7 @@ const TargetKernels kKernels = {
     .float32 = kTable<float>,
     .int32 = kTable<std::int32_t>,
     .compress24 = {.prune_row = prune_row, .compress_row = compress_row},
+    .dense_rows = {.count_nonzeros = count_nonzeros, .fill_nonzeros = fill_nonzeros},
 };
 
 }  // namespace sparsecore::SPARSECORE_TARGET

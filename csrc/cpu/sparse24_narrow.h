@@ -40,12 +40,35 @@ SPARSECORE_INLINE Vec<T> every_second_group(Vec<T> a, Vec<T> b) {
   }
 }
 
+// panel[j * stride + row] = x[row][j], converted.
+template <class Acc>
+SPARSECORE_INLINE void load_transposed(const MatrixView& x, Acc* panel, std::int64_t stride) {
+  if (x.col_stride != 1 || x.cols == 1) {
+    return load_panel({x.data, x.dtype, x.cols, x.rows, x.col_stride, x.row_stride}, panel, stride);
+  }
+  // Row-major: runs of a few columns are read together, as far as they lie together.
+  constexpr std::int64_t kRows = 64;
+  alignas(64) Acc runs[kRows * kNarrow24Columns];
+  with_storage<Acc>(x.data, x.dtype, [&](auto* data) {
+    for (std::int64_t r = 0; r < x.rows; r += kRows) {
+      const std::int64_t rows = x.rows - r < kRows ? x.rows - r : kRows;
+      if (x.row_stride == x.cols) {
+        load_run(data + r * x.cols, 1, rows * x.cols, runs);
+      } else {
+        for (std::int64_t i = 0; i < rows; ++i) {
+          load_run(data + (r + i) * x.row_stride, 1, x.cols, runs + i * x.cols);
+        }
+      }
+      transpose(runs, x.cols, panel + r, stride, rows, x.cols);
+    }
+  });
+}
+
 // panel[j * stride + ...] = column j of X in the kernel's order, zero up to the stride.
 template <class Acc>
 void sparse24_panel(const MatrixView& x, Acc* panel, std::int64_t stride) {
   constexpr int W = kLanes<Acc>;
-  const MatrixView transposed{x.data, x.dtype, x.cols, x.rows, x.col_stride, x.row_stride};
-  load_panel(transposed, panel, stride);
+  load_transposed(x, panel, stride);
   for (std::int64_t j = 0; j < x.cols; ++j) {
     Acc* const column = panel + j * stride;
     for (std::int64_t i = x.rows; i < stride; ++i) column[i] = 0;
@@ -134,8 +157,8 @@ template <class Acc, class T, int N, int P>
 SPARSECORE_INLINE void narrow24_rows(const Sparse24View& a, std::int64_t row, bool single,
                                      const SweepTile<Acc>& tile) {
   constexpr int W = kLanes<Acc>, kParts = kStepEntries / W, kRows = 2 * P;
-  // Bytes: where a step takes whole lines, the processor alone does not look far enough ahead.
-  constexpr std::int64_t kBytesAhead = sizeof(T) == 4 ? 1024 : 0;
+  // Bytes: the processor alone does not look far enough ahead.
+  constexpr std::int64_t kAhead = 4096;
   const std::int64_t width = 2 * a.groups(), bytes = a.metadata_bytes_per_row();
   const T* values = static_cast<const T*>(a.values) + row * width;
   const std::uint8_t* words = a.metadata + row * bytes;
@@ -156,13 +179,14 @@ SPARSECORE_INLINE void narrow24_rows(const Sparse24View& a, std::int64_t row, bo
     }
     // A row's end is followed by the row after these.
     const std::int64_t done = c / 2 * static_cast<std::int64_t>(sizeof(T));
-    const char* ahead = reinterpret_cast<const char*>(values) + kBytesAhead +
-                        (done + kBytesAhead < row_bytes ? 0 : (kRows - 1) * row_bytes);
+    const char* ahead = reinterpret_cast<const char*>(values) + kAhead +
+                        (done + kAhead < row_bytes ? 0 : (kRows - 1) * row_bytes);
+    if (c % 512 == 0) {  // a line of metadata
+      for (int i = 0; i < kRows; ++i) __builtin_prefetch(words + (kRows + i) * next_words);
+    }
     std::uint32_t word[kRows];
     for (int i = 0; i < kRows; ++i) {
-      if constexpr (kBytesAhead > 0) {
-        __builtin_prefetch(ahead + i * next_values * static_cast<std::int64_t>(sizeof(T)), 0, 2);
-      }
+      __builtin_prefetch(ahead + i * next_values * static_cast<std::int64_t>(sizeof(T)));
       __builtin_memcpy(&word[i], words + i * next_words, 4);
     }
     for (int part = 0; part < kParts; ++part) {

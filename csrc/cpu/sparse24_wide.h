@@ -97,6 +97,7 @@ void wide24_block(const Sparse24View& a, const Wide24Tile<Acc>& tile) {
   constexpr int R = wide24_rows(V);
   constexpr std::int64_t kStride = V * kLanes<Acc>;
   constexpr std::int64_t kMostEntries = kMostWide24Columns / 2;
+  constexpr std::int64_t kAhead = R < 4 ? 3 * R : R;  // rows: longer than a fetch takes
   alignas(64) Acc decoded[R][kMostEntries];
   const std::int64_t width = 2 * a.groups(), bytes = a.metadata_bytes_per_row();
   const std::int64_t first = tile.column / 2, item = item_size(a.dtype);
@@ -117,7 +118,7 @@ void wide24_block(const Sparse24View& a, const Wide24Tile<Acc>& tile) {
   for (; r + R <= tile.row_end; r += R, sums += R * kStride) {
     Wide24Row<Acc> rows[R];
     for (int i = 0; i < R; ++i) rows[i] = row_of(r + i, decoded[i]);
-    for (int i = 0; i < R && r + R + i < tile.row_end; ++i) fetch(r + R + i);
+    for (int i = 0; i < R && r + kAhead + i < tile.row_end; ++i) fetch(r + kAhead + i);
     wide24_rows_of<Acc, V, R>(rows, steps, rest, tile.panel, sums, tile.first);
   }
   for (; r < tile.row_end; ++r, sums += kStride) {

@@ -72,6 +72,9 @@ SPARSECORE_INLINE bool store_run(const Acc* src, std::int64_t n, T* dst) {
   if constexpr (kHasHalf && __is_same(T, Half) && __is_same(Acc, float)) {
     for (; i + kLanes<float> <= n; i += kLanes<float>) store_half(dst + i, load(src + i));
   }
+  if constexpr (__is_same(T, Acc)) {  // runs are too short for a call of memcpy
+    for (; i + kLanes<Acc> <= n; i += kLanes<Acc>) store(dst + i, load(src + i));
+  }
   for (; i < n; ++i) fits &= store_as(src[i], dst + i);
   return fits;
 }

@@ -77,6 +77,7 @@ def convert(
                 model,
                 torch.from_numpy(data.test_x[:batch]),
                 policy=given.get((key, batch), "measured"),
+                trainable=False,
                 progress=lambda *_: tick(),
                 timer=timer,
             )

@@ -10,7 +10,16 @@ import oracle
 import sparsecore as sc
 from oracle import F32
 
-LEFT = {"csr": cases.csr, "transposed": cases.transposed, "plan": cases.plan, "24": cases.sparse24}
+LEFT = {
+    "csr": cases.csr,
+    "transposed": cases.transposed,
+    "plan": cases.plan,
+    "24": cases.sparse24,
+    **{
+        kernel: cases.prepared(kernel)
+        for kernel in ("packed_sweep", "blocked_sweep", "block_permute", "row_sweep")
+    },
+}
 SIDES = st.integers(0, 40)
 
 

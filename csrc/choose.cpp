@@ -71,12 +71,12 @@ std::int64_t packed_block_columns(std::int64_t rows, std::int64_t cols, std::int
   return std::clamp<std::int64_t>(width, 1, std::max<std::int64_t>(cols, 1));
 }
 
-// Both ways copy X, which few rows do not repay: of 1024 columns, row-major, 4 rows do for N = 1
-// and 8 nearly for N = 8; 16 to 32 for N = 32 and 128. One vector of right-hand columns costs as
-// much whether its lanes are used or not, and loads as often as it multiplies: up to one and a half
-// of them, the narrow product is faster (1024 x 1024, fp32: 64-byte vectors, N = 8, 16, 24: 112,
-// 224, 336 us, against 270 up to N = 16 and 335 up to 32; 32-byte vectors, N = 8, 12: 162, 260 us,
-// against 224 up to 8 and 305 up to 16).
+// The first two ways copy X, which few rows do not repay: with 1024 columns of A and a row-major X,
+// about 4 rows do up to N = 8, and 16 to 32 for N = 32 and 128.
+// In the wide way one vector of right-hand columns costs as much whether its lanes are used or not:
+// up to one and a half vectors the narrow one is faster. (1024 x 1024, fp32, in us. 64-byte
+// vectors: narrow 103, 224, 318 for N = 8, 16, 24; wide 270 up to 16, 340 up to 32. 32-byte
+// vectors: narrow 162, 253 for N = 8, 12; wide 224 up to 8, 247 up to 16.)
 Sparse24Way sparse24_way(std::int64_t rows, std::int64_t cols, std::int64_t columns,
                          std::int64_t lanes, bool has_narrow) {
   constexpr std::int64_t kFewRows = 4, kFewForWide = 16;

@@ -114,17 +114,18 @@ ChunkForm chunk_form(std::int64_t rows, std::int64_t cols, std::int64_t nnz, DTy
                                                               : ChunkForm::kGathered;
 }
 
-// Both ways copy X, which a few rows do not repay. One vector of right-hand columns costs as much
-// whether its lanes are used or not, and loads as often as it multiplies: up to one and a half of
-// them, the narrow product is faster (1024 x 1024, fp32: 64-byte vectors, N = 8, 16, 24: 112, 224,
-// 336 us, against 270 up to N = 16 and 335 up to 32; 32-byte vectors, N = 8, 12: 162, 260 us,
-// against 224 up to 8 and 305 up to 16).
+// The first two ways copy X, which few rows do not repay: with 1024 columns of A and a row-major X,
+// about 4 rows do up to N = 8, and 16 to 32 for N = 32 and 128.
+// In the wide way one vector of right-hand columns costs as much whether its lanes are used or not:
+// up to one and a half vectors the narrow one is faster. (1024 x 1024, fp32, in us. 64-byte
+// vectors: narrow 103, 224, 318 for N = 8, 16, 24; wide 270 up to 16, 340 up to 32. 32-byte
+// vectors: narrow 162, 253 for N = 8, 12; wide 224 up to 8, 247 up to 16.)
 Sparse24Way sparse24_way(std::int64_t rows, std::int64_t cols, std::int64_t columns,
                          std::int64_t lanes, bool has_narrow) {
-  constexpr std::int64_t kFewRows = 4;
+  constexpr std::int64_t kFewRows = 4, kFewForWide = 16;
   if (rows < kFewRows || cols == 0 || columns == 0) return Sparse24Way::kRowSweep;
   if (has_narrow && 2 * columns <= 3 * lanes) return Sparse24Way::kNarrow;
-  return columns > lanes ? Sparse24Way::kWide : Sparse24Way::kRowSweep;
+  return columns > lanes && rows >= kFewForWide ? Sparse24Way::kWide : Sparse24Way::kRowSweep;
 }
 
 bool needs_scratch(const MatrixView& out, DType accumulator, std::int64_t nnz) {

@@ -21,7 +21,7 @@ WIDTHS = (1, 2, 5, 8, 9, 12, 17, 40)
 def test_tails_of_every_step(mix):
     rng = np.random.default_rng(1)
     for k in INNER:
-        operand = cases.sparse24(cases.random_dense(rng, (7, k), 0.6, mix.values))
+        operand = cases.sparse24(cases.random_dense(rng, (19, k), 0.6, mix.values))
         wide = cases.numbers(rng, (k, max(WIDTHS)), mix.x)
         for n in WIDTHS:
             X = np.ascontiguousarray(wide[:, :n])
@@ -42,7 +42,7 @@ def test_blocks_of_columns_and_strips_of_rows(dtype):
 def test_few_rows():
     """Fewer rows than the kernels take at a time, and one more."""
     rng = np.random.default_rng(3)
-    for m in range(1, 12):
+    for m in range(1, 21):
         operand = cases.sparse24(cases.random_dense(rng, (m, 70), 0.6, F32))
         for n in WIDTHS:
             X = cases.numbers(rng, (70, n), F32)
@@ -53,12 +53,12 @@ def test_few_rows():
 def test_slots_of_the_padding_never_multiply(k):
     """Values are the caller's: what is written to such a slot later does not matter."""
     rng = np.random.default_rng(4)
-    S = cases.sparse24(cases.random_dense(rng, (9, k), 0.1, F32)).matrix
+    S = cases.sparse24(cases.random_dense(rng, (19, k), 0.1, F32)).matrix
     values = np.array(S.values)
     S = sc.Sparse24((values, S.metadata), S.shape)
     # The last group, where it is under-full, points at its last two columns.
     slots = np.stack([S.metadata & 3, S.metadata >> 2 & 3, S.metadata >> 4 & 3, S.metadata >> 6])
-    columns = np.moveaxis(slots, 0, 2).reshape(9, -1)[:, : values.shape[1]]
+    columns = np.moveaxis(slots, 0, 2).reshape(19, -1)[:, : values.shape[1]]
     columns = columns + np.arange(values.shape[1]) // 2 * 4
     assert (columns >= k).any()
     for n in WIDTHS:

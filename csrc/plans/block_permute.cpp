@@ -38,7 +38,18 @@ void load_columns(const Kernels<Acc>& k, const Structure& a, const MatrixView& x
   const MatrixView turned{x.data, x.dtype, x.cols, x.rows, x.col_stride, x.row_stride};
   for (std::int64_t c = 0; c < x.rows; c += window) {
     const std::int64_t n = std::min(window, x.rows - c);
-    k.load_panel(block_of(turned, 0, x.cols, c, n), panel + a.position(c), stride);
+    Acc* const to = panel + a.position(c);
+    if (x.dtype == DTypeOf<Acc>::value && x.cols > 1) {
+      // Four columns at most: load_panel's blocks of eight would be half empty.
+      const Acc* const from = static_cast<const Acc*>(x.data) + c * x.row_stride;
+      for (std::int64_t i = 0; i < n; ++i) {
+        for (std::int64_t j = 0; j < x.cols; ++j) {
+          to[j * stride + i] = from[i * x.row_stride + j * x.col_stride];
+        }
+      }
+    } else {
+      k.load_panel(block_of(turned, 0, x.cols, c, n), to, stride);
+    }
   }
   const std::int64_t length = a.copy_length();
   for (std::int64_t j = 0; j < x.cols; ++j) {

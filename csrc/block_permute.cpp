@@ -49,9 +49,7 @@ struct BlockPermuteStructure::Chunks {
 
 BlockPermuteStructure::BlockPermuteStructure(std::shared_ptr<const CsrStructure> csr,
                                              ChunkForm form, int threads)
-    : csr_(std::move(csr)),
-      form_(form),
-      window_(window_of(form, csr_->cols())) {
+    : csr_(std::move(csr)), form_(form), window_(window_of(form, csr_->cols())) {
   const Index group_count = (csr_->rows() + kChunkRows - 1) / kChunkRows;
   const Index blocks = (csr_->rows() + kRows - 1) / kRows;
   rows_.resize(at(group_count * kChunkRows));
@@ -114,9 +112,8 @@ void BlockPermuteStructure::sort_rows(Index row_block) {
   for (Index lane = rows; lane < std::ssize(order); ++lane) {
     order[at(lane)] = static_cast<std::uint8_t>(kRows + lane % kChunkRows);
   }
-  std::stable_sort(order.begin(), order.begin() + rows, [&](std::uint8_t a, std::uint8_t b) {
-    return lengths[a] > lengths[b];
-  });
+  std::stable_sort(order.begin(), order.begin() + rows,
+                   [&](std::uint8_t a, std::uint8_t b) { return lengths[a] > lengths[b]; });
 }
 
 BlockPermuteStructure::Group BlockPermuteStructure::entries_of(Index group) const {

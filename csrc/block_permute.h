@@ -9,7 +9,8 @@
 // instruction take X from registers. As each chunk begins where the slowest row is, rows run ahead
 // and fall behind within the window, and little is padded: random matrices of density 0.5, 0.2, 0.1
 // have 1.03, 1.13, 1.36 slots an entry.
-//   Gathered: a window of up to 65535 columns, for sparser matrices and other processors. 1.01 to 1.1.
+//   Gathered: a window of up to 65535 columns, for sparser matrices and other processors. 1.01
+//   to 1.1.
 // Windows of 32 and 128 columns, and fields of 8 bits, were measured too (docs/adr/0011).
 //
 // Rows are sorted by length within row blocks of 128, so that the sixteen are about equally long.
@@ -84,8 +85,8 @@ class BlockPermuteStructure {
   std::shared_ptr<const CsrStructure> csr_;
   ChunkForm form_;
   std::int64_t window_;
-  std::vector<std::uint8_t> rows_;                          // [group][16]
-  std::vector<std::int64_t> group_starts_, block_starts_;   // chunks
+  std::vector<std::uint8_t> rows_;                         // [group][16]
+  std::vector<std::int64_t> group_starts_, block_starts_;  // chunks
   Pages<std::uint32_t> bases_, codes_;
 };
 

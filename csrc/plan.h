@@ -37,7 +37,8 @@ std::unique_ptr<Plan> make_plan(std::shared_ptr<const CsrStructure> structure, c
                                 DType dtype, std::int64_t columns, std::string_view kernel,
                                 int threads);
 
-// Its kinds. Packed (plans/packed.h); for few columns (block_permute.h); and CSR as it is, with a snapshot of the values.
+// Its kinds. Packed (plans/packed.h); for few columns (block_permute.h); and CSR as it is, with a
+// snapshot of the values.
 std::unique_ptr<Plan> make_packed_plan(std::shared_ptr<const CsrStructure> structure,
                                        const void* values, DType dtype, int threads);
 std::unique_ptr<Plan> make_block_permute_plan(const std::shared_ptr<const CsrStructure>& structure,

@@ -1,10 +1,10 @@
-// Block permute: sums[row][j] = sum over the row's slots of value * x[j][base + field], sixteen rows
-// at a time, a row to a lane (block_permute.h and chunk_codes.h have the layout).
+// Block permute: sums[row][j] = sum over the row's slots of value * x[j][base + field], sixteen
+// rows at a time, a row to a lane (block_permute.h and chunk_codes.h have the layout).
 //
 // Why: what bounds a product with one column is fetching x by column number. A gather takes a load
 // for each entry, sixteen for a vector of them: 8 to 10 cycles. A permutation looks sixteen entries
-// up in two registers in one cycle. So a chunk of five steps loads its 64 neighbouring elements of x
-// into four registers, and a step costs two permutations, a blend, a rotation of the codes, the
+// up in two registers in one cycle. So a chunk of five steps loads its 64 neighbouring elements of
+// x into four registers, and a step costs two permutations, a blend, a rotation of the codes, the
 // selection's mask and one multiply-add: 3 cycles on two ports for sixteen entries. With several
 // columns the codes serve all of them: 1 + 2 * N cycles.
 // The gathered form has the compact codes and the lanes but not the permutation.

@@ -74,8 +74,7 @@ SPARSECORE_INLINE typename LanesOf<W, T>::type gather_lanes(
   using Result = typename LanesOf<W, T>::type;
 #if defined(__AVX512F__)
   if constexpr (W == 8 && sizeof(T) == 8) {
-    return reinterpret_cast<Result>(
-        _mm512_i32gather_pd(reinterpret_cast<__m256i>(index), base, 8));
+    return reinterpret_cast<Result>(_mm512_i32gather_pd(reinterpret_cast<__m256i>(index), base, 8));
   }
 #endif
 #if defined(__AVX2__)
@@ -128,15 +127,13 @@ struct Neighbours {
 struct PermuteCodes {
   __m512i codes;
 
-  SPARSECORE_INLINE explicit PermuteCodes(const std::uint32_t* p)
-      : codes(_mm512_loadu_si512(p)) {}
+  SPARSECORE_INLINE explicit PermuteCodes(const std::uint32_t* p) : codes(_mm512_loadu_si512(p)) {}
   SPARSECORE_INLINE void next_step() { codes = _mm512_ror_epi32(codes, 6); }
   template <class T>
   SPARSECORE_INLINE Vec<T> pick(const Neighbours<T>& x) const {
-    return reinterpret_cast<Vec<T>>(
-        _mm512_mask_blend_epi32(_mm512_movepi32_mask(codes),
-                                _mm512_permutex2var_epi32(x.part[0], codes, x.part[1]),
-                                _mm512_permutex2var_epi32(x.part[2], codes, x.part[3])));
+    return reinterpret_cast<Vec<T>>(_mm512_mask_blend_epi32(
+        _mm512_movepi32_mask(codes), _mm512_permutex2var_epi32(x.part[0], codes, x.part[1]),
+        _mm512_permutex2var_epi32(x.part[2], codes, x.part[3])));
   }
 };
 constexpr bool kPermutesNeighbours = true;

@@ -58,8 +58,8 @@ SPARSECORE_INLINE Acc dot_row(const T* values, const Column* columns, std::int64
   using Index = typename LanesOf<L, std::int32_t>::type;
   const auto value = [&](std::int64_t t) { return load_widened<Acc, L>(values + t); };
   const auto factor = [&](std::int64_t t) {
-    return gather_lanes<L, Acc>(
-        x, __builtin_convertvector(load_lanes<L, Column>(columns + t), Index));
+    return gather_lanes<L, Acc>(x,
+                                __builtin_convertvector(load_lanes<L, Column>(columns + t), Index));
   };
   DotVec<Acc> even = {}, odd = {};
   std::int64_t t = 0;

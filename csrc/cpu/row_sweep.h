@@ -64,7 +64,7 @@ SPARSECORE_INLINE void sweep_row(const Acc* values, const std::uint32_t* columns
 // remainder, so that rows of differing lengths do not mean differing branches.
 template <class Acc>
 SPARSECORE_INLINE Acc dot_piece(const Acc* values, const std::uint32_t* columns, std::int64_t count,
-                              const Acc* x) {
+                                const Acc* x) {
   constexpr int W = kLanes<Acc>;
   Vec<Acc> even = {}, odd = {};
   std::int64_t t = 0;

@@ -19,9 +19,6 @@ using Structure = BlockPermuteStructure;
 // Row blocks' sums have room for the lanes of a last group that have no row.
 constexpr std::int64_t kSumRows = Structure::kRows + kChunkRows;
 
-// A copy of X that bases and codes can address ends below 2^32.
-constexpr std::int64_t kMostColumns = std::int64_t{1} << 31;
-
 double block_permute_ns(std::int64_t slots, std::int64_t rows, std::int64_t n) {
   return static_cast<double>(slots) * (0.04 + 0.05 * static_cast<double>(n)) +
          static_cast<double>(rows) * (1 + static_cast<double>(n));
@@ -182,9 +179,7 @@ class BlockPermutePlan final : public Plan {
     structure_.unpack(values_.load()->data(), item_size(dtype_), values);
   }
 
-  const std::shared_ptr<const CsrStructure>& structure() const override {
-    return structure_.csr();
-  }
+  const std::shared_ptr<const CsrStructure>& structure() const override { return structure_.csr(); }
   DType dtype() const override { return dtype_; }
   std::int64_t nbytes() const override {
     return structure_.nbytes() + structure_.size() * item_size(dtype_);
@@ -195,7 +190,7 @@ class BlockPermutePlan final : public Plan {
   using Values = std::shared_ptr<const Pages<std::byte>>;
 
   static ChunkForm form_for(const CsrStructure& csr, DType dtype) {
-    if (csr.cols() > kMostColumns) {
+    if (csr.cols() > kMostPermutedColumns) {
       throw std::invalid_argument("prepare: A has " + std::to_string(csr.cols()) +
                                   " columns, kernel 'block_permute' takes at most 2^31");
     }

@@ -40,6 +40,7 @@ bool pays_to_transpose(std::int64_t nnz, std::int64_t columns);
 // which form. `permutes`: the target looks up in registers.
 bool pays_to_permute(std::int64_t rows, std::int64_t cols, std::int64_t nnz, std::int64_t columns,
                      DType dtype, bool permutes);
+constexpr std::int64_t kMostPermutedColumns = std::int64_t{1} << 31;  // positions take 32 bits
 ChunkForm chunk_form(std::int64_t rows, std::int64_t cols, std::int64_t nnz, DType dtype,
                      bool permutes);
 

@@ -68,8 +68,8 @@ void gathered_groups(const BlockPermuteTile<Acc>& tile) {
       const Acc* x = tile.x + tile.bases[c];
       prefetch_chunk(codes, value, kSteps);
       for (int h = 0; h < kParts; ++h) {
-        const Vec<Acc> low = load_widened<Acc>(value + h * W);
-        const Vec<Acc> high = load_widened<Acc>(value + kChunkRows + h * W);
+        const Vec<Acc> low = load_widened<Acc, W>(value + h * W);
+        const Vec<Acc> high = load_widened<Acc, W>(value + kChunkRows + h * W);
         for (int j = 0; j < N; ++j) {
           const Acc* xj = x + j * tile.x_stride;
           Vec<Acc>(&s)[kChains] = sum[j][h];
@@ -97,7 +97,7 @@ void permuted_groups(const BlockPermuteTile<Acc>& tile) {
       for (int j = 0; j < N; ++j) near[j].load(tile.x + j * tile.x_stride + tile.bases[c]);
       PermuteCodes codes(tile.codes + c * kChunkRows);
       for (int s = 0; s < kSteps; ++s, codes.next_step()) {
-        const Vec<Acc> v = load_widened<Acc>(value + s * kChunkRows);
+        const Vec<Acc> v = load_widened<Acc, kChunkRows>(value + s * kChunkRows);
         for (int j = 0; j < N; ++j) {
           Vec<Acc>& to = sum[j][0][s % kChains];
           to = fma<Acc>(v, codes.pick(near[j]), to);
@@ -160,18 +160,9 @@ void block_permute_values(const BlockPermuteTile<Acc>& tile) {
   }
 }
 
-// The storage types that meet an accumulator (choose.h): its own, halves in fp32, int8 in all.
 template <class Acc>
 void block_permute(const BlockPermuteTile<Acc>& tile) {
-  if (tile.dtype == DType::kInt8) return block_permute_values<Acc, std::int8_t>(tile);
-  if constexpr (__is_same(Acc, float)) {
-    if (tile.dtype == DType::kFloat16) return block_permute_values<Acc, Half>(tile);
-    if (tile.dtype == DType::kBFloat16) return block_permute_values<Acc, BFloat16>(tile);
-  }
-  if constexpr (!__is_same(Acc, std::int32_t)) {
-    assert(tile.dtype == DTypeOf<Acc>::value);
-    return block_permute_values<Acc, Acc>(tile);
-  }
+  with_values<Acc>(tile.dtype, [&]<class T>(T) { block_permute_values<Acc, T>(tile); });
 }
 
 }  // namespace sparsecore::SPARSECORE_TARGET

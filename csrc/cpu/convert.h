@@ -87,31 +87,51 @@ SPARSECORE_INLINE typename LanesOf<W, T>::type load_lanes(const void* p) {
   return *static_cast<const typename LanesOf<W, T>::unaligned*>(p);
 }
 
-// kLanes<Acc> consecutive values, converted. Sums of products need no other order, so nothing is
-// shuffled but what the conversion itself needs.
-template <class Acc, class T>
-SPARSECORE_INLINE Vec<Acc> load_widened(const T* p) {
-  constexpr int W = kLanes<Acc>;
+// W fp16 numbers as fp32.
+template <int W>
+SPARSECORE_INLINE typename LanesOf<W, float>::type load_halves(const Half* p) {
+#if defined(__AVX2__)
+  if constexpr (W == 8) {
+    return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+  } else {
+    return load_half(p);
+  }
+#else
+  typename LanesOf<W, float>::type v;
+  for (int i = 0; i < W; ++i) v[i] = to_float(p[i]);
+  return v;
+#endif
+}
+
+// W consecutive values, converted.
+template <class Acc, int W = kLanes<Acc>, class T>
+SPARSECORE_INLINE typename LanesOf<W, Acc>::type load_widened(const T* p) {
   if constexpr (__is_same(T, Acc)) {
-    return load(p);
+    return load_lanes<W, Acc>(p);
   } else if constexpr (__is_same(T, Half)) {
-    if constexpr (kHasHalf) {
-      return load_half(p);
-    } else {
-      Vec<Acc> v;
-      for (int i = 0; i < W; ++i) v[i] = to_float(p[i]);
-      return v;
-    }
+    return load_halves<W>(p);
   } else if constexpr (__is_same(T, BFloat16)) {
-    const auto bits = load_lanes<W, std::uint16_t>(p);
     using Wide = typename LanesOf<W, std::uint32_t>::type;
-    return reinterpret_cast<Vec<Acc>>(__builtin_convertvector(bits, Wide) << 16);
+    const auto bits = __builtin_convertvector(load_lanes<W, std::uint16_t>(p), Wide);
+    return reinterpret_cast<typename LanesOf<W, Acc>::type>(bits << 16);
   } else {
     static_assert(__is_same(T, std::int8_t));
-    const auto bytes = load_lanes<W, std::int8_t>(p);
     using Wide = typename LanesOf<W, std::int32_t>::type;
-    return __builtin_convertvector(__builtin_convertvector(bytes, Wide), Vec<Acc>);
+    const auto wide = __builtin_convertvector(load_lanes<W, std::int8_t>(p), Wide);
+    return __builtin_convertvector(wide, typename LanesOf<W, Acc>::type);
   }
+}
+
+// Calls body(T{}) for the storage type of values that meet an accumulator (choose.h): its own,
+// halves in fp32, int8 in all.
+template <class Acc, class Body>
+SPARSECORE_INLINE void with_values(DType dtype, Body body) {
+  if (dtype == DType::kInt8) return body(std::int8_t{});
+  if constexpr (__is_same(Acc, float)) {
+    if (dtype == DType::kFloat16) return body(Half{});
+    if (dtype == DType::kBFloat16) return body(BFloat16{});
+  }
+  if constexpr (!__is_same(Acc, std::int32_t)) body(Acc{});
 }
 
 template <class Acc>

@@ -9,6 +9,30 @@
 
 namespace sparsecore::SPARSECORE_TARGET {
 
+// base[index], W lanes of it.
+template <int W, class T>
+SPARSECORE_INLINE typename LanesOf<W, T>::type gather_lanes(
+    const T* base, typename LanesOf<W, std::int32_t>::type index) {
+  using Result = typename LanesOf<W, T>::type;
+#if defined(__AVX512F__)
+  if constexpr (W == 8 && sizeof(T) == 8) {
+    return reinterpret_cast<Result>(_mm512_i32gather_pd(reinterpret_cast<__m256i>(index), base, 8));
+  }
+#endif
+#if defined(__AVX2__)
+  if constexpr (W == 8 && sizeof(T) == 4) {
+    const auto* p = reinterpret_cast<const float*>(base);
+    return reinterpret_cast<Result>(_mm256_i32gather_ps(p, reinterpret_cast<__m256i>(index), 4));
+  }
+  if constexpr (W == 4 && sizeof(T) == 8) {
+    return reinterpret_cast<Result>(_mm256_i32gather_pd(base, reinterpret_cast<__m128i>(index), 8));
+  }
+#endif
+  Result v;
+  for (int i = 0; i < W; ++i) v[i] = base[index[i]];
+  return v;
+}
+
 #if defined(__AVX512F__)
 
 // Two gathers of eight are faster than one of sixteen: 21 us and 25 for the 131072 entries of a

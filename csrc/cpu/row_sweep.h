@@ -13,6 +13,7 @@
 
 #include "../kernels.h"
 #include "entries.h"
+#include "row_dot.h"
 
 namespace sparsecore::SPARSECORE_TARGET {
 
@@ -62,8 +63,8 @@ SPARSECORE_INLINE void sweep_row(const Acc* values, const std::uint32_t* columns
 // One right-hand column: entries fill the lanes, x is gathered. The masked last step takes any
 // remainder, so that rows of differing lengths do not mean differing branches.
 template <class Acc>
-SPARSECORE_INLINE Acc dot_row(const Acc* values, const std::uint32_t* columns, std::int64_t count,
-                              const Acc* x) {
+SPARSECORE_INLINE Acc dot_piece(const Acc* values, const std::uint32_t* columns, std::int64_t count,
+                                const Acc* x) {
   constexpr int W = kLanes<Acc>;
   Vec<Acc> even = {}, odd = {};
   std::int64_t t = 0;
@@ -96,7 +97,7 @@ SPARSECORE_INLINE void sweep_rows_dot(const Entries& entries, const SweepTile<Ac
                       [&](std::int64_t row, const Acc* values, const std::uint32_t* columns,
                           std::int64_t count, bool is_first) {
                         const Acc sum = gather_is_safe
-                                            ? dot_row(values, columns, count, tile.x)
+                                            ? dot_piece(values, columns, count, tile.x)
                                             : dot_row_scalar(values, columns, count, tile.x);
                         Acc& y = tile.y[(row - tile.row_begin) * tile.y_stride];
                         y = is_first ? sum : y + sum;
@@ -157,6 +158,7 @@ struct RowSweep {
 
 template <class Acc>
 void csr_sweep(const CsrView& a, const SweepTile<Acc>& tile) {
+  if (tile.n == 1 && can_dot_rows<Acc>(a)) return csr_dot(a, tile);
   RowSweep<Acc, CsrEntries>::run(CsrEntries{a}, tile);
 }
 

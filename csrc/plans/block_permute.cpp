@@ -19,9 +19,6 @@ using Structure = BlockPermuteStructure;
 // Row blocks' sums have room for the lanes of a last group that have no row.
 constexpr std::int64_t kSumRows = Structure::kRows + kChunkRows;
 
-// A copy of X that bases and codes can address ends below 2^32.
-constexpr std::int64_t kMostColumns = std::int64_t{1} << 31;
-
 double block_permute_ns(std::int64_t slots, std::int64_t rows, std::int64_t n) {
   return static_cast<double>(slots) * (0.04 + 0.05 * static_cast<double>(n)) +
          static_cast<double>(rows) * (1 + static_cast<double>(n));
@@ -38,7 +35,18 @@ void load_columns(const Kernels<Acc>& k, const Structure& a, const MatrixView& x
   const MatrixView turned{x.data, x.dtype, x.cols, x.rows, x.col_stride, x.row_stride};
   for (std::int64_t c = 0; c < x.rows; c += window) {
     const std::int64_t n = std::min(window, x.rows - c);
-    k.load_panel(block_of(turned, 0, x.cols, c, n), panel + a.position(c), stride);
+    Acc* const to = panel + a.position(c);
+    if (x.dtype == DTypeOf<Acc>::value && x.cols > 1) {
+      // Four columns at most: load_panel's blocks of eight would be half empty.
+      const Acc* const from = static_cast<const Acc*>(x.data) + c * x.row_stride;
+      for (std::int64_t i = 0; i < n; ++i) {
+        for (std::int64_t j = 0; j < x.cols; ++j) {
+          to[j * stride + i] = from[i * x.row_stride + j * x.col_stride];
+        }
+      }
+    } else {
+      k.load_panel(block_of(turned, 0, x.cols, c, n), to, stride);
+    }
   }
   const std::int64_t length = a.copy_length();
   for (std::int64_t j = 0; j < x.cols; ++j) {
@@ -181,7 +189,7 @@ class BlockPermutePlan final : public Plan {
   using Values = std::shared_ptr<const Pages<std::byte>>;
 
   static ChunkForm form_for(const CsrStructure& csr, DType dtype) {
-    if (csr.cols() > kMostColumns) {
+    if (csr.cols() > kMostPermutedColumns) {
       throw std::invalid_argument("prepare: A has " + std::to_string(csr.cols()) +
                                   " columns, kernel 'block_permute' takes at most 2^31");
     }

@@ -1,0 +1,30 @@
+"""``python -m sparsecore.bench`` runs one comparison, pinned to its cores."""
+
+import sys
+from importlib.util import find_spec
+
+from sparsecore.bench.arguments import Options, parse
+from sparsecore.bench.pinning import pin
+
+
+def main(options: Options) -> None:
+    """Measure, or draw what was measured."""
+    if (options.plot or options.command == "plot") and find_spec("matplotlib") is None:
+        sys.exit("plots need matplotlib: install sparsecore[plots]")
+    if options.command == "plot":
+        from sparsecore.bench.plot import draw_file
+
+        draw_file(options.document, options.output)
+        return
+    pinned = pin(options.threads, options.target)
+    # Only now: what this imports reads the number of threads when it is loaded.
+    from sparsecore.bench.run import run
+
+    run(options, pinned=pinned)
+
+
+if __name__ == "__main__":
+    try:
+        main(parse())
+    except (FileNotFoundError, ValueError) as error:
+        sys.exit(str(error))

@@ -14,17 +14,21 @@ def main(options: Options) -> None:
     if options.command == "plot":
         from sparsecore.bench.plot import draw_file
 
-        draw_file(options.document, options.output)
+        try:
+            draw_file(options.document, options.output)
+        except ValueError as error:
+            sys.exit(str(error))
         return
     pinned = pin(options.threads, options.target)
     # Only now: what this imports reads the number of threads when it is loaded.
+    from sparsecore.bench.comparison import WrongResult
     from sparsecore.bench.run import run
 
-    run(options, pinned=pinned)
+    try:
+        run(options, pinned=pinned)
+    except (FileNotFoundError, WrongResult) as error:
+        sys.exit(str(error))
 
 
 if __name__ == "__main__":
-    try:
-        main(parse())
-    except (FileNotFoundError, ValueError) as error:
-        sys.exit(str(error))
+    main(parse())

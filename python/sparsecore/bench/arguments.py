@@ -63,7 +63,7 @@ class Options:
     """A command with every default filled in.
 
     `dlmc` is None for random matrices, 0 for every DLMC pattern, else at most so many of each
-    sparsity. `document` is the JSON file that ``plot`` reads.
+    sparsity; with it, no `sparsities` means all. `document` is the JSON file that ``plot`` reads.
     """
 
     command: str
@@ -80,6 +80,7 @@ class Options:
     target: str | None = None
     min_runs: int = 15
     min_seconds: float = 0.2
+    max_seconds: float = 20.0
     seed: int = 0
     output: Path | None = None
     plot: bool = False
@@ -97,8 +98,10 @@ def parse(arguments: Sequence[str] | None = None) -> Options:
     if given["plot"] and given["command"] in ("24", "build"):
         parser.error(f"{given['command']} has no series of sparsities to plot")
     quick = given.pop("quick")
-    if given.get("dlmc") is not None and given["command"] != "spmv":
-        given["columns"] = given["columns"] or _DLMC_COLUMNS
+    if given.get("dlmc") is not None:
+        given["sparsities"] = given["sparsities"] or ()
+        if given["command"] != "spmv":
+            given["columns"] = given["columns"] or _DLMC_COLUMNS
     for name, value in _defaults(given["command"], quick=quick).items():
         if given.get(name) is None:
             given[name] = value
@@ -185,6 +188,7 @@ def _common() -> argparse.ArgumentParser:
     add("--quick", action="store_true", help="few small cases, few samples: to try it out")
     add("--min-runs", type=int, help="samples of each contender")
     add("--min-seconds", type=float, help="seconds a row, at least")
+    add("--max-seconds", type=float, default=20.0, help="a row, after five samples of each")
     add("--seed", type=int, default=0)
     add("--output", type=_json_path, help="JSON file; the table goes beside it")
     add("--plot", action="store_true", help="with --output: a PNG beside it, too")

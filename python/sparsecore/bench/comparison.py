@@ -13,6 +13,7 @@ __all__ = [
     "Comparison",
     "Contender",
     "Offers",
+    "WrongResult",
     "product_excess",
     "verify",
     "worst_excess",
@@ -26,6 +27,10 @@ ROUNDOFF = {
     "bfloat16": 2.0**-8,
     "int32": 0.0,
 }
+
+
+class WrongResult(ValueError):
+    """A contender's result is off by more than rounding permits."""
 
 
 class Absent(Exception):
@@ -89,7 +94,7 @@ def verify(case: Case) -> dict[str, float]:
 
     Raises
     ------
-    ValueError
+    WrongResult
         Where one is above 1; names the case and the contender.
     """
     excess = {}
@@ -98,7 +103,7 @@ def verify(case: Case) -> dict[str, float]:
         if not excess[name] <= 1:
             labels = ", ".join(f"{key} {value}" for key, value in case.labels.items())
             msg = f"{labels}: {name} is off by {excess[name]:.3g} times what rounding permits"
-            raise ValueError(msg)
+            raise WrongResult(msg)
     return excess
 
 

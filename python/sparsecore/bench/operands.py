@@ -126,6 +126,8 @@ def matrices(options: Options, values: str) -> Iterator[Matrix]:
     """Yield the matrices that the options name, their values of one dtype."""
     if options.dlmc is not None:
         for pattern in dlmc.patterns(options.dlmc):
+            if options.sparsities and pattern.sparsity not in options.sparsities:
+                continue
             rng = np.random.default_rng([options.seed, 0])
             yield _filled(pattern, _random(pattern.indices.shape, values, rng))
         return

@@ -57,5 +57,5 @@ def pin(threads: int, target: str | None = None) -> bool:
     wanted = environment(threads, target)
     if any(os.environ.get(name) != value for name, value in wanted.items()):
         sys.stdout.flush()
-        os.execve(sys.executable, sys.orig_argv, {**os.environ, **wanted})
+        os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], {**os.environ, **wanted})
     return can_pin

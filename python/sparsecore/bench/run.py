@@ -34,6 +34,7 @@ QUIET = 0.1
 
 def run(options: Options, *, pinned: bool) -> None:
     """Measure; print the table, and write what the options ask for."""
+    sc.set_num_threads(options.threads)
     document = measure(options, pinned=pinned)
     text = table.markdown(document)
     print(text)
@@ -50,11 +51,13 @@ def run(options: Options, *, pinned: bool) -> None:
 
 def measure(options: Options, *, pinned: bool) -> dict[str, Any]:
     """Return the document: floor, rows, floor again, and what they were taken on."""
+    clock = partial(
+        interleaved,
+        min_runs=options.min_runs,
+        min_seconds=options.min_seconds,
+        max_seconds=options.max_seconds,
+    )
     roster = find_peers(options)
-    sc.set_num_threads(options.threads)
-    if (torch := sys.modules.get("torch")) is not None:
-        torch.set_num_threads(options.threads)
-    clock = partial(interleaved, min_runs=options.min_runs, min_seconds=options.min_seconds)
     compared = COMPARISONS[options.command](options, roster)
     absent = {name: [reason] for name, reason in roster.absent.items()}
     before = measure_floor(clock)
@@ -99,6 +102,7 @@ def _protocol(options: Options, *, pinned: bool) -> dict[str, Any]:
         "orientation": options.order,
         "min_runs": options.min_runs,
         "min_seconds": options.min_seconds,
+        "max_seconds": options.max_seconds,
         "seed": options.seed,
     }
 

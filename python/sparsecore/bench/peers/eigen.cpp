@@ -1,5 +1,5 @@
-// Eigen's product of a row-major sparse matrix, as a library of the kind shared_library.py describes.
-// Compiled where Eigen's headers are found, for this processor.
+// Eigen's product of a row-major sparse matrix, as a library of the kind shared_library.py
+// describes. Compiled where Eigen's headers are found, for this processor.
 #include <Eigen/SparseCore>
 #include <cstdint>
 

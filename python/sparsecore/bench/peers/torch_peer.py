@@ -70,7 +70,7 @@ def _dense(product: Product) -> Offers:
     name = "torch F.linear" if product.order == "f" else "torch dense"
     return {
         name if kind.values == kind.right else f"{name} {kind.right}": Contender(
-            call, kind.right, "dense"
+            call, kind.right, "baseline"
         )
     }
 

@@ -89,4 +89,4 @@ def _headers() -> Path:
 
 def _version(headers: Path) -> str:
     text = (headers / "Eigen/src/Core/util/Macros.h").read_text(encoding="utf-8")
-    return ".".join(_VERSION.findall(text))
+    return ".".join(_VERSION.findall(text)) or "of unknown version"

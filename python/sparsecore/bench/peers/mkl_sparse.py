@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable
 from ctypes.util import find_library
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from sparsecore.bench.comparison import Absent, Offers
@@ -42,9 +43,14 @@ def find() -> Peer:
     Raises
     ------
     Absent
-        Where it is not installed.
+        Where it is not installed or cannot be loaded.
     """
-    library = ctypes.CDLL(_path())
+    path = _path()
+    try:
+        library = ctypes.CDLL(path)
+    except OSError:
+        reason = f"{Path(path).name} cannot be loaded"
+        raise Absent(reason) from None
     text = ctypes.create_string_buffer(200)
     library.mkl_get_version_string(text, len(text))
     version = re.search(r"Version (\S+?)-", text.value.decode())

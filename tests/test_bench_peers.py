@@ -70,6 +70,8 @@ def test_what_a_library_cannot_do_is_said(build: Any) -> None:
     assert wide.absent["plain"] == "fp32 only"
     gradient = cases(small("train", peers=(), libraries=libraries))[1]
     assert gradient.absent["plain"] == "no transposed product"
+    built = cases(small("build", peers=(), libraries=libraries))[0]
+    assert built.absent["plain"] == "not compared in construction"
 
 
 def test_a_status_other_than_zero_ends_the_run(build: Any) -> None:

@@ -1,6 +1,7 @@
 """The build comparison: what it takes to make CSR, 2:4, transposes and plans."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 
@@ -32,4 +33,7 @@ def build(options: Options, roster: Roster) -> Comparison:
                 yield plan_case(W, sparsity)
             yield compress_case(rng.standard_normal(shape, np.float32), roster)
 
-    return Comparison("build", "building matrices, float32", "GB/s", FORMULA, cases(), "copy")
+    others = [name for name in roster.present if name not in ("scipy", "torch")]
+    absent = dict.fromkeys(others, "not compared in construction")
+    named = (replace(case, absent=absent) for case in cases())
+    return Comparison("build", "building matrices, float32", "GB/s", FORMULA, named, "copy")

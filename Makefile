@@ -21,7 +21,7 @@ SOURCES := CMakeLists.txt pyproject.toml README.md LICENSE \
   $(shell find csrc python -type f ! -name '*.so' ! -name '*.pyc')
 CONFIGURE = $(VENV)/bin/cmake -DPython_EXECUTABLE="$$PWD/$(RUN)" \
   -Dpybind11_DIR="$$($(RUN) -m pybind11 --cmakedir)"
-FORMATTED = $(shell find csrc bench -name '*.h' -o -name '*.cpp' -o -name '*.cu' -o -name '*.cuh')
+FORMATTED = $(shell find csrc bench python -name '*.h' -o -name '*.cpp' -o -name '*.cu' -o -name '*.cuh')
 
 help:
 	@echo "make demo        prune, convert and measure a network on this machine"

@@ -1,6 +1,6 @@
 // Dense loops that the sparse kernels are set against: the textbook order that streams memory, left
 // to the compiler, neither blocked nor packed. They are naive. A tuned library (BLAS) is two to
-// eight times as fast; run.py compares with one.
+// eight times as fast; sparsecore.bench compares with one.
 #pragma once
 
 #include <algorithm>

@@ -98,6 +98,15 @@ def test_rounds_go_on_until_min_seconds() -> None:
     assert times["a"].runs == times["b"].runs == 4  # rounds of 2 s: 4 reach 7 s, 3 do not
 
 
+def test_rounds_end_after_max_seconds_but_not_before_the_fifth() -> None:
+    machine = FakeMachine()
+    for seconds, rounds in ((0.0, 5), (7.5, 8), (100.0, 15)):
+        times = timing.interleaved(
+            {"a": machine.contender("a", 1.0)}, max_seconds=seconds, clock=machine.clock
+        )
+        assert times["a"].runs == rounds
+
+
 @pytest.mark.parametrize("enabled", [True, False])
 def test_the_collector_is_off_meanwhile_and_left_as_it_was(enabled: bool) -> None:
     machine = FakeMachine()

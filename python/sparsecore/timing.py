@@ -38,6 +38,8 @@ _SIMD_FLAGS = frozenset(
 )
 _PACKAGES = ("numpy", "scipy", "torch", "sparsecore")
 _MAX_REPEATS = 10_000_000
+# The median and the deciles of fewer samples say little.
+_LEAST_ROUNDS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +64,7 @@ def interleaved(
     *,
     min_runs: int = 15,
     min_seconds: float = 0.2,
+    max_seconds: float = math.inf,
     warmup: int = 2,
     sample_seconds: float = 1e-3,
     clock: Callable[[], float] = time.perf_counter,
@@ -80,6 +83,8 @@ def interleaved(
         Samples taken of each contender, at least 1.
     min_seconds : float
         Rounds go on until this many seconds have gone by, all contenders together.
+    max_seconds : float
+        No round begins after this many seconds, except for the first five.
     warmup : int
         Calls of each contender before its first sample.
     sample_seconds : float
@@ -103,7 +108,7 @@ def interleaved(
     >>> times["sum"].runs >= 15 and times["sum"].p10 <= times["sum"].median <= times["sum"].p90
     True
     """
-    _check_options(contenders, min_runs, min_seconds, warmup, sample_seconds)
+    _check_options(contenders, min_runs, min_seconds, max_seconds, warmup, sample_seconds)
     samples: dict[str, list[float]] = {name: [] for name in contenders}
     names = list(contenders)
     order = random.Random(0)
@@ -115,6 +120,8 @@ def interleaved(
         start = clock()
         done = 0
         while done < min_runs or clock() - start < min_seconds:
+            if done >= _LEAST_ROUNDS and clock() - start >= max_seconds:
+                break
             order.shuffle(names)
             for name in names:
                 elapsed = _elapsed(contenders[name], repeats[name], clock)
@@ -127,6 +134,7 @@ def _check_options(
     contenders: Mapping[str, object],
     min_runs: int,
     min_seconds: float,
+    max_seconds: float,
     warmup: int,
     sample_seconds: float,
 ) -> None:
@@ -142,6 +150,9 @@ def _check_options(
         if not (math.isfinite(value) and value >= least):
             msg = f"interleaved: {name} is {value}, expected a finite number of at least {least}"
             raise ValueError(msg)
+    if not max_seconds >= 0:
+        msg = f"interleaved: max_seconds is {max_seconds}, expected a number of at least 0"
+        raise ValueError(msg)
 
 
 @contextmanager

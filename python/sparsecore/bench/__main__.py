@@ -1,0 +1,34 @@
+"""``python -m sparsecore.bench`` runs one comparison, pinned to its cores."""
+
+import sys
+from importlib.util import find_spec
+
+from sparsecore.bench.arguments import Options, parse
+from sparsecore.bench.pinning import pin
+
+
+def main(options: Options) -> None:
+    """Measure, or draw what was measured."""
+    if (options.plot or options.command == "plot") and find_spec("matplotlib") is None:
+        sys.exit("plots need matplotlib: install sparsecore[plots]")
+    if options.command == "plot":
+        from sparsecore.bench.plot import draw_file
+
+        try:
+            draw_file(options.document, options.output)
+        except ValueError as error:
+            sys.exit(str(error))
+        return
+    pinned = pin(options.threads, options.target)
+    # Only now: what this imports reads the number of threads when it is loaded.
+    from sparsecore.bench.comparison import WrongResult
+    from sparsecore.bench.run import run
+
+    try:
+        run(options, pinned=pinned)
+    except (FileNotFoundError, WrongResult) as error:
+        sys.exit(str(error))
+
+
+if __name__ == "__main__":
+    main(parse())

@@ -1,0 +1,210 @@
+"""What can be asked for: the commands of ``python -m sparsecore.bench`` and their options."""
+
+import argparse
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from sparsecore.bench.pinning import TARGETS
+
+__all__ = ["PEERS", "Options", "parse"]
+
+PEERS = ("scipy", "torch", "mkl", "eigen")
+DTYPES = (
+    *("float64", "float32", "float16", "bfloat16", "int8"),
+    *("float16:float32", "bfloat16:float32", "int8:float32"),
+)
+_SHAPES = [(512, 512), (2048, 512), (1024, 1024), (4096, 1024), (4096, 4096)]
+_SPARSITIES = [50.0, 70.0, 80.0, 90.0, 95.0, 98.0]
+
+
+@dataclass(frozen=True, slots=True)
+class _Defaults:
+    """What a command measures where it is not told: shapes, sparsities in percent, widths of X."""
+
+    about: str
+    shapes: list[tuple[int, int]]
+    sparsities: list[float]
+    columns: list[int]
+
+
+_COMMANDS = {
+    "spmm": _Defaults("A @ X", _SHAPES, _SPARSITIES, [8, 32, 128, 512]),
+    "spmv": _Defaults("A @ x, one column", _SHAPES, _SPARSITIES, [1]),
+    "24": _Defaults("S @ X with a 2:4 matrix", _SHAPES, [], [1, 8, 32, 128, 512]),
+    "train": _Defaults(
+        "gradients: dY @ X.T at the stored positions, A.T @ dY",
+        _SHAPES,
+        [50.0, 80.0, 90.0, 95.0],
+        [32, 128, 512],
+    ),
+    "threads": _Defaults(
+        "A @ X on one thread and on more",
+        [(128, 128), (256, 256), (512, 512), (1024, 1024)],
+        [50.0, 90.0, 98.0],
+        [1, 8, 32, 128],
+    ),
+    "build": _Defaults(
+        "construction: triplets, dense matrices, transposes, plans",
+        [(4096, 4096)],
+        [50.0, 90.0],
+        [],
+    ),
+}
+_DLMC_COLUMNS = (32, 128, 256)
+_QUICK_SHAPE = (512, 512)
+_QUICK_SPARSITIES = (50.0, 90.0)
+_QUICK_COLUMNS = (1, 32, 128)
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """A command with every default filled in.
+
+    `dlmc` is None for random matrices, 0 for every DLMC pattern, else at most so many of each
+    sparsity; with it, no `sparsities` means all. `document` is the JSON file that ``plot`` reads.
+    """
+
+    command: str
+    shapes: Sequence[tuple[int, int]] = ()
+    sparsities: Sequence[float] = ()
+    columns: Sequence[int] = ()
+    dtypes: Sequence[str] = ("float32",)
+    order: str = "c"
+    dlmc: int | None = None
+    triplets: Sequence[int] = ()
+    peers: Sequence[str] = PEERS
+    libraries: Sequence[Path] = ()
+    threads: int = 1
+    target: str | None = None
+    min_runs: int = 15
+    min_seconds: float = 0.2
+    max_seconds: float = 20.0
+    seed: int = 0
+    output: Path | None = None
+    plot: bool = False
+    document: Path = Path()
+
+
+def parse(arguments: Sequence[str] | None = None) -> Options:
+    """Return the options that the words ask for; ends the process where they make no sense."""
+    parser = _parser()
+    given = vars(parser.parse_args(arguments))
+    if given["command"] == "plot":
+        return Options(**given)
+    if given["plot"] and given["output"] is None:
+        parser.error("--plot needs --output")
+    if given["plot"] and given["command"] in ("24", "build"):
+        parser.error(f"{given['command']} has no series of sparsities to plot")
+    quick = given.pop("quick")
+    if given.get("dlmc") is not None:
+        given["sparsities"] = given["sparsities"] or ()
+        if given["command"] != "spmv":
+            given["columns"] = given["columns"] or _DLMC_COLUMNS
+    for name, value in _defaults(given["command"], quick=quick).items():
+        if given.get(name) is None:
+            given[name] = value
+    return Options(**given)
+
+
+def _defaults(command: str, *, quick: bool) -> dict[str, object]:
+    found = _COMMANDS[command]
+    threads = min(_cores(), 16) if command == "threads" else 1
+    if not quick:
+        return {
+            "threads": threads,
+            "shapes": found.shapes,
+            "sparsities": found.sparsities,
+            "columns": found.columns,
+            "triplets": [10**6, 10**7],
+            "min_runs": 15,
+            "min_seconds": 0.2,
+        }
+    return {
+        "threads": threads,
+        "shapes": [_QUICK_SHAPE],
+        "sparsities": [s for s in found.sparsities if s in _QUICK_SPARSITIES],
+        "columns": [n for n in found.columns if n in _QUICK_COLUMNS],
+        "triplets": [10**5],
+        "min_runs": 5,
+        "min_seconds": 0.02,
+    }
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m sparsecore.bench",
+        description="Measure sparsecore against other libraries, in turns, results checked first.",
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    common = _common()
+    for name, found in _COMMANDS.items():
+        command = commands.add_parser(name, help=found.about, parents=[common])
+        if name != "24":
+            command.add_argument("--sparsities", type=float, nargs="+", help="in percent")
+        if name == "build":
+            command.add_argument("--triplets", type=int, nargs="+", help="numbers of them")
+        else:
+            if name != "spmv":
+                command.add_argument("--columns", type=int, nargs="+", help="widths of X")
+            _add_product_options(command, name)
+    draw = commands.add_parser("plot", help="draw the JSON of an earlier run")
+    draw.add_argument("document", type=_json_path)
+    draw.add_argument("--output", type=Path, help="PNG; by default beside the JSON")
+    return parser
+
+
+def _add_product_options(command: argparse.ArgumentParser, name: str) -> None:
+    if name in ("spmm", "spmv", "24"):
+        command.add_argument(
+            "--dtype", dest="dtypes", nargs="+", choices=DTYPES, default=["float32"],
+            help="of the values, or VALUES:X",
+        )  # fmt: skip
+        command.add_argument(
+            "--orientation", dest="order", choices="cf", default="c",
+            help="c: A @ X; f: X @ A.T as a linear layer does it",
+        )  # fmt: skip
+    if name in ("spmm", "spmv", "train"):
+        command.add_argument(
+            "--dlmc", type=int, nargs="?", const=0, metavar="COUNT",
+            help="patterns from SPARSECORE_DATA instead of random ones; COUNT of each sparsity",
+        )  # fmt: skip
+
+
+def _common() -> argparse.ArgumentParser:
+    common = argparse.ArgumentParser(add_help=False)
+    add = common.add_argument
+    add("--shape", "--sizes", dest="shapes", type=_shape, nargs="+", metavar="MxK")
+    add("--peers", nargs="+", choices=PEERS, default=PEERS, help="numpy takes part always")
+    add("--peer-library", dest="libraries", type=Path, nargs="+", default=(), metavar="PATH",
+        help="shared libraries with the functions that bench/README.md names")  # fmt: skip
+    add("--threads", type=int, help="cores of the run: 1, for `threads` all up to 16")
+    add("--target", choices=TARGETS, help="hold every library to this instruction set")
+    add("--quick", action="store_true", help="few small cases, few samples: to try it out")
+    add("--min-runs", type=int, help="samples of each contender")
+    add("--min-seconds", type=float, help="seconds a row, at least")
+    add("--max-seconds", type=float, default=20.0, help="a row, after five samples of each")
+    add("--seed", type=int, default=0)
+    add("--output", type=_json_path, help="JSON file; the table goes beside it")
+    add("--plot", action="store_true", help="with --output: a PNG beside it, too")
+    return common
+
+
+def _shape(text: str) -> tuple[int, int]:
+    rows, _, columns = text.partition("x")
+    if not (rows.isdecimal() and columns.isdecimal() and int(rows) and int(columns)):
+        msg = f"{text!r} is no shape, expected ROWSxCOLUMNS"
+        raise argparse.ArgumentTypeError(msg)
+    return int(rows), int(columns)
+
+
+def _json_path(text: str) -> Path:
+    if not text.endswith(".json"):
+        msg = f"{text!r} does not end in .json"
+        raise argparse.ArgumentTypeError(msg)
+    return Path(text)

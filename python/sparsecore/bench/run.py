@@ -1,0 +1,120 @@
+"""One run: the floor, every case checked and measured, the floor again, and the files of it."""
+
+import json
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import sparsecore as sc
+from sparsecore.bench import building, products, report, table, training
+from sparsecore.bench.arguments import Options
+from sparsecore.bench.comparison import Comparison, verify
+from sparsecore.bench.floor import measure_floor
+from sparsecore.bench.peers import Roster, find_peers
+from sparsecore.timing import Timer, interleaved, machine_facts
+
+__all__ = ["COMPARISONS", "measure", "run"]
+
+COMPARISONS: Mapping[str, Callable[[Options, Roster], Comparison]] = {
+    "spmm": products.spmm,
+    "spmv": products.spmm,
+    "24": products.sparse24,
+    "train": training.train,
+    "threads": products.threads,
+    "build": building.build,
+}
+# A machine whose floor moves more than this between start and end was busy with something else.
+QUIET = 0.1
+
+
+def run(options: Options, *, pinned: bool) -> None:
+    """Measure; print the table, and write what the options ask for."""
+    sc.set_num_threads(options.threads)
+    document = measure(options, pinned=pinned)
+    text = table.markdown(document)
+    print(text)
+    if options.output is None:
+        return
+    options.output.parent.mkdir(parents=True, exist_ok=True)
+    options.output.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    options.output.with_suffix(".md").write_text(text, encoding="utf-8")
+    if options.plot:
+        from sparsecore.bench.plot import draw_file
+
+        draw_file(options.output)
+
+
+def measure(options: Options, *, pinned: bool) -> dict[str, Any]:
+    """Return the document: floor, rows, floor again, and what they were taken on."""
+    clock = partial(
+        interleaved,
+        min_runs=options.min_runs,
+        min_seconds=options.min_seconds,
+        max_seconds=options.max_seconds,
+    )
+    roster = find_peers(options)
+    compared = COMPARISONS[options.command](options, roster)
+    absent = {name: [reason] for name, reason in roster.absent.items()}
+    before = measure_floor(clock)
+    rows = list(_measured_rows(compared, clock, absent))
+    after = measure_floor(clock)
+    moved = report.drift(before, after)
+    return {
+        **{key: getattr(compared, key) for key in ("name", "title", "unit", "formula", "baseline")},
+        "date": datetime.now(UTC).date().isoformat(),
+        "protocol": _protocol(options, pinned=pinned),
+        "machine": machine_facts(_checkout()),
+        "libraries": _libraries(roster),
+        "absent": absent,
+        "floor": {"before": before, "after": after, "drift": moved, "quiet": moved <= QUIET},
+        "rows": rows,
+        "summary": report.summary(rows),
+        "best": report.against_best(rows),
+        "break_even": report.break_even(rows),
+    }
+
+
+def _measured_rows(
+    compared: Comparison, clock: Timer, absent: dict[str, list[str]]
+) -> Iterator[dict[str, Any]]:
+    """Check, then measure, one case after another; a dot on stderr is a case done."""
+    for case in compared.cases:
+        excess = verify(case)
+        times = clock({name: contender.call for name, contender in case.contenders.items()})
+        yield report.row(case, compared.unit, times, excess)
+        for name, reason in case.absent.items():
+            if reason not in absent.setdefault(name, []):
+                absent[name].append(reason)
+        print(".", end="", file=sys.stderr, flush=True)
+    print(file=sys.stderr)
+
+
+def _protocol(options: Options, *, pinned: bool) -> dict[str, Any]:
+    return {
+        "threads": options.threads,
+        "pinned": pinned,
+        "every_library_held_to": options.target,
+        "orientation": options.order,
+        "min_runs": options.min_runs,
+        "min_seconds": options.min_seconds,
+        "max_seconds": options.max_seconds,
+        "seed": options.seed,
+    }
+
+
+def _checkout() -> Path | None:
+    """Return the working tree that this is started in, if it is sparsecore's own."""
+    here = Path.cwd()
+    return here if (here / "python" / "sparsecore" / "bench").is_dir() else None
+
+
+def _libraries(roster: Roster) -> str:
+    """Name the libraries behind numpy's and torch's products, and the other ones."""
+    blas = np.show_config(mode="dicts")["Build Dependencies"]["blas"]
+    peers = [peer.about for peer in roster.present.values() if peer.about]
+    return ", ".join([f"numpy with {blas['name']} {blas['version']}", *peers])

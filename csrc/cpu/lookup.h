@@ -36,6 +36,43 @@ SPARSECORE_INLINE typename LanesOf<W, float>::type load_halves(const Half* p) {
 #endif
 }
 
+// W bytes, and W bit patterns of bf16, as 32-bit integers. (GCC 12 takes __builtin_convertvector
+// from narrow integers apart, lane by lane.)
+template <int W>
+SPARSECORE_INLINE typename LanesOf<W, std::int32_t>::type widen_bytes(const std::int8_t* p) {
+  using Wide = typename LanesOf<W, std::int32_t>::type;
+#if defined(__AVX512F__)
+  if constexpr (W == 16) {
+    const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
+    return reinterpret_cast<Wide>(_mm512_cvtepi8_epi32(bytes));
+  }
+#endif
+#if defined(__AVX2__)
+  if constexpr (W == 8) {
+    const __m128i bytes = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(p));
+    return reinterpret_cast<Wide>(_mm256_cvtepi8_epi32(bytes));
+  }
+#endif
+  return __builtin_convertvector(load_lanes<W, std::int8_t>(p), Wide);
+}
+template <int W>
+SPARSECORE_INLINE typename LanesOf<W, std::uint32_t>::type widen_bits(const BFloat16* p) {
+  using Wide = typename LanesOf<W, std::uint32_t>::type;
+#if defined(__AVX512F__)
+  if constexpr (W == 16) {
+    const __m256i bits = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
+    return reinterpret_cast<Wide>(_mm512_cvtepu16_epi32(bits));
+  }
+#endif
+#if defined(__AVX2__)
+  if constexpr (W == 8) {
+    const __m128i bits = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
+    return reinterpret_cast<Wide>(_mm256_cvtepu16_epi32(bits));
+  }
+#endif
+  return __builtin_convertvector(load_lanes<W, std::uint16_t>(p), Wide);
+}
+
 // W consecutive values, converted.
 template <class Acc, int W, class T>
 SPARSECORE_INLINE typename LanesOf<W, Acc>::type load_widened(const T* p) {
@@ -44,14 +81,10 @@ SPARSECORE_INLINE typename LanesOf<W, Acc>::type load_widened(const T* p) {
   } else if constexpr (__is_same(T, Half)) {
     return load_halves<W>(p);
   } else if constexpr (__is_same(T, BFloat16)) {
-    using Wide = typename LanesOf<W, std::uint32_t>::type;
-    const auto bits = __builtin_convertvector(load_lanes<W, std::uint16_t>(p), Wide);
-    return reinterpret_cast<typename LanesOf<W, Acc>::type>(bits << 16);
+    return reinterpret_cast<typename LanesOf<W, Acc>::type>(widen_bits<W>(p) << 16);
   } else {
     static_assert(__is_same(T, std::int8_t));
-    using Wide = typename LanesOf<W, std::int32_t>::type;
-    const auto wide = __builtin_convertvector(load_lanes<W, std::int8_t>(p), Wide);
-    return __builtin_convertvector(wide, typename LanesOf<W, Acc>::type);
+    return __builtin_convertvector(widen_bytes<W>(p), typename LanesOf<W, Acc>::type);
   }
 }
 

@@ -74,10 +74,10 @@ std::int64_t packed_block_columns(std::int64_t rows, std::int64_t cols, std::int
   return std::clamp<std::int64_t>(width, 1, std::max<std::int64_t>(cols, 1));
 }
 
-// One column: rows in lanes beat the row sweep everywhere (1.1 to 2.6 times for fp32 from 50 to 98
-// %, call included; docs/adr/0011), given lanes to fill and more entries than X has elements to
-// copy. Up to seven: where registers are looked up in, as fetching X once more costs two cycles for
-// sixteen entries; a gather costs ten, and then packing is as fast.
+// One column: rows in lanes beat the row sweep (fp32, 50 to 98 %, call included: 1.1 to 2.7 times;
+// fp64, which is gathered, 1.0 to 1.3; docs/adr/0011), given lanes to fill and more entries than X
+// has elements to copy. Up to seven: where registers are looked up in, as fetching X once more
+// costs two cycles for sixteen entries; a gather costs ten, and then packing is as fast.
 bool pays_to_permute(std::int64_t rows, std::int64_t cols, std::int64_t nnz, std::int64_t columns,
                      DType dtype, bool permutes) {
   const bool is_permuted = chunk_form(rows, cols, nnz, dtype, permutes) == ChunkForm::kPermuted;

@@ -177,7 +177,8 @@ void report(benchmark::State& state, const Matrix& m, double seconds, double loa
   }
 }
 
-// The rows that the chain visits next, known beforehand: their numbers take about a nanosecond each.
+// The rows that the chain visits next, known beforehand: their numbers take about a nanosecond
+// each.
 void run_gather(benchmark::State& state, const Matrix& m) {
   std::vector<std::int64_t> rows(kReads);
   std::uint32_t row = 0;

@@ -102,16 +102,22 @@ bool pays_to_transpose(std::int64_t nnz, std::int64_t columns) {
   return columns >= 128 && nnz >= 4096;
 }
 
-// One column: rows in lanes beat the row sweep everywhere (1.1 to 2.6 times for fp32 from 50 to 98
-// %, call included; docs/adr/0011), given lanes to fill and more entries than X has elements to
-// copy. Up to seven: where registers are looked up in, as fetching X once more costs two cycles for
-// sixteen entries; a gather costs ten, and then packing is as fast.
+// One column: rows in lanes beat the row sweep (fp32, 50 to 98 %, call included: 1.1 to 2.7 times;
+// fp64, which is gathered, 1.0 to 1.3; docs/adr/0011), given lanes to fill and more entries than X
+// has elements to copy. Up to seven: where registers are looked up in, as fetching X once more
+// costs two cycles for sixteen entries; a gather costs ten, and then packing is as fast. (Below
+// 8 % up to three: with four a row sweep is as fast.)
 bool pays_to_permute(std::int64_t rows, std::int64_t cols, std::int64_t nnz, std::int64_t columns,
                      DType dtype, bool permutes) {
   const bool is_permuted = chunk_form(rows, cols, nnz, dtype, permutes) == ChunkForm::kPermuted;
-  return columns >= 1 && columns <= (is_permuted ? 7 : 1) && rows >= kLeastPermutedRows &&
-         nnz / kReuseOfUnaligned >= rows && nnz / kReuseOfUnaligned >= cols &&
-         cols <= kMostPermutedColumns;
+  const bool is_sparse =
+      static_cast<double>(nnz) < 0.08 * static_cast<double>(rows) * static_cast<double>(cols);
+  return columns >= 1 &&
+         columns <= (!is_permuted ? 1
+                     : is_sparse  ? 3
+                                  : 7) &&
+         rows >= kLeastPermutedRows && nnz / kReuseOfUnaligned >= rows &&
+         nnz / kReuseOfUnaligned >= cols && cols <= kMostPermutedColumns;
 }
 
 // Permuted windows are padded the more the fewer entries they have: 1.4 slots an entry at density

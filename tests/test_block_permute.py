@@ -114,7 +114,10 @@ def test_the_rule():
         A = sc.CSR.from_dense(dense.astype(dtype))
         kernels = [A.prepare(n=n).kernel for n in (1, last, last + 1)]
         assert kernels == ["block_permute", "block_permute", "packed_sweep"]
-    for W in (dense[:63], np.eye(64), np.ones((64, 7))):
+    skewed = np.zeros((128, 3000))
+    skewed[:, :20] = 1
+    skewed[5] = 1  # fifteen lanes would wait for it
+    for W in (dense[:63], np.eye(64), np.ones((64, 7)), skewed):
         assert sc.CSR.from_dense(W).prepare(n=1).kernel == "row_sweep"
 
 

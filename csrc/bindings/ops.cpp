@@ -211,12 +211,6 @@ void register_plan(py::module_& module) {
           },
           py::arg("x"), py::arg("threads"))
       .def(
-          "run_plain",
-          [](const Plan& plan, py::array x, int threads) {
-            return plan_run(plan, std::move(x), false, {}, {}, {}, {}, {}, threads, "csr_matmul");
-          },
-          py::arg("x"), py::arg("threads"))
-      .def(
           "update",
           [](Plan& plan, py::array values_in, int threads) {
             const py::array values = values_arg(std::move(values_in), "data", plan.shape().nnz);

@@ -6,6 +6,7 @@
 #include "../views.h"
 #include "simd.h"
 #include "transpose.h"
+#include "widen.h"
 
 namespace sparsecore::SPARSECORE_TARGET {
 
@@ -74,64 +75,6 @@ SPARSECORE_INLINE void load_run(const T* src, std::int64_t stride, std::int64_t 
     for (; i + kLanes<float> <= n; i += kLanes<float>) store(dst + i, load_half(src + i));
   }
   for (; i < n; ++i) dst[i] = load_as<Acc>(src[i]);
-}
-
-// Vectors of W lanes of any type.
-template <int W, class T>
-struct LanesOf {
-  typedef T type __attribute__((vector_size(W * sizeof(T))));
-  typedef T unaligned __attribute__((vector_size(W * sizeof(T)), aligned(1), may_alias));
-};
-template <int W, class T>
-SPARSECORE_INLINE typename LanesOf<W, T>::type load_lanes(const void* p) {
-  return *static_cast<const typename LanesOf<W, T>::unaligned*>(p);
-}
-
-// W fp16 numbers as fp32.
-template <int W>
-SPARSECORE_INLINE typename LanesOf<W, float>::type load_halves(const Half* p) {
-#if defined(__AVX2__)
-  if constexpr (W == 8) {
-    return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
-  } else {
-    return load_half(p);
-  }
-#else
-  typename LanesOf<W, float>::type v;
-  for (int i = 0; i < W; ++i) v[i] = to_float(p[i]);
-  return v;
-#endif
-}
-
-// W consecutive values, converted.
-template <class Acc, int W = kLanes<Acc>, class T>
-SPARSECORE_INLINE typename LanesOf<W, Acc>::type load_widened(const T* p) {
-  if constexpr (__is_same(T, Acc)) {
-    return load_lanes<W, Acc>(p);
-  } else if constexpr (__is_same(T, Half)) {
-    return load_halves<W>(p);
-  } else if constexpr (__is_same(T, BFloat16)) {
-    using Wide = typename LanesOf<W, std::uint32_t>::type;
-    const auto bits = __builtin_convertvector(load_lanes<W, std::uint16_t>(p), Wide);
-    return reinterpret_cast<typename LanesOf<W, Acc>::type>(bits << 16);
-  } else {
-    static_assert(__is_same(T, std::int8_t));
-    using Wide = typename LanesOf<W, std::int32_t>::type;
-    const auto wide = __builtin_convertvector(load_lanes<W, std::int8_t>(p), Wide);
-    return __builtin_convertvector(wide, typename LanesOf<W, Acc>::type);
-  }
-}
-
-// Calls body(T{}) for the storage type of values that meet an accumulator (choose.h): its own,
-// halves in fp32, int8 in all.
-template <class Acc, class Body>
-SPARSECORE_INLINE void with_values(DType dtype, Body body) {
-  if (dtype == DType::kInt8) return body(std::int8_t{});
-  if constexpr (__is_same(Acc, float)) {
-    if (dtype == DType::kFloat16) return body(Half{});
-    if (dtype == DType::kBFloat16) return body(BFloat16{});
-  }
-  if constexpr (!__is_same(Acc, std::int32_t)) body(Acc{});
 }
 
 template <class Acc>

@@ -115,6 +115,39 @@ void sweep_rows(const Entries& entries, const SweepTile<Acc>& tile) {
                       });
 }
 
+// Exactly N columns, fewer than a vector's lanes, in a vector of their own width: masked loads of
+// whole vectors cross cache lines that N columns do not (1024 x 1024, 90 %, N = 4: 72 us; so: 50).
+template <class Acc, int N>
+SPARSECORE_INLINE void sweep_row_exactly(const Acc* values, const std::uint32_t* columns,
+                                         std::int64_t count, const Acc* x, std::int64_t x_stride,
+                                         Acc* y, bool accumulate) {
+  using Narrow = typename LanesOf<N, Acc>::type;
+  constexpr int U = 4;
+  const auto product = [&](std::int64_t t) -> Narrow {
+    return values[t] * load_lanes<N, Acc>(x + static_cast<std::int64_t>(columns[t]) * x_stride);
+  };
+  Narrow sum[U] = {};
+  if (accumulate) sum[0] = load_lanes<N, Acc>(y);
+  std::int64_t t = 0;
+  for (; t + U <= count; t += U) {
+    for (int u = 0; u < U; ++u) sum[u] += product(t + u);
+  }
+  for (; t < count; ++t) sum[0] += product(t);
+  const Narrow total = (sum[0] + sum[1]) + (sum[2] + sum[3]);
+  for (int j = 0; j < N; ++j) y[j] = total[j];
+}
+
+template <class Acc, int N, class Entries>
+void sweep_rows_exactly(const Entries& entries, const SweepTile<Acc>& tile) {
+  for_each_piece<Acc>(entries, tile.row_begin, tile.row_end,
+                      [&](std::int64_t row, const Acc* values, const std::uint32_t* columns,
+                          std::int64_t count, bool is_first) {
+                        sweep_row_exactly<Acc, N>(values, columns, count, tile.x, tile.x_stride,
+                                                  tile.y + (row - tile.row_begin) * tile.y_stride,
+                                                  !is_first);
+                      });
+}
+
 // Picks the instantiation for a tile of n columns: V vectors, the last of them partial or not.
 template <template <int, bool> class Run, class Acc, class... Args>
 SPARSECORE_INLINE void with_tile_shape(std::int64_t n, const Args&... args) {
@@ -151,6 +184,12 @@ struct RowSweep {
     if (tile.n == 1) {
       assert(tile.x_stride == 1);
       return sweep_rows_dot(entries, tile);
+    }
+    if constexpr (kLanes<Acc> > 8) {
+      if (tile.n == 8) return sweep_rows_exactly<Acc, 8>(entries, tile);
+    }
+    if constexpr (kLanes<Acc> > 4) {
+      if (tile.n == 4) return sweep_rows_exactly<Acc, 4>(entries, tile);
     }
     with_tile_shape<Shape, Acc>(tile.n, entries, tile);
   }

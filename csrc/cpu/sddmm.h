@@ -7,6 +7,7 @@
 
 #include "../kernels.h"
 #include "entries.h"
+#include "shuffle.h"
 
 namespace sparsecore::SPARSECORE_TARGET {
 

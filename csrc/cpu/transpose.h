@@ -9,7 +9,7 @@
 
 #include <cstdint>
 
-#include "simd.h"
+#include "shuffle.h"
 
 namespace sparsecore::SPARSECORE_TARGET {
 

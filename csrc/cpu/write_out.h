@@ -53,6 +53,30 @@ SPARSECORE_INLINE void apply_epilogue(Acc* row, std::int64_t r, std::int64_t fir
   }
 }
 
+// The same for n consecutive rows of one column: a row at a time, each would ask what there is to
+// do.
+template <class Acc>
+SPARSECORE_INLINE void apply_epilogue_to_column(Acc* rows, std::int64_t first_row, std::int64_t col,
+                                                std::int64_t n,
+                                                const LoadedEpilogue<Acc>& epilogue) {
+  if (epilogue.scale != nullptr) {
+    for (std::int64_t i = 0; i < n; ++i) rows[i] *= epilogue.scale[first_row + i];
+  }
+  if (epilogue.bias != nullptr) {
+    for (std::int64_t i = 0; i < n; ++i) rows[i] += epilogue.bias[first_row + i];
+  }
+  if (epilogue.residual.data != nullptr) {
+    const MatrixView& m = epilogue.residual;
+    with_storage<Acc>(m.data, m.dtype, [&](auto* data) {
+      const auto* p = data + first_row * m.row_stride + col * m.col_stride;
+      for (std::int64_t i = 0; i < n; ++i) rows[i] += load_as<Acc>(p[i * m.row_stride]);
+    });
+  }
+  if (epilogue.activation != Activation::kNone) {
+    for (std::int64_t i = 0; i < n; ++i) rows[i] = activate(rows[i], epilogue.activation);
+  }
+}
+
 SPARSECORE_INLINE bool store_as(double v, double* p) { return *p = v, true; }
 SPARSECORE_INLINE bool store_as(float v, float* p) { return *p = v, true; }
 SPARSECORE_INLINE bool store_as(float v, Half* p) { return *p = to_half(v), true; }
@@ -125,9 +149,16 @@ SPARSECORE_INLINE bool store_block(const Acc* block, std::int64_t stride, const 
 
 template <class Acc>
 bool write_out(Acc* block, std::int64_t block_stride, std::int64_t first_row,
-               std::int64_t first_col, const LoadedEpilogue<Acc>& epilogue, const MatrixView& out) {
-  for (std::int64_t r = 0; r < out.rows; ++r) {
-    apply_epilogue(block + r * block_stride, first_row + r, first_col, out.cols, epilogue);
+               std::int64_t first_col, const LoadedEpilogue<Acc>& epilogue,
+               const MatrixView& target) {
+  MatrixView out = target;
+  if (out.cols == 1 && block_stride == 1) {
+    apply_epilogue_to_column(block, first_row, first_col, out.rows, epilogue);
+    out = {out.data, out.dtype, 1, out.rows, 0, out.row_stride};
+  } else {
+    for (std::int64_t r = 0; r < out.rows; ++r) {
+      apply_epilogue(block + r * block_stride, first_row + r, first_col, out.cols, epilogue);
+    }
   }
   if constexpr (__is_same(Acc, double)) {
     return out.dtype == DType::kInt32 ? store_block<Acc, std::int32_t>(block, block_stride, out)

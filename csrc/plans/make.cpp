@@ -1,8 +1,12 @@
 // Which plan suits a matrix, and the pair of them that suits both directions.
+#include <algorithm>
+#include <functional>
 #include <stdexcept>
 #include <string>
 #include <utility>
+#include <vector>
 
+#include "../block_permute.h"
 #include "../choose.h"
 #include "../dispatch.h"
 #include "../plan.h"
@@ -11,9 +15,27 @@
 namespace sparsecore {
 namespace {
 
+// Slots of sixteen rows side by side, the longest of them counted for all, over entries.
+double padding_of_lanes(const CsrStructure& a) {
+  constexpr std::int64_t kBlock = BlockPermuteStructure::kRows;
+  std::int64_t slots = 0;
+  std::vector<std::int64_t> lengths;
+  for (std::int64_t first = 0; first < a.rows(); first += kBlock) {
+    lengths.clear();
+    for (std::int64_t r = first; r < std::min(first + kBlock, a.rows()); ++r) {
+      lengths.push_back(a.offsets()[r + 1] - a.offsets()[r]);
+    }
+    std::sort(lengths.begin(), lengths.end(), std::greater<>());
+    for (std::size_t i = 0; i < lengths.size(); i += kChunkRows) slots += kChunkRows * lengths[i];
+  }
+  return static_cast<double>(slots) / static_cast<double>(std::max<std::int64_t>(a.nnz(), 1));
+}
+
 std::string_view suitable(const CsrStructure& a, DType dtype, std::int64_t columns) {
   const bool permutes = kernels<float>().permutes;
-  if (pays_to_permute(a.rows(), a.cols(), a.nnz(), columns, dtype, permutes)) {
+  constexpr double kMostPadding = 2;  // the gain over a row sweep, at most
+  if (pays_to_permute(a.rows(), a.cols(), a.nnz(), columns, dtype, permutes) &&
+      padding_of_lanes(a) <= kMostPadding) {
     return "block_permute";
   }
   return pays_to_pack(a.rows(), a.cols(), a.nnz(), columns) ? "packed_sweep" : "row_sweep";

@@ -15,11 +15,12 @@ constexpr std::int64_t kLongestInt32Sum = 131071;
 constexpr std::int64_t kReuseOfWide = 32;
 constexpr std::int64_t kReuseOfUnaligned = 8;
 constexpr std::int64_t kEntriesOfPackedRow = 64;
+constexpr std::int64_t kEntriesOfMediumRow = 40;
 constexpr std::int64_t kEntriesOfBlocks = 16384;
 constexpr std::int64_t kLanesThatPayToBlock = 16;
 
 constexpr std::int64_t kBlockBytes = std::int64_t{32} << 10;
-constexpr double kEntriesOfBlockRow = 5;
+constexpr double kEntriesOfBlockRow = 8;
 
 constexpr std::int64_t kLeastPermutedRows = 64;    // four groups
 constexpr std::int64_t kEntriesInCache = 1 << 18;  // of about 9 bytes, in 2 MB
@@ -62,12 +63,15 @@ bool needs_panel(const MatrixView& x, DType accumulator, std::int64_t nnz,
 
 // Copying X is part of every packed product, so each of its rows must be used often enough; sums
 // are read and written once a column block, so rows must have entries enough; and with a single
-// column, gathering from X is faster. (bench/results/spmm-xeon-1-thread.json, `sparsecore plan`,
-// packed there from 48 entries a row on: it gains with 512 to 102 of them, and loses a tenth
-// with 51.)
+// column, gathering from X is faster. (1024 x 1024, one core: with 51 entries a row packing gains
+// 5 to 15 % for 16 to 64 columns, given 64-byte vectors, and loses as much beyond; with 102 it
+// gains 15 to 30 %.)
 bool pays_to_pack(std::int64_t rows, std::int64_t cols, std::int64_t nnz, std::int64_t columns) {
+  const bool is_medium =
+      columns >= 16 && columns <= 64 && kernels<float>().lanes >= kLanesThatPayToBlock;
+  const std::int64_t least = is_medium ? kEntriesOfMediumRow : kEntriesOfPackedRow;
   return columns != 1 && columns != 0 && nnz > 0 && nnz / kReuseOfUnaligned >= cols &&
-         nnz / kEntriesOfPackedRow >= rows;
+         nnz / least >= rows;
 }
 
 // Counting rows' entries in every column block costs about as much as a product with 20 columns;

@@ -115,6 +115,10 @@ def test_the_rule():
         assert full.prepare(n=n).kernel == kernel
     for shape in ((7, 64), (8, 63)):
         assert sc.CSR.from_dense(np.ones(shape)).prepare().kernel == "row_sweep"
+    medium = sc.CSR.from_dense(np.ones((8, 40)))
+    expected = "packed_sweep" if sc.cpu.target() == "avx512" else "row_sweep"
+    assert [medium.prepare(n=n).kernel for n in (16, 64)] == [expected] * 2
+    assert [medium.prepare(n=n).kernel for n in (15, 65)] == ["row_sweep"] * 2
     with pytest.raises(ValueError, match="prepare: kernel is 'fast', expected 'block_permute',"):
         full.prepare(kernel="fast")
 

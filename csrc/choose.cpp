@@ -14,6 +14,7 @@ constexpr std::int64_t kLongestInt32Sum = 131071;
 // cache sets; an unaligned one splits every vector load over two cache lines.
 constexpr std::int64_t kReuseOfWide = 32;
 constexpr std::int64_t kReuseOfUnaligned = 8;
+constexpr std::int64_t kReuseOfCopy = 8;  // where a kernel reads nothing but copies
 constexpr std::int64_t kEntriesOfPackedRow = 64;
 constexpr std::int64_t kEntriesOfMediumRow = 40;
 constexpr std::int64_t kEntriesOfBlocks = 16384;
@@ -22,6 +23,7 @@ constexpr std::int64_t kLanesThatPayToBlock = 16;
 constexpr std::int64_t kBlockBytes = std::int64_t{32} << 10;
 constexpr double kEntriesOfBlockRow = 8;
 
+constexpr std::int64_t kEntriesOfPermutedRow = 8;
 constexpr std::int64_t kLeastPermutedRows = 64;    // four groups
 constexpr std::int64_t kEntriesInCache = 1 << 18;  // of about 9 bytes, in 2 MB
 
@@ -70,7 +72,7 @@ bool pays_to_pack(std::int64_t rows, std::int64_t cols, std::int64_t nnz, std::i
   const bool is_medium =
       columns >= 16 && columns <= 64 && kernels<float>().lanes >= kLanesThatPayToBlock;
   const std::int64_t least = is_medium ? kEntriesOfMediumRow : kEntriesOfPackedRow;
-  return columns != 1 && columns != 0 && nnz > 0 && nnz / kReuseOfUnaligned >= cols &&
+  return columns != 1 && columns != 0 && nnz > 0 && nnz / kReuseOfCopy >= cols &&
          nnz / least >= rows;
 }
 
@@ -80,7 +82,7 @@ bool pays_to_pack(std::int64_t rows, std::int64_t cols, std::int64_t nnz, std::i
 // bound by the second-level cache, and there is nothing to gain.
 bool pays_to_block(std::int64_t rows, std::int64_t cols, std::int64_t nnz, std::int64_t columns) {
   return kernels<float>().lanes >= kLanesThatPayToBlock && columns >= 48 &&
-         nnz / kReuseOfUnaligned >= cols &&
+         nnz / kReuseOfCopy >= cols &&
          nnz / std::max<std::int64_t>(rows, 1) * columns >= kEntriesOfBlocks &&
          nnz <= std::int64_t{UINT32_MAX};
 }
@@ -120,8 +122,8 @@ bool pays_to_permute(std::int64_t rows, std::int64_t cols, std::int64_t nnz, std
          columns <= (!is_permuted ? 1
                      : is_sparse  ? 3
                                   : 7) &&
-         rows >= kLeastPermutedRows && nnz / kReuseOfUnaligned >= rows &&
-         nnz / kReuseOfUnaligned >= cols && cols <= kMostPermutedColumns;
+         rows >= kLeastPermutedRows && nnz / kEntriesOfPermutedRow >= rows &&
+         nnz / kReuseOfCopy >= cols && cols <= kMostPermutedColumns;
 }
 
 // Permuted windows are padded the more the fewer entries they have: 1.4 slots an entry at density

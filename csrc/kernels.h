@@ -1,8 +1,10 @@
 // The signature of every kernel that exists once per CPU target (see cpu/kernels.cpp).
 //
-// Kernels are instantiated on the accumulator type only: double, float or int32. Storage types and
-// index widths are decoded on the way in and encoded on the way out, a window at a time, so they
-// do not multiply the code.
+// Kernels are instantiated on the accumulator type: double, float or int32. Storage types and index
+// widths are decoded on the way in and encoded on the way out, a window at a time, so they do not
+// multiply the code; but for products with few columns, where reading the matrix is all there is to
+// do: those (row_dot.h, block_permute.h, sparse24_narrow.h) widen in registers, once a storage
+// type.
 #pragma once
 
 #include <cstdint>

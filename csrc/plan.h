@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string_view>
 
@@ -23,8 +24,12 @@ class Plan {
                    bool transposed, int threads) const = 0;
 
   // Replaces the values: shape().nnz items of dtype(). Products already running keep the
-  // values they started with.
-  virtual void update(const void* values, int threads) = 0;
+  // values they started with; where it throws, the old ones stay.
+  void update(const void* values, int threads) { made_from(values, threads)(); }
+  // The first half of an update, which may throw; and the second, which puts in place what was
+  // made.
+  using PutInPlace = std::function<void()>;
+  virtual PutInPlace made_from(const void* values, int threads) const = 0;
 
   // Copies the current values out, in CSR order.
   virtual void unpack(void* values, int threads) const = 0;

@@ -51,6 +51,14 @@ def test_the_values_are_kept_once() -> None:
     assert 6 * nnz <= layer.nbytes < 6.5 * nnz < before
 
 
+def test_a_layer_for_one_row_counts_its_structure() -> None:
+    layer = sc.nn.CSRLinear.from_dense(pruned(256, 128)).prepare_(n=1)
+    plan = layer._plan
+    assert plan.kernel == "block_permute"
+    columns_and_offsets = plan.nnz + 2 * 129  # 256 columns: a byte each; 19661 entries: two each
+    assert layer.nbytes == plan.nbytes + columns_and_offsets
+
+
 def test_restored_layers_train() -> None:
     linear = pruned()
     layer = sc.nn.CSRLinear.from_dense(linear)

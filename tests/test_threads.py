@@ -161,3 +161,14 @@ def test_default_follows_torch_where_it_is_loaded():
         """
     )
     assert printed.split() == ["5", "2", "5"]
+
+
+@pytest.mark.parametrize("left", ["packed", "blocked", "24"])
+def test_a_large_right_side_is_shared_by_the_threads(left):
+    """A tile of X above 1 MB is copied once, by all threads."""
+    rng = np.random.default_rng(31)
+    operand = LEFT[left](cases.random_dense(rng, (150, 6000), 0.4, F32))
+    X = cases.numbers(rng, (6000, 70), F32)
+    one, three = (cases.multiply(operand.matrix, X, threads=count) for count in (1, 3))
+    assert (oracle.bits(one) == oracle.bits(three)).all()
+    oracle.check(three, oracle.product(operand.W, operand.stored, X, F32), left)

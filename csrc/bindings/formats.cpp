@@ -196,10 +196,10 @@ Int64Array row_ids(const CsrStructure& self) {
   return ids;
 }
 
-// The total number of entries of rows `ids`, which are checked.
 py::tuple gathered(const CsrStructure& self, const Int64Array& rows,
                    std::optional<py::array> values, int threads) {
-  // A private copy: the rows are checked, and another thread could still edit the caller's array.
+  // A private copy: the rows will be checked, and another thread could still edit the caller's
+  // array.
   const std::vector<std::int64_t> ids(rows.data(), rows.data() + rows.size());
   return canonical(
       std::move(values), self.nnz(),
@@ -274,6 +274,7 @@ void register_csr(py::module_& module) {
                              [](const CsrPtr& self) { return index_view(self, self->offsets()); })
       .def_property_readonly("indices",
                              [](const CsrPtr& self) { return index_view(self, self->columns()); })
+      .def_property_readonly("nbytes", &CsrStructure::nbytes)
       .def(
           "row_bounds",
           [](const CsrStructure& self, std::int64_t row) {

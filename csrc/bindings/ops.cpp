@@ -199,6 +199,7 @@ void register_plan(py::module_& module) {
       .def_property_readonly("nnz", [](const Plan& plan) { return plan.shape().nnz; })
       .def_property_readonly("kernel", [](const Plan& plan) { return std::string(plan.kernel()); })
       .def_property_readonly("nbytes", &Plan::nbytes)
+      .def_property_readonly("keeps_structure", &Plan::keeps_structure)
       .def("run", plan_run, py::arg("x"), py::kw_only(), py::arg("transposed") = false,
            py::arg("scale") = py::none(), py::arg("bias") = py::none(),
            py::arg("residual") = py::none(), py::arg("activation") = py::none(),

@@ -52,12 +52,14 @@ struct BlockedGroups {
       const std::uint16_t* columns[kRows];
       for (int i = 0; i < kRows; ++i) {
         const std::int64_t entry = tile.first_entry + tile.starts[g * kRows + i];
-        values[i] = static_cast<const Acc*>(tile.values) + entry;
-        columns[i] = static_cast<const std::uint16_t*>(tile.columns.data) + entry;
-        if (!values_in_place) {
+        if (values_in_place) {
+          values[i] = static_cast<const Acc*>(tile.values) + entry;
+        } else {
           values[i] = decode_values(tile.values, tile.dtype, entry, counts[i], decoded_values[i]);
         }
-        if (!columns_in_place) {
+        if (columns_in_place) {
+          columns[i] = static_cast<const std::uint16_t*>(tile.columns.data) + entry;
+        } else {
           decode_block_columns(tile.columns, entry, counts[i], tile.first_column,
                                decoded_columns[i]);
           columns[i] = decoded_columns[i];

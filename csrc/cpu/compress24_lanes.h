@@ -1,5 +1,6 @@
 // The 2:4 selection of 32 bytes in one register, by size of item: what compress24.h is made of
-// where the target has 32-byte integer vectors.
+// where the target has 32-byte integer vectors: integer operations on sizes that no other kernel
+// computes in, so not in simd.h.
 #pragma once
 
 #include <cstdint>

@@ -3,10 +3,10 @@
 // Without a branch on what a row holds: a vector's nonzeros are one bit each, and the bits are the
 // argument of a compressing shuffle (64-byte vectors), or index a table of permutations (32-byte).
 // Items and columns of all widths go through 32-bit lanes, which both can move; 64-bit items one by
-// one. A vector is stored whole, and the next one over what it left undefined, until the end of the
-// row's room is near.
-// Bytes: one read of the row; for each nonzero its value and column written. About 8 cycles for
-// 16 items, 64-byte vectors. Bound by memory.
+// one. (Intrinsics here: nothing else compresses.) A vector is stored whole, and the next one over
+// what it left undefined, until the end of the row's room is near. Bytes: one read of the row; for
+// each nonzero its value and column written. About 8 cycles for 16 items, 64-byte vectors. Bound by
+// memory.
 #pragma once
 
 #include <cstdint>

@@ -1,5 +1,6 @@
-// Lanes picked by the codes of block-permuted chunks (chunk_codes.h): the vector operations that
-// only cpu/block_permute.h needs, one block per target.
+// Lanes picked by index: gathers of fewer lanes than a vector has, and by the codes of
+// block-permuted chunks (chunk_codes.h). Beside simd.h, because only row_dot.h and block_permute.h
+// need them.
 #pragma once
 
 #include <cstdint>

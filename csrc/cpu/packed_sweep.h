@@ -28,10 +28,9 @@ struct PackedGroups {
     for (std::int64_t g = 0; g < tile.groups; ++g) {
       const std::int64_t steps = tile.counts[g * kRows];
       if (steps == 0 && !tile.first) return;  // so are all groups after it
-      const Acc* values = in_place + entry;
-      if (in_place == nullptr) {
-        values = decode_values(tile.values, tile.dtype, entry, steps * kRows, decoded);
-      }
+      const Acc* values = in_place != nullptr ? in_place + entry
+                                              : decode_values(tile.values, tile.dtype, entry,
+                                                              steps * kRows, decoded);
       const std::uint16_t* offsets = tile.offsets + entry;
       Sums sums;
       sums.load_from(tile, tile.rows + g * kRows);

@@ -6,13 +6,12 @@
 // its two bits of metadata, shifted and masked, plus a constant. So an entry costs one load of its
 // value and V loads fused with multiply-adds, and none for its index. All rows have the same
 // number of entries, so nothing needs to be sorted or padded.
-// The panel of a block (wide24_block_columns) stays in the first-level cache while all rows of a
-// strip pass over it; the rows' values, a few lines from each of many pages, are fetched ahead.
-// Bytes: values and metadata once a tile of columns; sums read and written once a column block.
-// Flops: 2 * entries * N. Bound by the load ports: V + 1 loads for V multiply-adds, two of either a
-// cycle, which is why tiles are wide and rows few.
-// Preconditions: the block begins at a multiple of 16 columns; columns beyond the last one are left
-// out, though a slot may name them.
+// The panel of a block (plans/sparse24.cpp says how wide) stays in the first-level cache while all
+// rows of a strip pass over it; the rows' values, a few lines from each of many pages, are fetched
+// ahead. Bytes: values and metadata once a tile of columns; sums read and written once a column
+// block. Flops: 2 * entries * N. Bound by the load ports: V + 1 loads for V multiply-adds, two of
+// either a cycle, which is why tiles are wide and rows few. Preconditions: the block begins at a
+// multiple of 16 columns; columns beyond the last one are left out, though a slot may name them.
 #pragma once
 
 #include <cassert>

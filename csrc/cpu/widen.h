@@ -1,4 +1,5 @@
-// Values of every storage type as vectors of the accumulator type, widened in registers.
+// Values of every storage type as vectors of the accumulator type, widened in registers. In
+// intrinsics, because GCC 12 takes __builtin_convertvector from narrow integers apart.
 #pragma once
 
 #include <cstdint>

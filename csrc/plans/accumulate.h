@@ -91,20 +91,37 @@ void load_panel_parallel(const Kernels<Acc>& k, const MatrixView& block, Acc* pa
                });
 }
 
+// Larger copies of X are made once for all threads: as many as there are threads would not stay in
+// cache.
+constexpr std::int64_t kOwnCopyBytes = std::int64_t{1} << 20;
+
 // Copies of the columns of X that a tile is about, one for each thread: lines that one processor
-// has written cost another more than a copy of its own.
+// has written cost another more than a copy of its own. Large ones are shared where the product
+// calls share().
 template <class Acc>
 class PanelCopies {
  public:
-  PanelCopies(std::int64_t size, int threads)
+  PanelCopies(std::int64_t size, int threads, bool may_share = false)
       : size_((size + 63) / 64 * 64),
-        data_(size_ * threads),
-        loaded_(static_cast<std::size_t>(threads), -1) {}
+        is_shared_(may_share && size * std::int64_t{sizeof(Acc)} > kOwnCopyBytes),
+        data_(size_ * (is_shared_ ? 1 : threads)),
+        loaded_(static_cast<std::size_t>(is_shared_ ? 0 : threads), -1) {}
+
+  // Before the threads ask for the copy of a tile: makes the one that they share, if they do, by
+  // load(room, begin, end) for parts of its `units`.
+  template <class Load>
+  void share(std::int64_t units, double ns, int threads, Load load) {
+    if (!is_shared_) return;
+    const int useful = useful_threads(threads, ns);
+    parallel_for(even_bounds(units, useful, ns), useful,
+                 [&](std::int64_t begin, std::int64_t end) { load(data_.data(), begin, end); });
+  }
 
   // This thread's copy of the tile that begins with column `col`, made by load(room) at its first
   // use.
   template <class Load>
   const Acc* get(std::int64_t col, Load load) {
+    if (is_shared_) return data_.data();
     const int thread = this_thread();
     Acc* const own = data_.data() + thread * size_;
     if (std::exchange(loaded_[static_cast<std::size_t>(thread)], col) != col) load(own);
@@ -114,6 +131,7 @@ class PanelCopies {
 
  private:
   std::int64_t size_;
+  bool is_shared_;
   Scratch<Acc> data_;
   std::vector<std::int64_t> loaded_;  // by thread, the `col` that its copy is of
 };

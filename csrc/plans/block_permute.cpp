@@ -148,29 +148,33 @@ class BlockPermutePlan final : public Plan {
       : structure_(csr, form_for(*csr, dtype), threads),
         dtype_(dtype),
         longest_row_(longest_row(csr->offsets().view())) {
-    BlockPermutePlan::update(values, threads);
+    update(values, threads);
   }
 
   void run(const MatrixView& x, const Epilogue& epilogue, const MatrixView& out, bool transposed,
            int threads) const override {
     const Values values = values_.load();
     const CsrStructure& csr = *structure_.csr();
-    if (transposed) {
+    const DType sums = accumulator_for(dtype_, x.dtype, longest_row_);
+    // Registers are looked up in 32 bits at a time.
+    const bool is_unfit = structure_.form() == ChunkForm::kPermuted && sums == DType::kFloat64;
+    if (transposed || is_unfit) {
       const std::unique_ptr<std::byte[]> csr_values(
           new std::byte[static_cast<std::size_t>(csr.nnz() * item_size(dtype_))]);
       structure_.unpack(values->data(), item_size(dtype_), csr_values.get());
-      transposed_product(csr.view(csr_values.get(), dtype_), x, epilogue, out, threads);
-      return;
+      const CsrView view = csr.view(csr_values.get(), dtype_);
+      return transposed ? transposed_product(view, x, epilogue, out, threads)
+                        : csr_product(view, x, epilogue, out, threads);
     }
-    with_accumulator(accumulator_for(dtype_, x.dtype, longest_row_), [&]<class Acc>(Acc) {
+    with_accumulator(sums, [&]<class Acc>(Acc) {
       BlockPermuteProduct<Acc>(structure_, values->data(), dtype_, x, epilogue, out).run(threads);
     });
   }
 
-  void update(const void* values, int threads) override {
+  PutInPlace made_from(const void* values, int threads) const override {
     auto fresh = std::make_shared<Pages<std::byte>>(structure_.size() * item_size(dtype_));
     structure_.pack(values, item_size(dtype_), fresh->data(), threads);
-    values_.store(std::move(fresh));
+    return [this, fresh] { values_.store(fresh); };
   }
 
   void unpack(void* values, int) const override {
@@ -199,7 +203,7 @@ class BlockPermutePlan final : public Plan {
   Structure structure_;
   DType dtype_;
   std::int64_t longest_row_;
-  std::atomic<Values> values_;
+  mutable std::atomic<Values> values_;
 };
 
 }  // namespace

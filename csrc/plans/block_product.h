@@ -56,15 +56,20 @@ class BlockProduct {
       return product_ns(a_.starts().back(), out_.rows, columns);
     };
     PanelCopies<Acc> copies(panel_rows() * std::min(widest, (x_.cols + lanes - 1) / lanes * lanes),
-                            useful_threads(threads, ns(widest)));
+                            useful_threads(threads, ns(widest)), true);
+    const std::int64_t column_blocks = a_.rows().column_blocks();
     for (const ColumnTile& tile : column_tiles(x_.cols, lanes, k_.block_vectors)) {
       const std::int64_t stride = tile.vectors * lanes;
       const int useful = useful_threads(threads, ns(stride));
+      const auto load = [&](Acc* room, std::int64_t begin, std::int64_t end) {
+        for (std::int64_t c = begin; c < end; ++c) load_block(tile, stride, c, room);
+      };
+      copies.share(column_blocks, copy_ns(x_.rows * tile.count), threads, load);
       parallel_for(
           balanced_bounds(starts, useful, ns(stride)), useful,
           [&](std::int64_t begin, std::int64_t end) {
             const Acc* const panel =
-                copies.get(tile.first, [&](Acc* room) { load_blocks(tile, stride, room); });
+                copies.get(tile.first, [&](Acc* room) { load(room, 0, column_blocks); });
             const Scratch<Acc> sums(std::min(kStripBlocks, end - begin) * kSumRows * stride);
             for (std::int64_t b = begin; b < end; b += kStripBlocks) {
               strip(b, std::min(b + kStripBlocks, end), tile, panel, sums.data());
@@ -79,15 +84,15 @@ class BlockProduct {
   std::int64_t block_height() const { return a_.rows().block_columns() + kZeroRows; }
   std::int64_t panel_rows() const { return a_.rows().column_blocks() * block_height(); }
 
-  // Copies columns of X block by block.
-  void load_blocks(const ColumnTile& tile, std::int64_t stride, Acc* panel) const {
-    const std::int64_t width = a_.rows().block_columns();
-    if (tile.count < stride) std::fill_n(panel, panel_rows() * stride, Acc{0});
-    for (std::int64_t row = 0; row < x_.rows; row += width, panel += block_height() * stride) {
-      const std::int64_t rows = std::min(width, x_.rows - row);
-      k_.load_panel(block_of(x_, row, rows, tile.first, tile.count), panel, stride);
-      std::fill_n(panel + width * stride, kZeroRows * stride, Acc{0});
-    }
+  // Copies what a column block needs of a tile's columns of X.
+  void load_block(const ColumnTile& tile, std::int64_t stride, std::int64_t block,
+                  Acc* panel) const {
+    const std::int64_t width = a_.rows().block_columns(), row = block * width;
+    const std::int64_t rows = std::min(width, x_.rows - row);
+    Acc* const to = panel + block * block_height() * stride;
+    if (tile.count < stride) std::fill_n(to, block_height() * stride, Acc{0});
+    if (rows > 0) k_.load_panel(block_of(x_, row, rows, tile.first, tile.count), to, stride);
+    std::fill_n(to + width * stride, kZeroRows * stride, Acc{0});
   }
 
   void strip(std::int64_t begin, std::int64_t end, const ColumnTile& columns, const Acc* panel,

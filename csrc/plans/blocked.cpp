@@ -1,5 +1,7 @@
 #include "blocked.h"
 
+#include <cstdint>
+#include <stdexcept>
 #include <vector>
 
 #include "../choose.h"
@@ -40,6 +42,13 @@ CsrBlocks::CsrBlocks(const CsrView& a, int threads)
     starts_.push_back(a.offsets[b * kBlockedRows]);
   }
   starts_.push_back(a.nnz());
+  for (std::size_t b = 0; b + 1 < starts_.size(); ++b) {
+    if (starts_[b + 1] - starts_[b] > std::int64_t{UINT32_MAX}) {
+      throw std::invalid_argument(
+          "prepare: A has more than 2^32 entries in 128 rows, kernel "
+          "'blocked_sweep' takes fewer");
+    }
+  }
   row_starts_.resize(starts_.size() - 1);
   const double ns = kStartNanoseconds * static_cast<double>(a.nnz());
   const int useful = useful_threads(threads, ns);

@@ -18,7 +18,7 @@ class CsrPlan final : public Plan {
           bool blocked, int threads)
       : structure_(std::move(structure)), dtype_(dtype) {
     if (blocked) blocks_.emplace(structure_->view(nullptr, dtype), threads);
-    CsrPlan::update(values, threads);
+    update(values, threads);
   }
 
   void run(const MatrixView& x, const Epilogue& epilogue, const MatrixView& out, bool transposed,
@@ -34,11 +34,11 @@ class CsrPlan final : public Plan {
     }
   }
 
-  void update(const void* values, int) override {
+  PutInPlace made_from(const void* values, int) const override {
     const std::size_t size = bytes();
     std::shared_ptr<std::byte[]> copy(new std::byte[size]);
     if (size > 0) std::memcpy(copy.get(), values, size);
-    values_.store(std::move(copy));
+    return [this, copy] { values_.store(copy); };
   }
 
   void unpack(void* values, int) const override {
@@ -63,7 +63,7 @@ class CsrPlan final : public Plan {
   std::shared_ptr<const CsrStructure> structure_;
   DType dtype_;
   std::optional<CsrBlocks> blocks_;
-  std::atomic<Values> values_;
+  mutable std::atomic<Values> values_;
 };
 
 }  // namespace

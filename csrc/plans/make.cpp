@@ -33,7 +33,7 @@ double padding_of_lanes(const CsrStructure& a) {
 
 std::string_view suitable(const CsrStructure& a, DType dtype, std::int64_t columns) {
   const bool permutes = kernels<float>().permutes;
-  constexpr double kMostPadding = 2;  // the gain over a row sweep, at most
+  constexpr double kMostPadding = 2;  // about the gain over a row sweep (docs/adr/0011)
   if (pays_to_permute(a.rows(), a.cols(), a.nnz(), columns, dtype, permutes) &&
       padding_of_lanes(a) <= kMostPadding) {
     return "block_permute";

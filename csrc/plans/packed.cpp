@@ -46,7 +46,7 @@ class PackedPlan final : public Plan {
       : packed_(structure, threads),
         dtype_(dtype),
         longest_row_(longest_row(packed_.row_starts())) {
-    PackedPlan::update(values, threads);
+    update(values, threads);
   }
 
   void run(const MatrixView& x, const Epilogue& epilogue, const MatrixView& out, bool transposed,
@@ -65,10 +65,10 @@ class PackedPlan final : public Plan {
     });
   }
 
-  void update(const void* values, int threads) override {
+  PutInPlace made_from(const void* values, int threads) const override {
     auto fresh = std::make_shared<Pages<std::byte>>(packed_.size() * item_size(dtype_));
     packed_.pack(values, item_size(dtype_), fresh->data(), threads);
-    values_.store(std::move(fresh));
+    return [this, fresh] { values_.store(fresh); };
   }
 
   void unpack(void* values, int threads) const override {
@@ -94,7 +94,7 @@ class PackedPlan final : public Plan {
   PackedStructure packed_;
   DType dtype_;
   std::int64_t longest_row_;
-  std::atomic<Values> values_;
+  mutable std::atomic<Values> values_;
 };
 
 }  // namespace

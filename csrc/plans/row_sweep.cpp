@@ -9,9 +9,6 @@ namespace sparsecore {
 namespace {
 
 constexpr std::int64_t kWidestTile = 128;  // AVX-512: 8 vectors of 16
-// Larger copies of X are made once for all threads: as many as there are threads would not stay in
-// cache.
-constexpr std::int64_t kOwnCopyBytes = std::int64_t{1} << 20;
 
 template <class Acc>
 void sweep(const Kernels<Acc>& k, const CsrView& a, const SweepTile<Acc>& tile) {

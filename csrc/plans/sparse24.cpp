@@ -62,14 +62,18 @@ class Product {
   void wide() const {
     const std::int64_t lanes = k_.lanes, most = k_.wide24_vectors;
     const std::int64_t widest = std::min(most, (x_.cols + lanes - 1) / lanes);
-    PanelCopies<Acc> copies(a_.cols * pitch(widest), useful_threads(threads_, ns(widest * lanes)));
+    PanelCopies<Acc> copies(a_.cols * pitch(widest), useful_threads(threads_, ns(widest * lanes)),
+                            true);
     for_each_tile(x_.cols, lanes, most, [&](std::int64_t first, std::int64_t n) {
       const std::int64_t vectors = (n + lanes - 1) / lanes;
+      const auto load = [&](Acc* room, std::int64_t begin, std::int64_t end) {
+        Acc* const to = room + begin * pitch(vectors);
+        if (n % lanes != 0) std::fill_n(to, (end - begin) * pitch(vectors), Acc{0});
+        k_.load_panel(block_of(x_, begin, end - begin, first, n), to, pitch(vectors));
+      };
+      copies.share(x_.rows, copy_ns(x_.rows * n), threads_, load);
       for_rows(n, [&](std::int64_t begin, std::int64_t end) {
-        const Acc* const panel = copies.get(first, [&](Acc* room) {
-          if (n % lanes != 0) std::fill_n(room, a_.cols * pitch(vectors), Acc{0});
-          k_.load_panel(block_of(x_, 0, x_.rows, first, n), room, pitch(vectors));
-        });
+        const Acc* const panel = copies.get(first, [&](Acc* room) { load(room, 0, x_.rows); });
         const Scratch<Acc> sums(std::min(kStripRows, end - begin) * vectors * lanes);
         for (std::int64_t r = begin; r < end; r += kStripRows) {
           poll();

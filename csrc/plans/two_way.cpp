@@ -17,10 +17,14 @@ class TwoWayPlan final : public Plan {
     (transposed ? backward_ : forward_)->run(x, epilogue, out, false, threads);
   }
   // Transposes again, for the order of the values: to keep it would cost eight bytes an entry.
-  void update(const void* values, int threads) override {
+  PutInPlace made_from(const void* values, int threads) const override {
     const TransposedCsr other = transpose(structure()->view(values, dtype()), threads);
-    forward_->update(values, threads);
-    backward_->update(other.values.data(), threads);
+    PutInPlace forward = forward_->made_from(values, threads);
+    PutInPlace backward = backward_->made_from(other.values.data(), threads);
+    return [forward, backward] {
+      forward();
+      backward();
+    };
   }
   void unpack(void* values, int threads) const override { forward_->unpack(values, threads); }
 

@@ -150,10 +150,11 @@ def prepare(
     A : CSR
     n : int, optional
         The number of right-hand columns expected, as a hint; many, where it is not given. A plan
-        for one column (for up to seven with AVX-512, fp64 apart) lays sixteen rows side by side, 5
-        to 9 bytes an fp32 entry, where it has 64 rows and 8 entries a row and a column; one for
-        more packs the matrix (6 bytes) where it has 64 entries a row and 8 a column; else the
-        plan keeps CSR's own order. Every kind serves every number.
+        for one column (with AVX-512 for up to seven, or three of a matrix sparser than 92 %; fp64
+        apart) lays sixteen rows side by side, 5 to 9 bytes an fp32 entry, where there are 64 rows,
+        8 entries a row and a column, and no rows far longer than others. One for more packs the
+        matrix, 6 bytes, where it has 64 entries a row (with AVX-512 40 for 16 to 64 columns) and 8
+        a column. Else the plan keeps CSR's own order. Every kind serves every number.
     backward : bool
         Whether transposed products (``A.T @ X``, the gradient of X) will be run too: the plan then
         holds a second one, of the transpose. Without it they transpose or scatter in each call.

@@ -1,8 +1,7 @@
 """Patterns of the DLMC collection: layers of ResNet-50 and of a transformer, pruned in many ways.
 
-They lie in ``dlmc_dev.tar.xz`` in the folder that SPARSECORE_DATA names (``../shared/data`` by
-default); the path of each says ``MODEL/METHOD/SPARSITY/LAYER.smtx`` (Gale et al., "Sparse GPU
-Kernels for Deep Learning", 2020).
+They lie in ``dlmc_dev.tar.xz`` in the folder that SPARSECORE_DATA names; the path of each says
+``MODEL/METHOD/SPARSITY/LAYER.smtx`` (Gale et al., "Sparse GPU Kernels for Deep Learning", 2020).
 """
 
 import os
@@ -37,7 +36,7 @@ def archive() -> Path:
     FileNotFoundError
         Where it is not there.
     """
-    path = Path(os.environ.get("SPARSECORE_DATA", "../shared/data")) / "dlmc_dev.tar.xz"
+    path = Path(os.environ.get("SPARSECORE_DATA", ".")) / "dlmc_dev.tar.xz"
     if not path.is_file():
         msg = f"--dlmc: {path} is absent; SPARSECORE_DATA names the folder that holds it"
         raise FileNotFoundError(msg)

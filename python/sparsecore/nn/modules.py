@@ -143,7 +143,10 @@ class CSRLinear(SparseLinear[CSR]):
     @property
     def nbytes(self) -> int:
         """Bytes of the weight in memory: its tensors and the kernels' structure, or the plan."""
-        return super().nbytes if self._plan is None else self._plan.nbytes
+        plan = self._plan
+        if plan is None:
+            return super().nbytes
+        return plan.nbytes + (plan._structure.nbytes if plan._plan.keeps_structure else 0)
 
     def to_dense(self) -> nn.Linear:
         """Return an nn.Linear with the same weight and a copy of the bias."""

@@ -13,9 +13,10 @@ namespace {
 using Index = std::int64_t;
 
 std::size_t at(Index i) { return static_cast<std::size_t>(i); }
-Index blocks_of(Index size, Index block) { return (size + block - 1) / block; }
+Index blocks_of(Index size, Index block) { return size / block + (size % block != 0 ? 1 : 0); }
 
 constexpr double kCountNanoseconds = 0.5;  // an entry
+constexpr Index kPollBlocks = 4096;
 
 // How many of kWindow columns are below `limit`: comparisons, no branch.
 constexpr Index kWindow = 32;
@@ -95,6 +96,7 @@ BlockedRows::RowBlock BlockedRows::sorted_rows(const CsrView& a, Index row_block
   std::vector<std::uint16_t> places(at(block_columns_) + 2);  // by block_columns - count
   with_indices(a.columns, [&](const auto* columns) {
     for (Index c = 0; c < column_blocks_; ++c) {
+      if (c % kPollBlocks == 0) poll();
       const auto limit = static_cast<std::uint64_t>((c + 1) * block_columns_);
       const double share = 1 / static_cast<double>(column_blocks_ - c);
       std::fill(places.begin(), places.end(), std::uint16_t{0});

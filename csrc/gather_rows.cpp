@@ -18,6 +18,7 @@ namespace {
 using Index = std::int64_t;
 
 constexpr Index kAhead = 16;  // rows; a core waits for about as many lines at once
+constexpr Index kPollRows = 1 << 16;
 constexpr double kRowNanoseconds = 15, kEntryNanoseconds = 0.5;
 
 std::size_t at(Index i) { return static_cast<std::size_t>(i); }
@@ -40,6 +41,7 @@ Places places_of(const CsrStructure& a, std::span<const Index> ids) {
         const Index row = ahead < 0 ? ahead + a.rows() : ahead;
         if (row >= 0 && row < a.rows()) __builtin_prefetch(offsets + row);
       }
+      if (i % kPollRows == 0) poll();
       const Index id = ids[at(i)], row = id < 0 ? id + a.rows() : id;
       if (row < 0 || row >= a.rows()) {
         throw std::out_of_range("CSR.gather_rows: row " + std::to_string(id) + " at position " +
@@ -90,7 +92,8 @@ void for_each_row(const Places& places, int threads, Prefetch prefetch, Copy cop
 
 CanonicalCsr gather_rows(const CsrStructure& a, std::span<const Index> ids, const Values& values,
                          int threads) {
-  const Places places = places_of(a, ids);
+  Places places;
+  run_alone([&] { places = places_of(a, ids); });
   const Index size = places.offsets.back();
   const bool keeps_order = values.data == nullptr;
   std::vector<Index> order(keeps_order ? at(size) : 0);

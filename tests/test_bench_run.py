@@ -141,3 +141,24 @@ def test_patterns_that_are_absent_end_the_run(tmp_path: Path) -> None:
         patch.setenv("SPARSECORE_DATA", str(tmp_path))
         with pytest.raises(FileNotFoundError, match=r"dlmc_dev\.tar\.xz is absent"):
             dlmc.archive()
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        ["--shape", "7by5"],
+        ["--sparsities", "150"],
+        ["--sparsities", "nan"],
+        ["--columns", "-3"],
+        ["--min-runs", "0"],
+        ["--seed", "-1"],
+        ["--output", "results.txt"],
+    ],
+    ids=str,
+)
+def test_options_that_mean_nothing_are_refused(
+    option: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        parse(["spmm", *option])
+    assert f"argument {option[0]}" in capsys.readouterr().err

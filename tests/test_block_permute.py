@@ -117,7 +117,10 @@ def test_the_rule():
     skewed = np.zeros((128, 3000))
     skewed[:, :20] = 1
     skewed[5] = 1  # fifteen lanes would wait for it
-    for W in (dense[:63], np.eye(64), np.ones((64, 7)), skewed):
+    apart = np.zeros((64, 4096))  # rows of one length that share no window
+    for row in range(64):
+        apart[row, row % 16 * 256 :][:256] = 1
+    for W in (dense[:63], np.eye(64), np.ones((64, 7)), skewed, apart):
         assert sc.CSR.from_dense(W).prepare(n=1).kernel == "row_sweep"
 
 

@@ -229,3 +229,20 @@ def test_an_int8_product_takes_no_epilogue():
             sc.linear(x, weight, activation="relu")
         with pytest.raises(TypeError):
             sc.linear(x, weight, np.ones(4))
+
+
+@pytest.mark.usefixtures("target")
+@pytest.mark.parametrize("left", ["csr", "packed_sweep", "blocked_sweep", "block_permute", "24"])
+@pytest.mark.parametrize("rows", [1, 3])
+def test_an_integer_residual_does_not_wrap(left, rows):
+    W, x = np.full((3, 20), 127, np.int8), np.full((rows, 20), 127, np.int8)
+    if left == "24":
+        A = sc.Sparse24.from_dense(W, prune=True)
+    else:
+        A = sc.CSR.from_dense(W) if left == "csr" else sc.CSR.from_dense(W).prepare(kernel=left)
+    sums = 127 * 127 * (10 if left == "24" else 20)
+    room = 2**31 - 1 - sums
+    y = sc.linear(x, A, residual=np.full((rows, 3), room, np.int32))
+    assert (y == 2**31 - 1).all()
+    with pytest.raises(OverflowError, match="int32"):
+        sc.linear(x, A, residual=np.full((rows, 3), room + 1, np.int32))

@@ -70,13 +70,20 @@ def test_restored_layers_train() -> None:
     assert layer.values.grad is not None
     layer.values.requires_grad_(False)
     assert not layer.prepare_().restore_().values.requires_grad
+    assert layer.prepare_().requires_grad_().restore_().values.requires_grad
+    with pytest.raises(ValueError, match="prepare: n is -1"):
+        layer.prepare_(-1)
+    assert layer.values.requires_grad
+    with pytest.raises(ValueError, match="prepare: n is -1"):
+        layer.prepare_(5).prepare_(-1)
+    assert (layer._plan is not None, layer._prepared_for) == (True, 5)
 
 
 def test_state_goes_out_and_in() -> None:
     plain, prepared = (sc.nn.CSRLinear.from_dense(pruned()) for _ in range(2))
     prepared.prepare_()
     state, want = prepared.state_dict(), plain.state_dict()
-    assert sorted(state) == sorted(want)
+    assert list(state) == list(want)
     assert all(torch.equal(state[name], want[name]) for name in want)
     file = io.BytesIO()
     torch.save(state, file)

@@ -62,3 +62,13 @@ def test_both_directions_take_new_values():
     np.testing.assert_array_equal(P.unpack(), 3 * A.data)
     np.testing.assert_allclose(P @ np.ones(70, F32), 3 * W.sum(axis=1), rtol=1e-4, atol=1e-4)
     np.testing.assert_allclose(np.ones(60, F32) @ P, 3 * W.sum(axis=0), rtol=1e-4, atol=1e-4)
+
+
+def test_copies_choose_anew_for_both_directions():
+    """What suits the transpose is chosen for it, not taken from the matrix."""
+    W = np.zeros((512, 512), F32)
+    W[:, :4] = 1  # long rows of the transpose, empty ones
+    W[:, 100:120] = 1
+    P = sc.CSR.from_dense(W).prepare(n=1, backward=True)
+    twin = pickle.loads(pickle.dumps(P))
+    assert (twin.kernel, twin.nbytes) == (P.kernel, P.nbytes)

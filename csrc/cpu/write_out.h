@@ -33,48 +33,39 @@ SPARSECORE_INLINE Acc activate(Acc v, Activation activation) {
 }
 
 template <class Acc>
-SPARSECORE_INLINE void apply_epilogue(Acc* row, std::int64_t r, std::int64_t first_col,
-                                      std::int64_t n, const LoadedEpilogue<Acc>& epilogue) {
-  if (epilogue.scale != nullptr) {
-    for (std::int64_t j = 0; j < n; ++j) row[j] *= epilogue.scale[r];
-  }
-  if (epilogue.bias != nullptr) {
-    for (std::int64_t j = 0; j < n; ++j) row[j] += epilogue.bias[r];
-  }
-  if (epilogue.residual.data != nullptr) {
-    const MatrixView& m = epilogue.residual;
-    with_storage<Acc>(m.data, m.dtype, [&](auto* data) {
-      const auto* p = data + r * m.row_stride + first_col * m.col_stride;
-      for (std::int64_t j = 0; j < n; ++j) row[j] += load_as<Acc>(p[j * m.col_stride]);
-    });
-  }
-  if (epilogue.activation != Activation::kNone) {
-    for (std::int64_t j = 0; j < n; ++j) row[j] = activate(row[j], epilogue.activation);
+SPARSECORE_INLINE bool add_residual(Acc& sum, Acc residual) {
+  if constexpr (__is_same(Acc, std::int32_t)) {
+    return !__builtin_add_overflow(sum, residual, &sum);
+  } else {
+    sum += residual;
+    return true;
   }
 }
 
-// The same for n consecutive rows of one column: a row at a time, each would ask what there is to
-// do.
-template <class Acc>
-SPARSECORE_INLINE void apply_epilogue_to_column(Acc* rows, std::int64_t first_row, std::int64_t col,
-                                                std::int64_t n,
-                                                const LoadedEpilogue<Acc>& epilogue) {
+// The epilogue of n sums from (row, col) on: along a row, or down a column, where a row at a time
+// would each ask what there is to do. False if a sum no longer fits (int32 only).
+template <bool kDown, class Acc>
+SPARSECORE_INLINE bool apply_epilogue(Acc* sums, std::int64_t n, std::int64_t row, std::int64_t col,
+                                      const LoadedEpilogue<Acc>& epilogue) {
+  bool fits = true;
   if (epilogue.scale != nullptr) {
-    for (std::int64_t i = 0; i < n; ++i) rows[i] *= epilogue.scale[first_row + i];
+    for (std::int64_t i = 0; i < n; ++i) sums[i] *= epilogue.scale[kDown ? row + i : row];
   }
   if (epilogue.bias != nullptr) {
-    for (std::int64_t i = 0; i < n; ++i) rows[i] += epilogue.bias[first_row + i];
+    for (std::int64_t i = 0; i < n; ++i) sums[i] += epilogue.bias[kDown ? row + i : row];
   }
   if (epilogue.residual.data != nullptr) {
     const MatrixView& m = epilogue.residual;
     with_storage<Acc>(m.data, m.dtype, [&](auto* data) {
-      const auto* p = data + first_row * m.row_stride + col * m.col_stride;
-      for (std::int64_t i = 0; i < n; ++i) rows[i] += load_as<Acc>(p[i * m.row_stride]);
+      const auto* p = data + row * m.row_stride + col * m.col_stride;
+      const std::int64_t step = kDown ? m.row_stride : m.col_stride;
+      for (std::int64_t i = 0; i < n; ++i) fits &= add_residual(sums[i], load_as<Acc>(p[i * step]));
     });
   }
   if (epilogue.activation != Activation::kNone) {
-    for (std::int64_t i = 0; i < n; ++i) rows[i] = activate(rows[i], epilogue.activation);
+    for (std::int64_t i = 0; i < n; ++i) sums[i] = activate(sums[i], epilogue.activation);
   }
+  return fits;
 }
 
 SPARSECORE_INLINE bool store_as(double v, double* p) { return *p = v, true; }
@@ -152,12 +143,14 @@ bool write_out(Acc* block, std::int64_t block_stride, std::int64_t first_row,
                std::int64_t first_col, const LoadedEpilogue<Acc>& epilogue,
                const MatrixView& target) {
   MatrixView out = target;
+  bool fits = true;
   if (out.cols == 1 && block_stride == 1) {
-    apply_epilogue_to_column(block, first_row, first_col, out.rows, epilogue);
+    fits = apply_epilogue<true>(block, out.rows, first_row, first_col, epilogue);
     out = {out.data, out.dtype, 1, out.rows, 0, out.row_stride};
   } else {
     for (std::int64_t r = 0; r < out.rows; ++r) {
-      apply_epilogue(block + r * block_stride, first_row + r, first_col, out.cols, epilogue);
+      fits &= apply_epilogue<false>(block + r * block_stride, out.cols, first_row + r, first_col,
+                                    epilogue);
     }
   }
   if constexpr (__is_same(Acc, double)) {
@@ -173,7 +166,7 @@ bool write_out(Acc* block, std::int64_t block_stride, std::int64_t first_row,
         return store_block<Acc, float>(block, block_stride, out);
     }
   } else {
-    return store_block<Acc, std::int32_t>(block, block_stride, out);
+    return store_block<Acc, std::int32_t>(block, block_stride, out) && fits;
   }
 }
 

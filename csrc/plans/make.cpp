@@ -41,13 +41,23 @@ std::string_view suitable(const CsrStructure& a, DType dtype, std::int64_t colum
   return pays_to_pack(a.rows(), a.cols(), a.nnz(), columns) ? "packed_sweep" : "row_sweep";
 }
 
+// Whether rows that were put side by side need the same columns at about the same time: where they
+// do not, most of what is stored is padding, too.
+bool is_slim(const Plan& plan) {
+  constexpr std::int64_t kUsualBytes = 4;  // an entry, besides its value
+  const std::int64_t usual = (item_size(plan.dtype()) + kUsualBytes) * plan.shape().nnz;
+  return plan.nbytes() <= 2 * usual;
+}
+
 std::unique_ptr<Plan> make_one_way(std::shared_ptr<const CsrStructure> structure,
                                    const void* values, DType dtype, const PlanOptions& options,
                                    int threads) {
   const std::string_view kernel =
       options.kernel.empty() ? suitable(*structure, dtype, options.columns) : options.kernel;
   if (kernel == "block_permute") {
-    return make_block_permute_plan(structure, values, dtype, threads);
+    std::unique_ptr<Plan> plan = make_block_permute_plan(structure, values, dtype, threads);
+    if (!options.kernel.empty() || is_slim(*plan)) return plan;
+    return make_csr_plan(std::move(structure), values, dtype, false, threads);
   }
   if (kernel == "packed_sweep") {
     return make_packed_plan(structure, values, dtype, threads);

@@ -1,4 +1,5 @@
 // A plan that runs transposed products by a second plan, of the transpose.
+#include <mutex>
 #include <utility>
 
 #include "../plan.h"
@@ -21,7 +22,8 @@ class TwoWayPlan final : public Plan {
     const TransposedCsr other = transpose(structure()->view(values, dtype()), threads);
     PutInPlace forward = forward_->made_from(values, threads);
     PutInPlace backward = backward_->made_from(other.values.data(), threads);
-    return [forward, backward] {
+    return [this, forward, backward] {
+      const std::scoped_lock both(putting_in_place_);
       forward();
       backward();
     };
@@ -41,6 +43,7 @@ class TwoWayPlan final : public Plan {
 
  private:
   std::unique_ptr<Plan> forward_, backward_;
+  mutable std::mutex putting_in_place_;
 };
 
 }  // namespace

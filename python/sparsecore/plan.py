@@ -31,7 +31,7 @@ class Plan:
     'row_sweep'
     """
 
-    __slots__ = ("_backward", "_like", "_plan", "_version")
+    __slots__ = ("_like", "_options", "_plan", "_version")
 
     __array_ufunc__ = None
 
@@ -42,7 +42,7 @@ class Plan:
         self._plan = _core.prepare_csr(
             A._structure, data, columns, backward, kernel, get_num_threads()
         )
-        self._backward = backward
+        self._options = (columns, backward, kernel)  # for copies, which are made anew
         self._version = 0  # counts updates, for backward passes to notice one in between
         # An empty piece of the values: remembers their kind, dtype and device, not their memory.
         self._like = interop.copy_values(
@@ -129,7 +129,7 @@ class Plan:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle and copy by way of the CSR: a plan's own layout is never saved."""
-        return Plan, (self.tocsr(), -1, self._backward, self.kernel)
+        return Plan, (self.tocsr(), *self._options)
 
     def __repr__(self) -> str:
         """Return one line: shape, nnz, dtype, kernel, bytes."""

@@ -1,6 +1,7 @@
 """What can be asked for: the commands of ``python -m sparsecore.bench`` and their options."""
 
 import argparse
+import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -146,12 +147,12 @@ def _parser() -> argparse.ArgumentParser:
     for name, found in _COMMANDS.items():
         command = commands.add_parser(name, help=found.about, parents=[common])
         if name != "24":
-            command.add_argument("--sparsities", type=float, nargs="+", help="in percent")
+            command.add_argument("--sparsities", type=_percent, nargs="+", help="in percent")
         if name == "build":
-            command.add_argument("--triplets", type=int, nargs="+", help="numbers of them")
+            command.add_argument("--triplets", type=_count, nargs="+", help="numbers of them")
         else:
             if name != "spmv":
-                command.add_argument("--columns", type=int, nargs="+", help="widths of X")
+                command.add_argument("--columns", type=_count, nargs="+", help="widths of X")
             _add_product_options(command, name)
     draw = commands.add_parser("plot", help="draw the JSON of an earlier run")
     draw.add_argument("document", type=_json_path)
@@ -183,13 +184,13 @@ def _common() -> argparse.ArgumentParser:
     add("--peers", nargs="+", choices=PEERS, default=PEERS, help="numpy takes part always")
     add("--peer-library", dest="libraries", type=Path, nargs="+", default=(), metavar="PATH",
         help="shared libraries with the functions that bench/README.md names")  # fmt: skip
-    add("--threads", type=int, help="cores of the run: 1, for `threads` all up to 16")
+    add("--threads", type=_count, help="cores of the run: 1, for `threads` all up to 16")
     add("--target", choices=TARGETS, help="hold every library to this instruction set")
     add("--quick", action="store_true", help="few small cases, few samples: to try it out")
-    add("--min-runs", type=int, help="samples of each contender")
+    add("--min-runs", type=_count, help="samples of each contender")
     add("--min-seconds", type=float, help="seconds a row, at least")
     add("--max-seconds", type=float, default=20.0, help="a row, after five samples of each")
-    add("--seed", type=int, default=0)
+    add("--seed", type=_seed, default=0)
     add("--output", type=_json_path, help="JSON file; the table goes beside it")
     add("--plot", action="store_true", help="with --output: a PNG beside it, too")
     return common
@@ -201,6 +202,31 @@ def _shape(text: str) -> tuple[int, int]:
         msg = f"{text!r} is no shape, expected ROWSxCOLUMNS"
         raise argparse.ArgumentTypeError(msg)
     return int(rows), int(columns)
+
+
+def _percent(text: str) -> float:
+    try:
+        percent = float(text)
+    except ValueError:
+        percent = math.nan
+    if not 0 <= percent <= 100:
+        msg = f"{text!r} is no sparsity, expected 0 to 100 percent"
+        raise argparse.ArgumentTypeError(msg)
+    return percent
+
+
+def _count(text: str) -> int:
+    if not (text.isdecimal() and int(text)):
+        msg = f"{text!r} is no number of things, expected 1 or more"
+        raise argparse.ArgumentTypeError(msg)
+    return int(text)
+
+
+def _seed(text: str) -> int:
+    if not text.isdecimal():
+        msg = f"{text!r} is no seed, expected 0 or more"
+        raise argparse.ArgumentTypeError(msg)
+    return int(text)
 
 
 def _json_path(text: str) -> Path:

@@ -113,20 +113,27 @@ class CSRLinear(SparseLinear[CSR]):
         n : int, optional
             Rows of the inputs expected, as in `CSR.prepare`.
         """
-        if self._plan is not None:
-            self.restore_()
-        self._prepared_for, self._trainable = n, self.values.requires_grad
-        self._plan = self.matrix().prepare(n=n)
+        plan = self.matrix().prepare(n=n)
+        if self._plan is None:
+            self._trainable = self.values.requires_grad
+        self._plan, self._prepared_for = plan, n
         self.values = self.indices = self.indptr = None  # type: ignore[assignment]
         self._held = None
         return self
 
     def restore_(self) -> Self:
-        """Undo `prepare_`: the weight becomes tensors again, which can be trained."""
+        """Undo `prepare_`: the weight becomes tensors again, for an optimizer made afterwards."""
         if self._plan is not None:
-            values, self.indices, self.indptr = self._unpacked(self._plan)
-            self.values = nn.Parameter(values, requires_grad=self._trainable)
+            with torch.inference_mode(False):
+                values, self.indices, self.indptr = self._unpacked(self._plan)
+                self.values = nn.Parameter(values, requires_grad=self._trainable)
             self._plan = None
+        return self
+
+    def requires_grad_(self, requires_grad: bool = True) -> Self:
+        """Say whether autograd records the parameters; those of `restore_`, too."""
+        super().requires_grad_(requires_grad)
+        self._trainable = requires_grad
         return self
 
     def _unpacked(self, plan: Plan) -> tuple[Tensor, Tensor, Tensor]:
@@ -163,11 +170,14 @@ class CSRLinear(SparseLinear[CSR]):
     def _save_to_state_dict(
         self, destination: dict[str, Any], prefix: str, keep_vars: bool
     ) -> None:
-        if self._plan is not None:
-            names = ("values", *self._buffer_names)
-            for name, tensor in zip(names, self._unpacked(self._plan), strict=True):
-                destination[prefix + name] = tensor
+        if self._plan is None:
+            super()._save_to_state_dict(destination, prefix, keep_vars)
+            return
+        values, *buffers = self._unpacked(self._plan)
+        destination[prefix + "values"] = values
         super()._save_to_state_dict(destination, prefix, keep_vars)
+        for name, tensor in zip(self._buffer_names, buffers, strict=True):
+            destination[prefix + name] = tensor
 
     def _load_from_state_dict(
         self, state_dict: dict[str, Any], prefix: str, *arguments: Any

@@ -134,7 +134,7 @@ def test_the_structure_is_made_again_where_nobody_keeps_it():
 
 
 def test_the_bytes_are_counted():
-    P = packed(np.ones((128, 256), F32))
-    entries = 128 * 256
-    groups = 32 * 2  # of each of two column blocks
-    assert P.nbytes == entries * (4 + 2) + groups * 4 * (2 + 2) + 3 * 8 + 129 * 2
+    P = packed(np.ones((128, 128), F32))  # one block of rows, one of columns
+    entries = 128 * 128
+    groups = 32
+    assert P.nbytes == entries * (4 + 2) + groups * 4 * (2 + 2) + 2 * 8 + 129 * 2

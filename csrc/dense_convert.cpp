@@ -134,7 +134,8 @@ Nonzeros csr_from_dense(const MatrixView& dense, int threads) {
   if (is_large && useful_threads(threads, work_ns(dense)) == 1) {
     try {
       return in_one_pass(dense);
-    } catch (const std::bad_alloc&) {  // not so much room: what is needed may still fit
+    } catch (const std::bad_alloc&) {
+      return in_two_passes(dense, threads);  // not so much room: what is needed may still fit
     }
   }
   return in_two_passes(dense, threads);

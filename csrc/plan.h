@@ -53,8 +53,9 @@ struct PlanOptions {
 };
 
 // std::invalid_argument for a kernel that does not exist.
-std::unique_ptr<Plan> make_plan(std::shared_ptr<const CsrStructure> structure, const void* values,
-                                DType dtype, const PlanOptions& options, int threads);
+std::unique_ptr<Plan> make_plan(const std::shared_ptr<const CsrStructure>& structure,
+                                const void* values, DType dtype, const PlanOptions& options,
+                                int threads);
 
 // Its kinds. Packed (packed.h); for few columns (block_permute.h); CSR in its own order, with a
 // snapshot of the values; and a pair.

@@ -159,7 +159,7 @@ py::array owning_array(DType dtype, std::int64_t size, Pages<std::byte> items) {
   auto owner = std::make_unique<Pages<std::byte>>(std::move(items));
   const void* data = owner->data();
   const py::capsule capsule(owner.get(), [](void* p) { delete static_cast<Pages<std::byte>*>(p); });
-  owner.release();
+  [[maybe_unused]] const auto* const kept = owner.release();  // the capsule's now
   return py::array(numpy_dtype(dtype), {size}, {item_size(dtype)}, data, capsule);
 }
 

@@ -250,12 +250,12 @@ SPARSECORE_INLINE bool compress_step(const Bits* row, Bits* values, std::uint8_t
     _mm_storeu_si128(to, chosen);
     kept |= std::uint64_t{bits} << (half * kColumns);
   }
-  bool fits = true;
+  std::uint8_t least = 255;
   for (int b = 0; b < 2 * kColumns / 8; ++b) {
     metadata[b] = kCompress24.metadata[kept >> (8 * b) & 255u];
-    if constexpr (!kPrune) fits &= metadata[b] != 0;
+    if (metadata[b] < least) least = metadata[b];
   }
-  return fits;
+  return kPrune || least != 0;
 }
 
 #endif

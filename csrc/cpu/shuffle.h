@@ -30,9 +30,10 @@ SPARSECORE_INLINE Sized<T, kBytes> concatenate(Sized<T, kBytes / 2> a, Sized<T, 
 
 template <bool kHigh, class V, int... kLane>
 SPARSECORE_INLINE V interleave_as(V a, V b, Order<kLane...>) {
-  constexpr int n = sizeof...(kLane), piece = 16 * n / kVectorBytes, half = piece / 2;
+  constexpr int kCount = sizeof...(kLane), kPiece = 16 * kCount / kVectorBytes;
+  constexpr int kFirst = kHigh ? kPiece / 2 : 0;
   return __builtin_shufflevector(
-      a, b, (kLane / piece * piece + kHigh * half + kLane % piece / 2 + kLane % 2 * n)...);
+      a, b, (kLane / kPiece * kPiece + kFirst + kLane % kPiece / 2 + kLane % 2 * kCount)...);
 }
 
 // In every 16 bytes: the units (of 4 or 8 bytes) of the lower half of a and b, alternately; or of
@@ -61,8 +62,9 @@ SPARSECORE_INLINE V interleave_high(V a, V b) {
 // The lower half of a vector added to its upper half, down to 16 bytes.
 template <class T, int kBytes, int... kLane>
 SPARSECORE_INLINE Sized<T, kBytes / 2> add_halves(Sized<T, kBytes> v, Order<kLane...>) {
-  constexpr int n = sizeof...(kLane);
-  return __builtin_shufflevector(v, v, kLane...) + __builtin_shufflevector(v, v, (kLane + n)...);
+  constexpr int kCount = sizeof...(kLane);
+  return __builtin_shufflevector(v, v, kLane...) +
+         __builtin_shufflevector(v, v, (kLane + kCount)...);
 }
 template <class T, int kBytes = kVectorBytes>
 SPARSECORE_INLINE Sized<T, 16> add_pieces(Sized<T, kBytes> v) {
@@ -84,13 +86,13 @@ SPARSECORE_INLINE void reduce_add(const Vec<T> (&v)[4], T (&sums)[4]) {
   const auto by_units = [](auto unit, Vec<T> a, Vec<T> b) {
     return interleave_low<unit>(a, b) + interleave_high<unit>(a, b);
   };
-  constexpr std::integral_constant<int, 4> four{};
-  constexpr std::integral_constant<int, 8> eight{};
+  constexpr std::integral_constant<int, 4> kFour{};
+  constexpr std::integral_constant<int, 8> kEight{};
   if constexpr (sizeof(T) == 4) {
-    put(0, by_units(eight, by_units(four, v[0], v[1]), by_units(four, v[2], v[3])));
+    put(0, by_units(kEight, by_units(kFour, v[0], v[1]), by_units(kFour, v[2], v[3])));
   } else {
-    put(0, by_units(eight, v[0], v[1]));
-    put(2, by_units(eight, v[2], v[3]));
+    put(0, by_units(kEight, v[0], v[1]));
+    put(2, by_units(kEight, v[2], v[3]));
   }
 }
 

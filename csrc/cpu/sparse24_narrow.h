@@ -29,12 +29,15 @@ constexpr int narrow24_pairs(int n) { return kVectorBytes == 64 || n <= 4 ? 2 : 
 // Groups 0, 2, 4, ... or 1, 3, 5, ... of two neighbouring vectors.
 template <class T, int kOdd>
 SPARSECORE_INLINE Vec<T> every_second_group(Vec<T> a, Vec<T> b) {
-  constexpr int o = 4 * kOdd;
+  constexpr int kFrom = 4 * kOdd;
   if constexpr (kLanes<T> == 16) {
-    return __builtin_shufflevector(a, b, o, o + 1, o + 2, o + 3, o + 8, o + 9, o + 10, o + 11,
-                                   o + 16, o + 17, o + 18, o + 19, o + 24, o + 25, o + 26, o + 27);
+    return __builtin_shufflevector(a, b, kFrom, kFrom + 1, kFrom + 2, kFrom + 3, kFrom + 8,
+                                   kFrom + 9, kFrom + 10, kFrom + 11, kFrom + 16, kFrom + 17,
+                                   kFrom + 18, kFrom + 19, kFrom + 24, kFrom + 25, kFrom + 26,
+                                   kFrom + 27);
   } else if constexpr (kLanes<T> == 8) {
-    return __builtin_shufflevector(a, b, o, o + 1, o + 2, o + 3, o + 8, o + 9, o + 10, o + 11);
+    return __builtin_shufflevector(a, b, kFrom, kFrom + 1, kFrom + 2, kFrom + 3, kFrom + 8,
+                                   kFrom + 9, kFrom + 10, kFrom + 11);
   } else {
     return kOdd ? b : a;
   }
@@ -83,14 +86,17 @@ void sparse24_panel(const MatrixView& x, Acc* panel, std::int64_t stride) {
 // The pairs of both vectors' even, or odd, groups.
 template <class T, int kOdd>
 SPARSECORE_INLINE Vec<T> unpack_pairs(Vec<T> a, Vec<T> b) {
-  constexpr int W = kLanes<T>, o = 2 * kOdd;
+  constexpr int W = kLanes<T>, kFrom = 2 * kOdd;
   if constexpr (W == 16) {
-    return __builtin_shufflevector(a, b, o, o + 1, o + 16, o + 17, o + 4, o + 5, o + 20, o + 21,
-                                   o + 8, o + 9, o + 24, o + 25, o + 12, o + 13, o + 28, o + 29);
+    return __builtin_shufflevector(a, b, kFrom, kFrom + 1, kFrom + 16, kFrom + 17, kFrom + 4,
+                                   kFrom + 5, kFrom + 20, kFrom + 21, kFrom + 8, kFrom + 9,
+                                   kFrom + 24, kFrom + 25, kFrom + 12, kFrom + 13, kFrom + 28,
+                                   kFrom + 29);
   } else if constexpr (W == 8) {
-    return __builtin_shufflevector(a, b, o, o + 1, o + 8, o + 9, o + 4, o + 5, o + 12, o + 13);
+    return __builtin_shufflevector(a, b, kFrom, kFrom + 1, kFrom + 8, kFrom + 9, kFrom + 4,
+                                   kFrom + 5, kFrom + 12, kFrom + 13);
   } else {
-    return __builtin_shufflevector(a, b, o, o + 1, o + 4, o + 5);
+    return __builtin_shufflevector(a, b, kFrom, kFrom + 1, kFrom + 4, kFrom + 5);
   }
 }
 

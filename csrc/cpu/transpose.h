@@ -31,12 +31,12 @@ SPARSECORE_INLINE void transpose_pieces(const T* src, std::int64_t src_stride, T
   if constexpr (sizeof(T) == 4) {
     const auto rows = [&](int i) { return load_pieces(src + i * src_stride, 4 * src_stride); };
     const Vec<T> a = rows(0), b = rows(1), c = rows(2), d = rows(3);
-    const Vec<T> ab = interleave_low<4>(a, b), AB = interleave_high<4>(a, b);
-    const Vec<T> cd = interleave_low<4>(c, d), CD = interleave_high<4>(c, d);
+    const Vec<T> ab = interleave_low<4>(a, b), upper_ab = interleave_high<4>(a, b);
+    const Vec<T> cd = interleave_low<4>(c, d), upper_cd = interleave_high<4>(c, d);
     store(dst, interleave_low<8>(ab, cd));
     store(dst + dst_stride, interleave_high<8>(ab, cd));
-    store(dst + 2 * dst_stride, interleave_low<8>(AB, CD));
-    store(dst + 3 * dst_stride, interleave_high<8>(AB, CD));
+    store(dst + 2 * dst_stride, interleave_low<8>(upper_ab, upper_cd));
+    store(dst + 3 * dst_stride, interleave_high<8>(upper_ab, upper_cd));
   } else {
     const Vec<T> a = load_pieces(src, 2 * src_stride);
     const Vec<T> b = load_pieces(src + src_stride, 2 * src_stride);

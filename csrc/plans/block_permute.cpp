@@ -172,7 +172,7 @@ class BlockPermutePlan final : public Plan {
   }
 
   PutInPlace made_from(const void* values, int threads) const override {
-    auto fresh = std::make_shared<Pages<std::byte>>(structure_.size() * item_size(dtype_));
+    const auto fresh = std::make_shared<Pages<std::byte>>(structure_.size() * item_size(dtype_));
     structure_.pack(values, item_size(dtype_), fresh->data(), threads);
     return [this, fresh] { values_.store(fresh); };
   }

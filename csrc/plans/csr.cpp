@@ -36,7 +36,7 @@ class CsrPlan final : public Plan {
 
   PutInPlace made_from(const void* values, int) const override {
     const std::size_t size = bytes();
-    std::shared_ptr<std::byte[]> copy(new std::byte[size]);
+    const std::shared_ptr<std::byte[]> copy(new std::byte[size]);
     if (size > 0) std::memcpy(copy.get(), values, size);
     return [this, copy] { values_.store(copy); };
   }

@@ -72,8 +72,9 @@ std::unique_ptr<Plan> make_one_way(std::shared_ptr<const CsrStructure> structure
 
 }  // namespace
 
-std::unique_ptr<Plan> make_plan(std::shared_ptr<const CsrStructure> structure, const void* values,
-                                DType dtype, const PlanOptions& options, int threads) {
+std::unique_ptr<Plan> make_plan(const std::shared_ptr<const CsrStructure>& structure,
+                                const void* values, DType dtype, const PlanOptions& options,
+                                int threads) {
   std::unique_ptr<Plan> forward = make_one_way(structure, values, dtype, options, threads);
   if (!options.backward) return forward;
   TransposedCsr other = transpose(structure->view(values, dtype), threads);

@@ -66,7 +66,7 @@ class PackedPlan final : public Plan {
   }
 
   PutInPlace made_from(const void* values, int threads) const override {
-    auto fresh = std::make_shared<Pages<std::byte>>(packed_.size() * item_size(dtype_));
+    const auto fresh = std::make_shared<Pages<std::byte>>(packed_.size() * item_size(dtype_));
     packed_.pack(values, item_size(dtype_), fresh->data(), threads);
     return [this, fresh] { values_.store(fresh); };
   }

@@ -20,8 +20,8 @@ class TwoWayPlan final : public Plan {
   // Transposes again, for the order of the values: to keep it would cost eight bytes an entry.
   PutInPlace made_from(const void* values, int threads) const override {
     const TransposedCsr other = transpose(structure()->view(values, dtype()), threads);
-    PutInPlace forward = forward_->made_from(values, threads);
-    PutInPlace backward = backward_->made_from(other.values.data(), threads);
+    const PutInPlace forward = forward_->made_from(values, threads);
+    const PutInPlace backward = backward_->made_from(other.values.data(), threads);
     return [this, forward, backward] {
       const std::scoped_lock both(putting_in_place_);
       forward();

@@ -7,6 +7,8 @@ import subprocess
 import sys
 import textwrap
 
+ADDRESS_SANITIZER = "libasan" in os.environ.get("LD_PRELOAD", "")
+
 
 def run(code: str, *, timeout: float = 60, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run code and return what came of it; TimeoutExpired fails the test."""

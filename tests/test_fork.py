@@ -5,7 +5,7 @@ Without a remedy the child waits for OpenMP's threads, which fork does not copy.
 
 import pytest
 
-from child import output
+from child import ADDRESS_SANITIZER, output
 
 PRODUCT = """
 import multiprocessing, os, sys, threading, time
@@ -61,6 +61,11 @@ print(child_status(pid), product())
     assert printed == "0 True"
 
 
+@pytest.mark.skipif(
+    ADDRESS_SANITIZER,
+    reason="a lock of the sanitizer's allocator, held by another thread at the fork, stays held in "
+    "the child (GCC 12 to 13: no fork handlers), whatever the child allocates for",
+)
 def test_fork_while_other_threads_multiply():
     printed = run(
         """

@@ -1,13 +1,12 @@
 """Sizes past 2^31 and past memory: right or refused, never wrapped."""
 
-import os
 
 import numpy as np
 import pytest
 
 import cases
 import sparsecore as sc
-from child import output
+from child import ADDRESS_SANITIZER, output
 from oracle import F32
 
 
@@ -63,7 +62,7 @@ def test_a_result_too_large_for_memory():
 
 def test_scratch_too_large_for_memory():
     """Columns of X without a stride are copied into a panel of 2**32 rows; 16 GiB are allowed."""
-    if "libasan" in os.environ.get("LD_PRELOAD", ""):
+    if ADDRESS_SANITIZER:
         pytest.skip("the address sanitizer ends a process that is out of memory")
     printed = output(
         """

@@ -1,6 +1,5 @@
 """Sizes past 2^31 and past memory: right or refused, never wrapped."""
 
-
 import numpy as np
 import pytest
 

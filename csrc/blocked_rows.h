@@ -13,14 +13,12 @@
 #include <cstdint>
 #include <vector>
 
+#include "kernels.h"
 #include "views.h"
 
 namespace sparsecore {
 
 constexpr int kGroupRows = 4;
-
-// The rows of a row block. Those of its last group that do not exist have numbers from here on.
-constexpr std::int64_t kBlockedRows = 128;
 
 class BlockedRows {
  public:

@@ -22,12 +22,19 @@ constexpr std::int64_t kLanesThatPayToBlock = 16;
 
 constexpr std::int64_t kBlockBytes = std::int64_t{32} << 10;
 constexpr double kEntriesOfBlockRow = 8;
+constexpr double kEntriesOfNarrowBlockRow = 16;
+constexpr std::int64_t kNarrowPanelBytes = std::int64_t{256} << 10;
 
 constexpr std::int64_t kEntriesOfPermutedRow = 8;
 constexpr std::int64_t kLeastPermutedRows = 64;    // four groups
 constexpr std::int64_t kEntriesInCache = 1 << 18;  // of about 9 bytes, in 2 MB
 
 constexpr std::int64_t kCacheLine = 64;
+
+// Whether a product has at most two vectors of right-hand columns, and how many is known.
+bool is_narrow(std::int64_t columns) {
+  return columns > 0 && columns <= 2 * kernels<float>().lanes;
+}
 
 bool rows_are_aligned(const MatrixView& m) {
   const auto address = reinterpret_cast<std::uintptr_t>(m.data);
@@ -63,17 +70,20 @@ bool needs_panel(const MatrixView& x, DType accumulator, std::int64_t nnz,
   return !rows_are_aligned(x) && nnz / kReuseOfUnaligned >= x.rows;
 }
 
-// Copying X is part of every packed product, so each of its rows must be used often enough; sums
-// are read and written once a column block, so rows must have entries enough; and with a single
-// column, gathering from X is faster. (1024 x 1024, one core: with 51 entries a row packing gains
-// 5 to 15 % for 16 to 64 columns, given 64-byte vectors, and loses as much beyond; with 102 it
-// gains 15 to 30 %.)
+// Copying X is part of every packed product, so each of its rows must be used often enough. Up to
+// two vectors of columns that is all: what a short row costs at its end, packed ones do not.
+// (1024 x 1024, 98 %, one core, 64-byte vectors, GF, packed against row sweep: N = 8 34, 24;
+// N = 16 46, 35; N = 32 63, 53. 128 x 1152 with 13 entries a column: N = 8 35, 26; N = 32 59, 65.)
+// Beyond, sums are read and written once a column block, so rows must have entries enough. (With 51
+// entries a row packing loses 10 % for 64 and 128 columns; with 102 it gains 20 %.)
 bool pays_to_pack(std::int64_t rows, std::int64_t cols, std::int64_t nnz, std::int64_t columns) {
-  const bool is_medium =
-      columns >= 16 && columns <= 64 && kernels<float>().lanes >= kLanesThatPayToBlock;
-  const std::int64_t least = is_medium ? kEntriesOfMediumRow : kEntriesOfPackedRow;
-  return columns != 1 && columns != 0 && nnz > 0 && nnz / kReuseOfCopy >= cols &&
-         nnz / least >= rows;
+  if (columns == 0 || columns == 1 || nnz == 0) return false;
+  const std::int64_t lanes = kernels<float>().lanes;
+  if (is_narrow(columns)) return nnz / (4 + columns / 8) >= cols;
+  const std::int64_t least = columns > 0 && columns <= 4 * lanes && lanes >= kLanesThatPayToBlock
+                                 ? kEntriesOfMediumRow
+                                 : kEntriesOfPackedRow;
+  return nnz / kReuseOfCopy >= cols && nnz / least >= rows;
 }
 
 // Counting rows' entries in every column block costs about as much as a product with 20 columns;
@@ -89,16 +99,26 @@ bool pays_to_block(std::int64_t rows, std::int64_t cols, std::int64_t nnz, std::
 
 // The block's part of X, a tile of columns wide, is 32 KB. Where a row has few entries in so many
 // columns, reading and writing its sums for each block costs more than the second-level cache does.
-std::int64_t block_columns(std::int64_t rows, std::int64_t cols, std::int64_t nnz) {
+// (1024 x 1024, N = 32, GF by blocks of 32, 64, 128 KB: 80 % 93, 86, 81; 95 % 70, 69, 75; 98 % 46,
+// 51, 63. N = 128, to 256 KB: 90 % 88, 83, 72, 74.) For few columns, all of a small X in one block
+// can be read where it is.
+std::int64_t block_columns(std::int64_t rows, std::int64_t cols, std::int64_t nnz,
+                           std::int64_t columns) {
   const double density = static_cast<double>(nnz) /
                          std::max(1.0, static_cast<double>(rows) * static_cast<double>(cols));
   const Kernels<float>& k = kernels<float>();
-  const std::int64_t row_bytes = k.block_vectors * k.lanes * std::int64_t{sizeof(float)};
-  std::int64_t width =
-      std::clamp<std::int64_t>(kBlockBytes / row_bytes / 128 * 128, 128, kMaxBlockColumns);
-  while (width < kMaxBlockColumns && density * static_cast<double>(width) < kEntriesOfBlockRow) {
-    width *= 2;
+  const bool narrow = is_narrow(columns);
+  const std::int64_t row_bytes =
+      (narrow ? block_width(columns, k.lanes) : k.block_vectors * k.lanes) *
+      std::int64_t{sizeof(float)};
+  const std::int64_t most = narrow ? kMostPackedColumns : kMaxBlockColumns;
+  const double least_entries = narrow ? kEntriesOfNarrowBlockRow : kEntriesOfBlockRow;
+  std::int64_t width = std::clamp<std::int64_t>(kBlockBytes / row_bytes / 128 * 128, 128, most);
+  if (narrow && density * static_cast<double>(width) < least_entries &&
+      cols * row_bytes <= kNarrowPanelBytes) {
+    width = std::min(cols, most);
   }
+  while (width < most && density * static_cast<double>(width) < least_entries) width *= 2;
   return std::clamp<std::int64_t>(width, 1, std::max<std::int64_t>(cols, 1));
 }
 
@@ -110,9 +130,10 @@ bool pays_to_transpose(std::int64_t nnz, std::int64_t columns) {
 
 // One column: rows in lanes beat the row sweep (fp32, 50 to 98 %, call included: 1.1 to 2.7 times;
 // fp64, which is gathered, 1.0 to 1.3; docs/adr/0011), given lanes to fill and more entries than X
-// has elements to copy. Up to seven: where registers are looked up in, as fetching X once more
-// costs two cycles for sixteen entries; a gather costs ten, and then packing is as fast. (Below
-// 8 % up to three: with four a row sweep is as fast.)
+// has elements to copy. Up to four: where registers are looked up in, as fetching X once more
+// costs two cycles for sixteen entries; a gather costs ten, and then packing is as fast. (1024 x
+// 1024, GF, permuted against packed: N = 4 90 % 24, 24, 95 % 17, 21; N = 3 98 % 8, 10; N = 2 98 %
+// 7, 7.)
 bool pays_to_permute(std::int64_t rows, std::int64_t cols, std::int64_t nnz, std::int64_t columns,
                      DType dtype, bool permutes) {
   const bool is_permuted = chunk_form(rows, cols, nnz, dtype, permutes) == ChunkForm::kPermuted;
@@ -120,8 +141,8 @@ bool pays_to_permute(std::int64_t rows, std::int64_t cols, std::int64_t nnz, std
       static_cast<double>(nnz) < 0.08 * static_cast<double>(rows) * static_cast<double>(cols);
   return columns >= 1 &&
          columns <= (!is_permuted ? 1
-                     : is_sparse  ? 3
-                                  : 7) &&
+                     : is_sparse  ? 2
+                                  : 4) &&
          rows >= kLeastPermutedRows && nnz / kEntriesOfPermutedRow >= rows &&
          nnz / kReuseOfCopy >= cols && cols <= kMostPermutedColumns;
 }

@@ -31,8 +31,10 @@ bool pays_to_pack(std::int64_t rows, std::int64_t cols, std::int64_t nnz, std::i
 // Whether a product with a matrix that is not packed goes by blocks of rows and columns.
 bool pays_to_block(std::int64_t rows, std::int64_t cols, std::int64_t nnz, std::int64_t columns);
 
-// The width of column blocks (blocked_rows.h), at most kMaxBlockColumns.
-std::int64_t block_columns(std::int64_t rows, std::int64_t cols, std::int64_t nnz);
+// The width of column blocks (blocked_rows.h) for so many right-hand columns (negative: unknown,
+// many): at most kMaxBlockColumns, for few of them kMostPackedColumns.
+std::int64_t block_columns(std::int64_t rows, std::int64_t cols, std::int64_t nnz,
+                           std::int64_t columns);
 
 // Whether a product with the transpose of a matrix begins with making it.
 bool pays_to_transpose(std::int64_t nnz, std::int64_t columns);

@@ -28,6 +28,9 @@ struct SweepTile {
   std::int64_t n;  // 1 ... Kernels<Acc>::tile_width
 };
 
+// The rows of a row block. Those of its last group that do not exist have numbers from here on.
+constexpr std::int64_t kBlockedRows = 128;
+
 // What one column block of A adds to the sums of one row block (blocked_rows.h).
 template <class Acc>
 struct BlockTile {
@@ -36,17 +39,33 @@ struct BlockTile {
   const std::uint16_t* rows;    // four a group
   const void* values;           // of the whole matrix, in its kernel's order
   DType dtype;
-  const Acc* panel;  // columns of X: row k at panel[k * vectors * lanes]
-  Acc* sums;         // sums[row * vectors * lanes + j]
-  int vectors;       // 1 ... Kernels<Acc>::block_vectors
-  bool first;        // the sums begin with this column block
+  std::int64_t columns;  // of X
+  std::int64_t width;    // their block_width()
+  const Acc* panel;      // row k of X at panel[k * width]
+  Acc* sums;             // sums[row * sums_stride + j]
+  std::int64_t sums_stride;
+  bool first;  // the sums begin with this column block
 };
+
+// The widths that sweeps over blocks have: whole vectors of `lanes`, or the part of one that holds
+// four or eight columns.
+constexpr std::int64_t block_width(std::int64_t columns, std::int64_t lanes) {
+  for (std::int64_t part = 4; part < lanes; part *= 2) {
+    if (columns <= part) return part;
+  }
+  return (columns + lanes - 1) / lanes * lanes;
+}
+
+// The offset of a packed entry is so many times its column, counted from the block's first: that
+// saves a shift where a row of the panel has eight fp32 columns, 8 bytes for each offset.
+constexpr int kOffsetOfColumn = 4;
 
 // The same for a packed matrix (packed.h). The panel begins with the block's first column.
 template <class Acc>
 struct PackedTile : BlockTile<Acc> {
   const std::uint16_t* offsets;  // of all entries of the matrix
   std::int64_t first_entry;      // the block's first
+  bool padding_is_zero;  // it reads a row of zeros; else a row of X, which may hold anything
 };
 
 // The same for a CSR matrix as it is. The panel holds all of X's rows.
@@ -79,8 +98,11 @@ constexpr std::int64_t kMostWide24Columns = 512;
 // A narrow 2:4 product takes at most so many columns of X.
 constexpr std::int64_t kNarrow24Columns = 8;
 
-// A packed column block has at most this many columns.
+// A column block has at most this many columns; packed for few columns of X, so many, whose offsets
+// fit 16 bits.
 constexpr std::int64_t kMaxBlockColumns = 512;
+constexpr std::int64_t kMostPackedColumns = 8192;
+static_assert(kOffsetOfColumn * kMostPackedColumns <= UINT16_MAX);
 
 // The groups of one row block of a block-permuted matrix (block_permute.h).
 template <class Acc>

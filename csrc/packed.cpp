@@ -43,23 +43,26 @@ std::vector<Index> padded_starts(const BlockedRows& rows) {
 
 }  // namespace
 
-PackedStructure::PackedStructure(const std::shared_ptr<const CsrStructure>& csr, int threads)
+PackedStructure::PackedStructure(const std::shared_ptr<const CsrStructure>& csr,
+                                 std::int64_t columns, int threads)
     : shape_(shape_of(*csr)),
       csr_(csr),
       row_starts_(csr->offsets().copy()),
       rows_(csr->view(nullptr, DType::kFloat32),
-            block_columns(csr->rows(), csr->cols(), csr->nnz()), threads),
+            block_columns(csr->rows(), csr->cols(), csr->nnz(), columns), threads),
       starts_(padded_starts(rows_)),
       offsets_(size()) {
-  const auto padding = static_cast<std::uint16_t>(rows_.block_columns());
-  with_indices(csr->columns(), [&](const auto* columns) {
+  const auto padding =
+      static_cast<std::uint16_t>(has_zero_rows() ? kOffsetOfColumn * rows_.block_columns() : 0);
+  with_indices(csr->columns(), [&](const auto* column) {
     for_each_group(
         threads, [&](Index c, const std::uint16_t* counts, Index entry, const Index* from) {
           const auto first_column = static_cast<std::uint64_t>(c * rows_.block_columns());
           interleave(
               counts,
               [&](Index i, Index l) {
-                return static_cast<std::uint16_t>(columns[from[i] + l] - first_column);
+                return static_cast<std::uint16_t>(kOffsetOfColumn *
+                                                  (column[from[i] + l] - first_column));
               },
               padding, offsets_.data() + entry);
         });
@@ -87,15 +90,16 @@ std::shared_ptr<const CsrStructure> PackedStructure::csr(int threads) const {
   if (std::shared_ptr<const CsrStructure> held = csr_.load().lock()) return held;
   IndexArray columns(shape_.nnz, column_width(shape_.cols));
   with_indices(columns, [&]<class I>(I* out) {
-    for_each_group(
-        threads, [&](Index c, const std::uint16_t* counts, Index entry, const Index* to) {
-          const Index first_column = c * rows_.block_columns();
-          for (Index i = 0; i < kGroupRows; ++i) {
-            for (Index l = 0; l < counts[i]; ++l) {
-              out[to[i] + l] = static_cast<I>(first_column + offsets_[entry + l * kGroupRows + i]);
-            }
-          }
-        });
+    for_each_group(threads, [&](Index c, const std::uint16_t* counts, Index entry,
+                                const Index* to) {
+      const Index first_column = c * rows_.block_columns();
+      for (Index i = 0; i < kGroupRows; ++i) {
+        for (Index l = 0; l < counts[i]; ++l) {
+          out[to[i] + l] =
+              static_cast<I>(first_column + offsets_[entry + l * kGroupRows + i] / kOffsetOfColumn);
+        }
+      }
+    });
   });
   auto made = std::make_shared<const CsrStructure>(shape_.rows, shape_.cols, row_starts_.copy(),
                                                    std::move(columns));

@@ -60,7 +60,8 @@ std::unique_ptr<Plan> make_plan(const std::shared_ptr<const CsrStructure>& struc
 // Its kinds. Packed (packed.h); for few columns (block_permute.h); CSR in its own order, with a
 // snapshot of the values; and a pair.
 std::unique_ptr<Plan> make_packed_plan(const std::shared_ptr<const CsrStructure>& structure,
-                                       const void* values, DType dtype, int threads);
+                                       const void* values, DType dtype, std::int64_t columns,
+                                       int threads);
 std::unique_ptr<Plan> make_block_permute_plan(const std::shared_ptr<const CsrStructure>& structure,
                                               const void* values, DType dtype, int threads);
 std::unique_ptr<Plan> make_csr_plan(std::shared_ptr<const CsrStructure> structure,

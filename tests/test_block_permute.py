@@ -107,9 +107,9 @@ def test_threads_do_not_change_the_bits():
 
 @pytest.mark.usefixtures("target")
 def test_the_rule():
-    """One column, or up to seven of narrow values where registers are looked up in."""
+    """One column, or up to four of narrow values where registers are looked up in."""
     dense = np.ones((64, 64))
-    most = 7 if sc.cpu.target() == "avx512" else 1
+    most = 4 if sc.cpu.target() == "avx512" else 1
     for dtype, last in ((F32, most), (F64, 1)):
         A = sc.CSR.from_dense(dense.astype(dtype))
         kernels = [A.prepare(n=n).kernel for n in (1, last, last + 1)]

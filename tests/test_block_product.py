@@ -109,16 +109,15 @@ def test_wide_products_of_a_matrix_with_long_rows(dtype):
 
 
 def test_the_rule():
-    """Packed for more than one column, given 8 entries a column and 64 a row."""
+    """Packed for many columns, given 8 entries a column and 64 a row."""
     full = sc.CSR.from_dense(np.ones((8, 64)))
-    for n, kernel in ((None, "packed_sweep"), (9, "packed_sweep"), (0, "row_sweep")):
+    for n, kernel in ((None, "packed_sweep"), (90, "packed_sweep"), (0, "row_sweep")):
         assert full.prepare(n=n).kernel == kernel
     for shape in ((7, 64), (8, 63)):
         assert sc.CSR.from_dense(np.ones(shape)).prepare().kernel == "row_sweep"
     medium = sc.CSR.from_dense(np.ones((8, 40)))
     expected = "packed_sweep" if sc.cpu.target() == "avx512" else "row_sweep"
-    assert [medium.prepare(n=n).kernel for n in (16, 64)] == [expected] * 2
-    assert [medium.prepare(n=n).kernel for n in (15, 65)] == ["row_sweep"] * 2
+    assert [medium.prepare(n=n).kernel for n in (33, 64, 65)] == [expected] * 2 + ["row_sweep"]
     with pytest.raises(ValueError, match="prepare: kernel is 'fast', expected 'block_permute',"):
         full.prepare(kernel="fast")
 

@@ -4,54 +4,188 @@
 #include <cassert>
 
 #include "../kernels.h"
-#include "simd.h"
+#include "shuffle.h"
+#include "widen.h"
 
 namespace sparsecore::SPARSECORE_TARGET {
 
 // As many as leave registers for the value and the loads: 16 of 32, or 12 of 16, hold sums.
 constexpr int kBlockVectors = kVectorBytes == 64 ? 4 : 3;
 
-template <class Acc, int V>
+// Four 32-bit values in every four lanes of a vector of L. (In intrinsics, as GCC 12 loads and then
+// shuffles where the load alone can do it.)
+template <int L, class T>
+SPARSECORE_INLINE typename LanesOf<L, T>::type repeat_four(const T* p) {
+  using Lanes [[maybe_unused]] = typename LanesOf<L, T>::type;
+#if defined(__AVX512F__)
+  if constexpr (L == 16) {
+    return reinterpret_cast<Lanes>(
+        _mm512_broadcast_f32x4(reinterpret_cast<__m128>(load_lanes<4, T>(p))));
+  }
+#endif
+#if defined(__AVX2__)
+  if constexpr (L == 8) {
+    return reinterpret_cast<Lanes>(_mm256_broadcast_ps(reinterpret_cast<const __m128*>(p)));
+  }
+#endif
+  if constexpr (L == 4) return load_lanes<4, T>(p);
+}
+
+// The first `count` lanes: 1 ... L. (In intrinsics: nothing else stores a part of half a vector.)
+template <int L, class T>
+SPARSECORE_INLINE void store_first(T* p, typename LanesOf<L, T>::type v, std::int64_t count) {
+  if constexpr (L == kLanes<T>) {
+    store(p, v, LaneMask<T>(count));
+#if defined(__AVX2__)
+  } else if constexpr (sizeof(T) == 4 && L == 8) {
+    const __m256i mask = _mm256_cmpgt_epi32(_mm256_set1_epi32(static_cast<int>(count)),
+                                            _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+    _mm256_maskstore_ps(reinterpret_cast<float*>(p), mask, reinterpret_cast<__m256>(v));
+#endif
+  } else {
+    for (int l = 0; l < L; ++l) {
+      if (l < count) p[l] = v[l];
+    }
+  }
+}
+
+// Whether a bit is set in any lane of a vector of 16, 32 or 64 bytes.
+template <class V>
+SPARSECORE_INLINE bool any_bit(V v) {
+#if defined(__AVX512F__)
+  if constexpr (sizeof(V) == 64) {
+    const auto bits = reinterpret_cast<__m512i>(v);
+    return _mm512_test_epi32_mask(bits, bits) != 0;
+  }
+#endif
+#if defined(__AVX2__)
+  if constexpr (sizeof(V) == 32) {
+    const auto bits = reinterpret_cast<__m256i>(v);
+    return _mm256_testz_si256(bits, bits) == 0;
+  }
+#endif
+  if constexpr (sizeof(V) == 16) {
+    const auto halves = reinterpret_cast<Sized<std::int64_t, 16>>(v);
+    return (halves[0] | halves[1]) != 0;
+  }
+}
+
+// One of each four lanes in all four.
+template <int kWhich, class V, int... kLane>
+SPARSECORE_INLINE V one_of_four_as(V v, Order<kLane...>) {
+  return __builtin_shufflevector(v, v, (kLane / 4 * 4 + kWhich)...);
+}
+
+// Sums of kWidth columns: whole vectors, or one of fewer lanes.
+template <class Acc, int kWidth>
 struct BlockSums {
   static constexpr int kRows = 4;
-  static constexpr std::int64_t kStride = V * kLanes<Acc>;
-  Vec<Acc> sum[kRows][V];
+  static constexpr int L = kWidth < kLanes<Acc> ? kWidth : kLanes<Acc>;
+  static constexpr int V = kWidth / L;
+  using Lanes = typename LanesOf<L, Acc>::type;
+  Lanes sum[kRows][V];
 
+  // From where they are, or from zero where this column block is the first.
   SPARSECORE_INLINE void load_from(const BlockTile<Acc>& tile, const std::uint16_t* rows) {
     for (int i = 0; i < kRows; ++i) {
-      const Acc* from = tile.sums + rows[i] * kStride;
+      const Acc* from = tile.sums + rows[i] * tile.sums_stride;
       for (int v = 0; v < V; ++v) {
-        sum[i][v] = tile.first ? Vec<Acc>{} : load(from + v * kLanes<Acc>);
+        sum[i][v] = tile.first ? Lanes{} : load_lanes<L, Acc>(from + v * L);
       }
     }
   }
+  // Where in the panel the row of X lies that a packed entry's offset names.
+  static SPARSECORE_INLINE std::uint64_t place(std::uint64_t offset) {
+    constexpr std::uint64_t kEach = kWidth % kOffsetOfColumn == 0 ? kWidth / kOffsetOfColumn : 0;
+    return kEach != 0 ? offset * kEach : offset / kOffsetOfColumn * kWidth;
+  }
   SPARSECORE_INLINE void add(int row, Acc value, const Acc* x) {
-    const Vec<Acc> factor = broadcast(value);
-    for (int v = 0; v < V; ++v) {
-      sum[row][v] = fma<Acc>(factor, load(x + v * kLanes<Acc>), sum[row][v]);
+    for (int v = 0; v < V; ++v) sum[row][v] += value * load_lanes<L, Acc>(x + v * L);
+  }
+  // The same for a packed entry of each row. Where an entry takes one or two multiplications,
+  // loading its value and offset one by one costs as much as those: four at once, and picked apart.
+  SPARSECORE_INLINE void add_four(const Acc* values, const std::uint16_t* offsets,
+                                  const Acc* panel) {
+    if constexpr (sizeof(Acc) == 4 && V <= 2 && kVectorBytes >= 32) {
+      const Lanes four = repeat_four<L>(values);
+      std::uint64_t places;
+      __builtin_memcpy(&places, offsets, sizeof places);
+      add_one_of_four<0>(four, panel + place(places & 0xffffu));
+      add_one_of_four<1>(four, panel + place(places >> 16 & 0xffffu));
+      add_one_of_four<2>(four, panel + place(places >> 32 & 0xffffu));
+      add_one_of_four<3>(four, panel + place(places >> 48));
+    } else {
+      for (int i = 0; i < kRows; ++i) {
+        add(i, values[i], panel + place(offsets[i]));
+      }
+    }
+  }
+  // The same for the rows that `is_some` names; not for inner loops.
+  template <class IsSome>
+  SPARSECORE_INLINE void add_some(const Acc* values, const std::uint16_t* offsets, const Acc* panel,
+                                  IsSome is_some) {
+    for (int i = 0; i < kRows; ++i) {
+      if (is_some(i)) add(i, values[i], panel + place(offsets[i]));
+    }
+  }
+  SPARSECORE_INLINE bool are_finite() const {
+    if constexpr (__is_same(Acc, std::int32_t)) return true;
+    Lanes zeros{};  // or NaN
+    for (int i = 0; i < kRows; ++i) {
+      for (int v = 0; v < V; ++v) zeros += sum[i][v] * Acc{0};
+    }
+    return !any_bit(zeros != zeros);
+  }
+  SPARSECORE_INLINE void add(const BlockSums& other) {
+    for (int i = 0; i < kRows; ++i) {
+      for (int v = 0; v < V; ++v) sum[i][v] += other.sum[i][v];
     }
   }
   SPARSECORE_INLINE void store_to(const BlockTile<Acc>& tile, const std::uint16_t* rows) const {
+    const bool is_partial = tile.columns < kWidth;
     for (int i = 0; i < kRows; ++i) {
-      Acc* to = tile.sums + rows[i] * kStride;
-      for (int v = 0; v < V; ++v) store(to + v * kLanes<Acc>, sum[i][v]);
+      Acc* to = tile.sums + rows[i] * tile.sums_stride;
+      for (int v = 0; v < V - 1; ++v) store_lanes(to + v * L, sum[i][v]);
+      constexpr int kLast = (V - 1) * L;
+      if (is_partial) {
+        store_first<L>(to + kLast, sum[i][V - 1], tile.columns - kLast);
+      } else {
+        store_lanes(to + kLast, sum[i][V - 1]);
+      }
     }
+  }
+
+ private:
+  static SPARSECORE_INLINE void store_lanes(Acc* to, Lanes v) {
+    *reinterpret_cast<typename LanesOf<L, Acc>::unaligned*>(to) = v;
+  }
+  template <int kRow>
+  SPARSECORE_INLINE void add_one_of_four(Lanes four, const Acc* x) {
+    const Lanes value = one_of_four_as<kRow>(four, Ascending<L>{});
+    for (int v = 0; v < V; ++v) sum[kRow][v] += value * load_lanes<L, Acc>(x + v * L);
   }
 };
 
-// Picks the instantiation for the tile's number of vectors.
+// Picks the instantiation for the tile's width.
 template <template <class, int> class Sweep, class Acc, class Tile>
-SPARSECORE_INLINE void with_vectors(const Tile& tile) {
-  switch (tile.vectors) {
+SPARSECORE_INLINE void with_width(const Tile& tile) {
+  constexpr int L = kLanes<Acc>;
+  if constexpr (L > 4) {
+    if (tile.width == 4) return Sweep<Acc, 4>::run(tile);
+  }
+  if constexpr (L > 8) {
+    if (tile.width == 8) return Sweep<Acc, 8>::run(tile);
+  }
+  switch (tile.width / L) {
     case 1:
-      return Sweep<Acc, 1>::run(tile);
+      return Sweep<Acc, L>::run(tile);
     case 2:
-      return Sweep<Acc, 2>::run(tile);
+      return Sweep<Acc, 2 * L>::run(tile);
     case 3:
-      return Sweep<Acc, 3>::run(tile);
+      return Sweep<Acc, 3 * L>::run(tile);
     default:
-      assert(tile.vectors == 4 && kBlockVectors == 4);
-      if constexpr (kBlockVectors == 4) return Sweep<Acc, 4>::run(tile);
+      assert(tile.width == 4 * L && kBlockVectors == 4);
+      if constexpr (kBlockVectors == 4) return Sweep<Acc, 4 * L>::run(tile);
   }
 }
 

@@ -34,17 +34,16 @@ __attribute__((noinline)) inline void decode_block_columns(const IndexView& colu
   }
 }
 
-template <class Acc, int V>
+template <class Acc, int kWidth>
 struct BlockedGroups {
   static void run(const BlockedTile<Acc>& tile) {
-    using Sums = BlockSums<Acc, V>;
+    using Sums = BlockSums<Acc, kWidth>;
     constexpr int kRows = Sums::kRows;
     alignas(64) Acc decoded_values[kRows][kMaxBlockColumns];
     alignas(64) std::uint16_t decoded_columns[kRows][kMaxBlockColumns];
     const bool values_in_place = tile.dtype == DTypeOf<Acc>::value;
     const bool columns_in_place = tile.columns.width == 2;
-    const Acc* const panel =
-        tile.panel + (columns_in_place ? 0 : tile.first_column * Sums::kStride);
+    const Acc* const panel = tile.panel + (columns_in_place ? 0 : tile.first_column * kWidth);
     for (std::int64_t g = 0; g < tile.groups; ++g) {
       const std::uint16_t* const counts = tile.counts + g * kRows;
       if (counts[0] == 0 && !tile.first) return;  // so are all groups after it
@@ -69,7 +68,7 @@ struct BlockedGroups {
       sums.load_from(tile, tile.rows + g * kRows);
       const std::int64_t shortest = counts[kRows - 1];
       const auto add = [&](int i, std::int64_t l) {
-        sums.add(i, values[i][l], panel + columns[i][l] * Sums::kStride);
+        sums.add(i, values[i][l], panel + columns[i][l] * kWidth);
       };
       for (std::int64_t l = 0; l < shortest; ++l) {
         for (int i = 0; i < kRows; ++i) add(i, l);
@@ -85,7 +84,7 @@ struct BlockedGroups {
 
 template <class Acc>
 void blocked_sweep(const BlockedTile<Acc>& tile) {
-  with_vectors<BlockedGroups, Acc>(tile);
+  with_width<BlockedGroups, Acc>(tile);
 }
 
 }  // namespace sparsecore::SPARSECORE_TARGET

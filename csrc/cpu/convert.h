@@ -74,6 +74,11 @@ SPARSECORE_INLINE void load_run(const T* src, std::int64_t stride, std::int64_t 
   if constexpr (kHasHalf && __is_same(T, Half) && __is_same(Acc, float)) {
     for (; i + kLanes<float> <= n; i += kLanes<float>) store(dst + i, load_half(src + i));
   }
+  if constexpr (__is_same(T, Acc)) {
+    for (; i + kLanes<Acc> <= n; i += kLanes<Acc>) store(dst + i, load(src + i));
+    const LaneMask<Acc> rest(n - i);
+    return store(dst + i, load(src + i, rest), rest);
+  }
   for (; i < n; ++i) dst[i] = load_as<Acc>(src[i]);
 }
 
@@ -114,6 +119,9 @@ void load_panel(const MatrixView& block, Acc* panel, std::int64_t panel_stride) 
   const std::int64_t rs = block.row_stride, cs = block.col_stride;
   with_storage<Acc>(block.data, block.dtype, [&](auto* data) {
     const bool columns_lie_closer = (rs < 0 ? -rs : rs) < (cs < 0 ? -cs : cs);
+    if (cs == 1 && rs == block.cols && panel_stride == block.cols) {
+      return load_run(data, 1, block.rows * block.cols, panel);
+    }
     if (!columns_lie_closer || block.cols == 1) {
       for (std::int64_t r = 0; r < block.rows; ++r) {
         load_run(data + r * rs, cs, block.cols, panel + r * panel_stride);

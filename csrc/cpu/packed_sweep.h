@@ -8,7 +8,10 @@
 // entry costs one load of its value, one of its offset, and V loads fused with multiply-adds.
 // Bytes: 6 an fp32 entry from the second level or memory, once a tile of columns; the sums are read
 // and written once a column block. Flops: 2 * entries * N. Bound by the load ports.
-// Preconditions: the panel's row `block_columns` is zero; sums have room for kBlockedRows + 4 rows.
+// Padding multiplies zero with a row of zeros or, where the panel has none, with a row of X. That
+// adds nothing, unless X holds Inf or NaN there: then groups whose sums are not finite are added up
+// once more, without their padding. Preconditions: sums have room for the rows that fill up the
+// last group, or there are none.
 #pragma once
 
 #include "block_sums.h"
@@ -16,38 +19,80 @@
 
 namespace sparsecore::SPARSECORE_TARGET {
 
-template <class Acc, int V>
+template <class Acc, int kWidth>
 struct PackedGroups {
-  static void run(const PackedTile<Acc>& tile) {
-    using Sums = BlockSums<Acc, V>;
-    constexpr int kRows = Sums::kRows;
-    alignas(64) Acc decoded[kRows * kMaxBlockColumns];
-    const Acc* const in_place =
-        tile.dtype == DTypeOf<Acc>::value ? static_cast<const Acc*>(tile.values) : nullptr;
-    std::int64_t entry = tile.first_entry;
+  using Sums = BlockSums<Acc, kWidth>;
+  static constexpr int kRows = Sums::kRows;
+  static constexpr std::int64_t kDecodedSteps = 256;
+
+  static void run(PackedTile<Acc> tile) {
+    alignas(64) Acc decoded[kRows * kDecodedSteps];
     for (std::int64_t g = 0; g < tile.groups; ++g) {
-      const std::int64_t steps = tile.counts[g * kRows];
-      if (steps == 0 && !tile.first) return;  // so are all groups after it
-      const Acc* values = in_place != nullptr ? in_place + entry
-                                              : decode_values(tile.values, tile.dtype, entry,
-                                                              steps * kRows, decoded);
-      const std::uint16_t* offsets = tile.offsets + entry;
+      const std::uint16_t *const counts = tile.counts + g * kRows, *rows = tile.rows + g * kRows;
+      if (counts[0] == 0 && !tile.first) return;  // so are all groups after it
       Sums sums;
-      sums.load_from(tile, tile.rows + g * kRows);
-      for (std::int64_t l = 0; l < steps; ++l, values += kRows, offsets += kRows) {
-        for (int i = 0; i < kRows; ++i) {
-          sums.add(i, values[i], tile.panel + offsets[i] * Sums::kStride);
-        }
+      sums.load_from(tile, rows);
+      add_group<false>(tile, counts, decoded, sums);
+      if (!tile.padding_is_zero && !sums.are_finite()) {
+        sums.load_from(tile, rows);
+        add_group<true>(tile, counts, decoded, sums);
       }
-      sums.store_to(tile, tile.rows + g * kRows);
-      entry += steps * kRows;
+      sums.store_to(tile, rows);
+      tile.first_entry += kRows * std::int64_t{counts[0]};
+    }
+  }
+
+ private:
+  // With kExact, padding is left out. Both ways add in the same order.
+  template <bool kExact>
+  static SPARSECORE_INLINE void add_group(const PackedTile<Acc>& tile, const std::uint16_t* counts,
+                                          Acc* decoded, Sums& sums) {
+    const std::int64_t steps = counts[0];
+    if (tile.dtype == DTypeOf<Acc>::value) {
+      const Acc* const values = static_cast<const Acc*>(tile.values) + tile.first_entry;
+      return add_steps<kExact>(tile, counts, 0, steps, values, sums);
+    }
+    for (std::int64_t begin = 0; begin < steps; begin += kDecodedSteps) {
+      const std::int64_t end = begin + kDecodedSteps < steps ? begin + kDecodedSteps : steps;
+      load_values(tile.values, tile.dtype, tile.first_entry + begin * kRows, (end - begin) * kRows,
+                  decoded);
+      add_steps<kExact>(tile, counts, begin, end, decoded, sums);
+    }
+  }
+
+  // Four vectors of sums are too few to keep two additions a cycle in flight where a load takes
+  // less than one: the odd steps get sums of their own.
+  template <bool kExact>
+  static SPARSECORE_INLINE void add_steps(const PackedTile<Acc>& tile, const std::uint16_t* counts,
+                                          std::int64_t begin, std::int64_t end, const Acc* values,
+                                          Sums& sums) {
+    const std::uint16_t* const offsets = tile.offsets + tile.first_entry;
+    const auto step = [&](std::int64_t l, Sums& to) {
+      const Acc* const four = values + (l - begin) * kRows;
+      if constexpr (kExact) {
+        to.add_some(four, offsets + l * kRows, tile.panel, [&](int i) { return l < counts[i]; });
+      } else {
+        to.add_four(four, offsets + l * kRows, tile.panel);
+      }
+    };
+    std::int64_t l = begin;
+    if constexpr (sizeof(Acc) * kWidth <= 32) {
+      Sums odd{};
+      for (; l + 2 <= end; l += 2) {
+        step(l, sums);
+        step(l + 1, odd);
+      }
+      if (l < end) step(l, sums);
+      sums.add(odd);
+    } else {
+      for (; l < end; ++l) step(l, sums);
     }
   }
 };
 
 template <class Acc>
 void packed_sweep(const PackedTile<Acc>& tile) {
-  with_vectors<PackedGroups, Acc>(tile);
+  with_width<PackedGroups, Acc>(tile);
 }
 
 }  // namespace sparsecore::SPARSECORE_TARGET

@@ -19,10 +19,9 @@ constexpr std::int64_t kStripBlocks = 8;
 constexpr std::int64_t kSumRows = kBlockedRows + kGroupRows;
 static_assert(kBlockedRows <= kWrittenRows);
 
-// Up to so many columns at a time, whole vectors.
+// Up to so many columns at a time, in a panel of a block_width().
 struct ColumnTile {
-  std::int64_t first, count;
-  int vectors;
+  std::int64_t first, count, width;
 };
 
 // Tiles of nearly equal width: 5 vectors are 3 + 2, not 4 + 1.
@@ -32,22 +31,28 @@ inline std::vector<ColumnTile> column_tiles(std::int64_t columns, std::int64_t l
   const std::int64_t tiles = (vectors + most_vectors - 1) / most_vectors;
   std::vector<ColumnTile> result;
   for (std::int64_t t = 0; t < tiles; ++t) {
-    const std::int64_t begin = vectors * t / tiles, end = vectors * (t + 1) / tiles;
-    result.push_back({begin * lanes, std::min(columns, end * lanes) - begin * lanes,
-                      static_cast<int>(end - begin)});
+    const std::int64_t begin = vectors * t / tiles * lanes,
+                       end = std::min(columns, vectors * (t + 1) / tiles * lanes);
+    result.push_back({begin, end - begin, block_width(end - begin, lanes)});
   }
   return result;
 }
 
 // A `Blocks` is a matrix in blocks: rows(), values(), dtype(); `starts`, how many entries the row
-// blocks before each have; kZeroRow, whether the copy of X has a row of zeros after each column
-// block; and sweep(kernels, tile, row block, column block, panel), which completes the tile.
+// blocks before each have; has_zero_rows(), whether a row of zeros follows each column block of X;
+// and sweep(kernels, tile, row block, column block, panel), which completes the tile.
 template <class Acc, class Blocks>
 class BlockProduct {
  public:
   BlockProduct(const Blocks& a, const MatrixView& x, const Epilogue& epilogue,
                const MatrixView& out)
-      : k_(kernels<Acc>()), a_(a), x_(x), epilogue_(k_, epilogue), out_(out) {}
+      : k_(kernels<Acc>()),
+        a_(a),
+        x_(x),
+        epilogue_(k_, epilogue),
+        out_(out),
+        sums_are_result_(epilogue.empty() && out.dtype == DTypeOf<Acc>::value &&
+                         out.col_stride == 1) {}
 
   void run(int threads) {
     const std::int64_t lanes = k_.lanes, widest = k_.block_vectors * lanes;
@@ -55,22 +60,24 @@ class BlockProduct {
     const auto ns = [&](std::int64_t columns) {
       return product_ns(a_.starts().back(), out_.rows, columns);
     };
-    PanelCopies<Acc> copies(panel_rows() * std::min(widest, (x_.cols + lanes - 1) / lanes * lanes),
-                            useful_threads(threads, ns(widest)), true);
+    const bool reads_x = x_is_panel();
+    const std::int64_t copy = panel_rows() * std::min(widest, block_width(x_.cols, lanes));
+    PanelCopies<Acc> copies(reads_x ? 0 : copy, useful_threads(threads, ns(widest)), true);
     const std::int64_t column_blocks = a_.rows().column_blocks();
     for (const ColumnTile& tile : column_tiles(x_.cols, lanes, k_.block_vectors)) {
-      const std::int64_t stride = tile.vectors * lanes;
-      const int useful = useful_threads(threads, ns(stride));
+      const int useful = useful_threads(threads, ns(tile.width));
       const auto load = [&](Acc* room, std::int64_t begin, std::int64_t end) {
-        for (std::int64_t c = begin; c < end; ++c) load_block(tile, stride, c, room);
+        for (std::int64_t c = begin; c < end; ++c) load_block(tile, c, room);
       };
       copies.share(column_blocks, copy_ns(x_.rows * tile.count), threads, load);
       parallel_for(
-          balanced_bounds(starts, useful, ns(stride)), useful,
+          balanced_bounds(starts, useful, ns(tile.width)), useful,
           [&](std::int64_t begin, std::int64_t end) {
             const Acc* const panel =
-                copies.get(tile.first, [&](Acc* room) { load(room, 0, column_blocks); });
-            const Scratch<Acc> sums(std::min(kStripBlocks, end - begin) * kSumRows * stride);
+                reads_x ? static_cast<const Acc*>(x_.data)
+                        : copies.get(tile.first, [&](Acc* room) { load(room, 0, column_blocks); });
+            begin = sweep_in_place(begin, end, tile, panel);
+            const Scratch<Acc> sums(std::min(kStripBlocks, end - begin) * kSumRows * tile.width);
             for (std::int64_t b = begin; b < end; b += kStripBlocks) {
               strip(b, std::min(b + kStripBlocks, end), tile, panel, sums.data());
             }
@@ -79,37 +86,77 @@ class BlockProduct {
   }
 
  private:
-  static constexpr std::int64_t kZeroRows = Blocks::kZeroRow ? 1 : 0;
-
-  std::int64_t block_height() const { return a_.rows().block_columns() + kZeroRows; }
+  std::int64_t zero_rows() const { return a_.has_zero_rows() ? 1 : 0; }
+  std::int64_t block_height() const { return a_.rows().block_columns() + zero_rows(); }
   std::int64_t panel_rows() const { return a_.rows().column_blocks() * block_height(); }
 
+  // Whether X lies as a copy of it would.
+  bool x_is_panel() const {
+    const std::int64_t width = block_width(x_.cols, k_.lanes);
+    const std::uintptr_t alignment =
+        std::min<std::uintptr_t>(64, static_cast<std::uintptr_t>(width) * sizeof(Acc));
+    return !a_.has_zero_rows() && x_.dtype == DTypeOf<Acc>::value && x_.cols == width &&
+           x_.cols <= k_.block_vectors * k_.lanes && x_.col_stride == 1 && x_.row_stride == width &&
+           reinterpret_cast<std::uintptr_t>(x_.data) % alignment == 0;
+  }
+
   // Copies what a column block needs of a tile's columns of X.
-  void load_block(const ColumnTile& tile, std::int64_t stride, std::int64_t block,
-                  Acc* panel) const {
-    const std::int64_t width = a_.rows().block_columns(), row = block * width;
-    const std::int64_t rows = std::min(width, x_.rows - row);
-    Acc* const to = panel + block * block_height() * stride;
-    if (tile.count < stride) std::fill_n(to, block_height() * stride, Acc{0});
-    if (rows > 0) k_.load_panel(block_of(x_, row, rows, tile.first, tile.count), to, stride);
-    std::fill_n(to + width * stride, kZeroRows * stride, Acc{0});
+  void load_block(const ColumnTile& tile, std::int64_t block, Acc* panel) const {
+    const std::int64_t height = a_.rows().block_columns(), row = block * height;
+    const std::int64_t rows = std::min(height, x_.rows - row);
+    Acc* const to = panel + block * block_height() * tile.width;
+    for (std::int64_t r = 0; tile.count < tile.width && r < rows; ++r) {
+      std::fill(to + r * tile.width + tile.count, to + (r + 1) * tile.width, Acc{0});
+    }
+    if (rows > 0) k_.load_panel(block_of(x_, row, rows, tile.first, tile.count), to, tile.width);
+    std::fill_n(to + height * tile.width, zero_rows() * tile.width, Acc{0});
+  }
+
+  // Where the sums of a column block are the result as it lies in memory: all row blocks of [begin,
+  // end) but those with rows that only fill up a group. Returns the first that is left.
+  std::int64_t sweep_in_place(std::int64_t begin, std::int64_t end, const ColumnTile& columns,
+                              const Acc* panel) const {
+    const bool are_result = sums_are_result_ && a_.rows().column_blocks() == 1;
+    std::int64_t b = begin;
+    for (; are_result && b < end; ++b) {
+      const std::int64_t rows = std::min(kBlockedRows, out_.rows - b * kBlockedRows);
+      if (rows % kGroupRows != 0) break;
+      const MatrixView to = block_of(out_, b * kBlockedRows, 1, columns.first, columns.count);
+      BlockTile<Acc> tile = block_tile(b, 0, columns);
+      tile.panel = panel;
+      tile.columns = columns.count;
+      tile.sums = static_cast<Acc*>(to.data);
+      tile.sums_stride = out_.row_stride;
+      a_.sweep(k_, tile, b, 0, 0);
+    }
+    return b;
+  }
+
+  // Of the sums nothing but whether they begin here.
+  BlockTile<Acc> block_tile(std::int64_t row_block, std::int64_t column_block,
+                            const ColumnTile& columns) const {
+    const BlockedRows::Block block = a_.rows().block(row_block, column_block);
+    BlockTile<Acc> tile{};
+    tile.groups = block.groups;
+    tile.counts = block.counts;
+    tile.rows = block.rows;
+    tile.values = a_.values();
+    tile.dtype = a_.dtype();
+    tile.columns = columns.width;
+    tile.width = columns.width;
+    tile.first = column_block == 0;
+    return tile;
   }
 
   void strip(std::int64_t begin, std::int64_t end, const ColumnTile& columns, const Acc* panel,
              Acc* sums) const {
-    const std::int64_t stride = columns.vectors * k_.lanes;
+    const std::int64_t stride = columns.width;
     for (std::int64_t c = 0; c < a_.rows().column_blocks(); ++c) {
       for (std::int64_t b = begin; b < end; ++b) {
-        const BlockedRows::Block block = a_.rows().block(b, c);
-        const BlockTile<Acc> tile{.groups = block.groups,
-                                  .counts = block.counts,
-                                  .rows = block.rows,
-                                  .values = a_.values(),
-                                  .dtype = a_.dtype(),
-                                  .panel = panel,
-                                  .sums = sums + (b - begin) * kSumRows * stride,
-                                  .vectors = columns.vectors,
-                                  .first = c == 0};
+        BlockTile<Acc> tile = block_tile(b, c, columns);
+        tile.panel = panel;
+        tile.sums = sums + (b - begin) * kSumRows * stride;
+        tile.sums_stride = stride;
         a_.sweep(k_, tile, b, c, c * block_height() * stride);
       }
     }
@@ -128,6 +175,7 @@ class BlockProduct {
   const MatrixView& x_;
   EpilogueLoader<Acc> epilogue_;
   const MatrixView& out_;
+  bool sums_are_result_;
 };
 
 }  // namespace sparsecore

@@ -15,12 +15,11 @@ constexpr double kStartNanoseconds = 0.1;  // an entry
 
 // A matrix and its blocks, as BlockProduct reads them.
 struct BlockedCsr {
-  static constexpr bool kZeroRow = false;
-
   const CsrView& a;
   const CsrBlocks& blocks;
 
   const BlockedRows& rows() const { return blocks.rows(); }
+  static bool has_zero_rows() { return false; }
   const std::vector<std::int64_t>& starts() const { return blocks.starts(); }
   const void* values() const { return a.values; }
   DType dtype() const { return a.dtype; }
@@ -37,7 +36,7 @@ struct BlockedCsr {
 }  // namespace
 
 CsrBlocks::CsrBlocks(const CsrView& a, int threads)
-    : rows_(a, block_columns(a.rows, a.cols, a.nnz()), threads) {
+    : rows_(a, block_columns(a.rows, a.cols, a.nnz(), -1), threads) {
   for (std::int64_t b = 0; b < rows_.row_blocks(); ++b) {
     starts_.push_back(a.offsets[b * kBlockedRows]);
   }

@@ -60,7 +60,7 @@ std::unique_ptr<Plan> make_one_way(std::shared_ptr<const CsrStructure> structure
     return make_csr_plan(std::move(structure), values, dtype, false, threads);
   }
   if (kernel == "packed_sweep") {
-    return make_packed_plan(structure, values, dtype, threads);
+    return make_packed_plan(structure, values, dtype, options.columns, threads);
   }
   if (kernel == "row_sweep" || kernel == "blocked_sweep") {
     return make_csr_plan(std::move(structure), values, dtype, kernel == "blocked_sweep", threads);

@@ -14,13 +14,12 @@ namespace {
 
 class PackedBlocks {
  public:
-  static constexpr bool kZeroRow = true;  // what padding points at
-
   PackedBlocks(const PackedStructure& a, const void* values, DType dtype)
       : a_(a), values_(values), dtype_(dtype) {
     for (std::int64_t b = 0; b <= a.rows().row_blocks(); ++b) starts_.push_back(a.start(b, 0));
   }
   const BlockedRows& rows() const { return a_.rows(); }
+  bool has_zero_rows() const { return a_.has_zero_rows(); }
   const std::vector<std::int64_t>& starts() const { return starts_; }
   const void* values() const { return values_; }
   DType dtype() const { return dtype_; }
@@ -29,7 +28,7 @@ class PackedBlocks {
   void sweep(const Kernels<Acc>& k, BlockTile<Acc> tile, std::int64_t row_block,
              std::int64_t column_block, std::int64_t panel_offset) const {
     tile.panel += panel_offset;
-    k.packed_sweep({tile, a_.offsets(), a_.start(row_block, column_block)});
+    k.packed_sweep({tile, a_.offsets(), a_.start(row_block, column_block), a_.has_zero_rows()});
   }
 
  private:
@@ -42,8 +41,8 @@ class PackedBlocks {
 class PackedPlan final : public Plan {
  public:
   PackedPlan(const std::shared_ptr<const CsrStructure>& structure, const void* values, DType dtype,
-             int threads)
-      : packed_(structure, threads),
+             std::int64_t columns, int threads)
+      : packed_(structure, columns, threads),
         dtype_(dtype),
         longest_row_(longest_row(packed_.row_starts())) {
     update(values, threads);
@@ -100,8 +99,9 @@ class PackedPlan final : public Plan {
 }  // namespace
 
 std::unique_ptr<Plan> make_packed_plan(const std::shared_ptr<const CsrStructure>& structure,
-                                       const void* values, DType dtype, int threads) {
-  return std::make_unique<PackedPlan>(structure, values, dtype, threads);
+                                       const void* values, DType dtype, std::int64_t columns,
+                                       int threads) {
+  return std::make_unique<PackedPlan>(structure, values, dtype, columns, threads);
 }
 
 }  // namespace sparsecore

@@ -14,21 +14,24 @@
 #include "arrays.h"
 #include "gil.h"
 #include "registration.h"
+#include "tensors.h"
 
 namespace sparsecore::bindings {
 namespace {
 
-using OptionalArray = std::optional<py::array>;
-
-// The keyword arguments that every product shares.
+// The arguments that every product shares: arrays and tensors, None where one is left out. The core
+// takes all of them by position: to look up the names of so many takes as long as a small product.
 struct ProductArgs {
-  OptionalArray values;  // the matrix's, as the caller holds them; a plan has its own
-  py::array x;
-  OptionalArray scale, bias, residual;
+  py::array values;  // the matrix's, as the caller holds them; a plan has its own
+  py::object x, scale, bias, residual;
   std::optional<std::string> activation;
-  OptionalArray out;
+  py::object out;
   int threads;
   std::string name;
+
+  py::array array(const py::object& value, const char* what) const {
+    return value.is_none() ? no_array() : array_arg(value, name, what);
+  }
 };
 
 Activation activation_from(const ProductArgs& args) {
@@ -48,15 +51,16 @@ bool is_column_major(const MatrixView& m) {
 // unaligned `out` is written through a copy.
 class Output {
  public:
-  Output(const ProductArgs& args, const DenseArg& x, std::int64_t rows, DType dtype) {
-    if (!args.out) {
+  Output(const ProductArgs& args, const DenseArg& x, std::int64_t rows, DType dtype)
+      : is_new_(args.out.is_none()) {
+    if (is_new_) {
       std::vector<std::int64_t> shape{rows};
       if (x.array.ndim() == 2) shape.push_back(x.view.cols);
       result_ = make_array(dtype, shape, is_column_major(x.view));
       written_ = result_arg(result_, "out");
       return;
     }
-    result_ = *args.out;
+    result_ = args.array(args.out, "out");
     if (!result_.writeable()) throw py::value_error(args.name + ": out is read-only");
     if (result_.ndim() != x.array.ndim()) {
       throw py::value_error(args.name + ": out has " + std::to_string(result_.ndim()) +
@@ -67,103 +71,117 @@ class Output {
 
   // The core compares the arrays that it is given. Where one of them is a copy (of an unaligned or
   // strided argument), what the caller holds is compared here.
-  void refuse_overlap(const ProductArgs& args, const py::array& x_given) const {
-    if (!args.out) return;
-    const bool out_is_copy = !written_.array.is(result_);
+  void refuse_overlap(const ProductArgs& args, const char* what, const py::array& given,
+                      const py::array& used) const {
+    if (is_new_ || !given || (used.is(given) && written_.array.is(result_))) return;
     const py::object shares = py::module_::import("numpy").attr("may_share_memory");
-    const auto refuse = [&](const char* what, const OptionalArray& array, bool is_copy) {
-      if (array && (out_is_copy || is_copy) && shares(result_, *array).cast<bool>()) {
-        throw py::value_error(args.name + ": out overlaps " + what + " in memory");
-      }
-    };
-    refuse("X", args.x, !x_given.is(args.x));
-    refuse("A's values", args.values, args.values && !is_contiguous(*args.values));
-    refuse("scale", args.scale, true);
-    refuse("bias", args.bias, true);
-    refuse("residual", args.residual, false);
+    if (shares(result_, given).cast<bool>()) {
+      throw py::value_error(args.name + ": out overlaps " + what + " in memory");
+    }
   }
 
   const MatrixView& view() const { return written_.view; }
 
-  py::array finish() {
+  // What the caller is given: `out`, or an array or tensor as X.
+  py::object finish(const ProductArgs& args) {
     if (!written_.array.is(result_)) {
       py::module_::import("numpy").attr("copyto")(result_, written_.array);
     }
-    return result_;
+    return is_new_ ? of_kind(std::move(result_), args.x) : args.out;
   }
 
  private:
-  py::array result_;
+  bool is_new_;
+  py::array result_ = no_array();
   DenseArg written_;
 };
 
-// Fills in a Product and hands it to `call`, without the GIL.
+// Fills in a Product and hands it to `call`, without the GIL. `values` are the matrix's own as the
+// kernel reads them.
 template <class Call>
-py::array run_product(const ProductArgs& args, std::int64_t rows, DType dtype, Call call) {
+py::object run_product(const ProductArgs& args, const py::array& values, std::int64_t rows,
+                       DType dtype, Call call) {
   const auto name = [&](const char* what) { return args.name + ": " + what; };
-  const DenseArg x = dense_arg(args.x, name("X").c_str());
-  const DType result = product_dtype(args.name, dtype, x.view.dtype, args.scale.has_value());
+  const py::array x_given = args.array(args.x, "X"), scale_given = args.array(args.scale, "scale"),
+                  bias_given = args.array(args.bias, "bias"),
+                  residual_given = args.array(args.residual, "residual");
+  const DenseArg x = dense_arg(x_given, name("X").c_str());
+  const DType result = product_dtype(args.name, dtype, x.view.dtype, !args.scale.is_none());
   Product product;
   product.x = x.view;
   VectorArg scale, bias;
   DenseArg residual;
-  if (args.scale) scale = vector_arg(*args.scale, name("scale").c_str());
-  if (args.bias) bias = vector_arg(*args.bias, name("bias").c_str());
-  if (args.residual) residual = result_arg(*args.residual, name("residual").c_str());
+  if (scale_given) scale = vector_arg(scale_given, name("scale").c_str());
+  if (bias_given) bias = vector_arg(bias_given, name("bias").c_str());
+  if (residual_given) residual = result_arg(residual_given, name("residual").c_str());
   product.epilogue = {scale.view, bias.view, residual.view, activation_from(args)};
   product.threads = args.threads;
   product.name = args.name;
   Output output(args, x, rows, result);
-  output.refuse_overlap(args, x.array);
+  output.refuse_overlap(args, "X", x_given, x.array);
+  output.refuse_overlap(args, "A's values", args.values, values);
+  output.refuse_overlap(args, "scale", scale_given, scale.array);
+  output.refuse_overlap(args, "bias", bias_given, bias.array);
+  output.refuse_overlap(args, "residual", residual_given, residual.array);
   product.out = output.view();
   without_gil([&] { call(product); });
-  return output.finish();
+  return output.finish(args);
 }
 
-py::array plan_run(const Plan& plan, py::array x, bool transposed, OptionalArray scale,
-                   OptionalArray bias, OptionalArray residual,
-                   std::optional<std::string> activation, OptionalArray out, int threads,
-                   std::string name) {
+py::object plan_run(const Plan& plan, py::object x, bool transposed, py::object scale,
+                    py::object bias, py::object residual, std::optional<std::string> activation,
+                    py::object out, int threads, std::string name) {
   const ProductArgs args{
-      std::nullopt,          std::move(x),   std::move(scale), std::move(bias), std::move(residual),
-      std::move(activation), std::move(out), threads,          std::move(name)};
+      no_array(),          std::move(x),          std::move(scale), std::move(bias),
+      std::move(residual), std::move(activation), std::move(out),   threads,
+      std::move(name)};
   const PlanShape shape = plan.shape();
-  return run_product(args, transposed ? shape.cols : shape.rows, plan.dtype(),
+  return run_product(args, no_array(), transposed ? shape.cols : shape.rows, plan.dtype(),
                      [&](Product& product) {
                        product.transposed = transposed;
                        plan_matmul(plan, product);
                      });
 }
 
-py::array csr_matmul_run(const CsrStructure& a, py::array values_in, py::array x, bool transposed,
-                         OptionalArray scale, OptionalArray bias, OptionalArray residual,
-                         std::optional<std::string> activation, OptionalArray out, int threads,
-                         std::string name) {
-  const ProductArgs args{
-      values_in,           std::move(x),          std::move(scale), std::move(bias),
-      std::move(residual), std::move(activation), std::move(out),   threads,
-      std::move(name)};
-  const py::array values =
-      values_arg(std::move(values_in), (args.name + ": A.data").c_str(), a.nnz());
+py::object csr_matmul_run(const CsrStructure& a, const py::object& values_in, py::object x,
+                          bool transposed, py::object scale, py::object bias, py::object residual,
+                          std::optional<std::string> activation, py::object out, int threads,
+                          std::string name) {
+  const ProductArgs args{array_arg(values_in, name, "A.data"),
+                         std::move(x),
+                         std::move(scale),
+                         std::move(bias),
+                         std::move(residual),
+                         std::move(activation),
+                         std::move(out),
+                         threads,
+                         std::move(name)};
+  const py::array values = values_arg(args.values, (args.name + ": A.data").c_str(), a.nnz());
   const CsrView view = a.view(values.data(), dtype_of(values, "A.data"));
-  return run_product(args, transposed ? a.cols() : a.rows(), view.dtype, [&](Product& product) {
-    product.transposed = transposed;
-    csr_matmul(view, product);
-  });
+  return run_product(args, values, transposed ? a.cols() : a.rows(), view.dtype,
+                     [&](Product& product) {
+                       product.transposed = transposed;
+                       csr_matmul(view, product);
+                     });
 }
 
-py::array sparse24_matmul_run(const Sparse24Structure& a, py::array values_in, py::array x,
-                              OptionalArray scale, OptionalArray bias, OptionalArray residual,
-                              std::optional<std::string> activation, OptionalArray out, int threads,
-                              std::string name) {
-  const ProductArgs args{
-      values_in,           std::move(x),          std::move(scale), std::move(bias),
-      std::move(residual), std::move(activation), std::move(out),   threads,
-      std::move(name)};
-  const py::array values = values_arg(std::move(values_in), (args.name + ": S.values").c_str(),
-                                      a.rows() * a.values_per_row());
+py::object sparse24_matmul_run(const Sparse24Structure& a, const py::object& values_in,
+                               py::object x, py::object scale, py::object bias, py::object residual,
+                               std::optional<std::string> activation, py::object out, int threads,
+                               std::string name) {
+  const ProductArgs args{array_arg(values_in, name, "S.values"),
+                         std::move(x),
+                         std::move(scale),
+                         std::move(bias),
+                         std::move(residual),
+                         std::move(activation),
+                         std::move(out),
+                         threads,
+                         std::move(name)};
+  const py::array values =
+      values_arg(args.values, (args.name + ": S.values").c_str(), a.rows() * a.values_per_row());
   const Sparse24View view = a.view(values.data(), dtype_of(values, "S.values"));
-  return run_product(args, a.rows(), view.dtype,
+  return run_product(args, values, a.rows(), view.dtype,
                      [&](const Product& product) { sparse24_matmul(view, product); });
 }
 
@@ -200,17 +218,9 @@ void register_plan(py::module_& module) {
       .def_property_readonly("kernel", [](const Plan& plan) { return std::string(plan.kernel()); })
       .def_property_readonly("nbytes", &Plan::nbytes)
       .def_property_readonly("keeps_structure", &Plan::keeps_structure)
-      .def("run", plan_run, py::arg("x"), py::kw_only(), py::arg("transposed") = false,
-           py::arg("scale") = py::none(), py::arg("bias") = py::none(),
-           py::arg("residual") = py::none(), py::arg("activation") = py::none(),
-           py::arg("out") = py::none(), py::arg("threads"), py::arg("name") = "csr_matmul")
-      // To look up the names of options takes as long as a product of small arrays.
-      .def(
-          "run_plain",
-          [](const Plan& plan, py::array x, int threads) {
-            return plan_run(plan, std::move(x), false, {}, {}, {}, {}, {}, threads, "csr_matmul");
-          },
-          py::arg("x"), py::arg("threads"))
+      .def("run", plan_run, py::arg("x"), py::arg("transposed"), py::arg("scale"), py::arg("bias"),
+           py::arg("residual"), py::arg("activation"), py::arg("out"), py::arg("threads"),
+           py::arg("name"))
       .def(
           "update",
           [](Plan& plan, py::array values_in, int threads) {
@@ -240,23 +250,13 @@ void register_plan(py::module_& module) {
 
 void register_ops(py::module_& module) {
   register_plan(module);
-  module.def(
-      "csr_matmul_plain",
-      [](const CsrStructure& a, py::array values, py::array x, int threads) {
-        return csr_matmul_run(a, std::move(values), std::move(x), false, {}, {}, {}, {}, {},
-                              threads, "csr_matmul");
-      },
-      py::arg("structure"), py::arg("values"), py::arg("x"), py::arg("threads"));
+  module.def("tensor_view", tensor_view, py::arg("tensor"));
   module.def("csr_matmul", csr_matmul_run, py::arg("structure"), py::arg("values"), py::arg("x"),
-             py::kw_only(), py::arg("transposed") = false, py::arg("scale") = py::none(),
-             py::arg("bias") = py::none(), py::arg("residual") = py::none(),
-             py::arg("activation") = py::none(), py::arg("out") = py::none(), py::arg("threads"),
-             py::arg("name") = "csr_matmul");
+             py::arg("transposed"), py::arg("scale"), py::arg("bias"), py::arg("residual"),
+             py::arg("activation"), py::arg("out"), py::arg("threads"), py::arg("name"));
   module.def("sparse24_matmul", sparse24_matmul_run, py::arg("structure"), py::arg("values"),
-             py::arg("x"), py::kw_only(), py::arg("scale") = py::none(),
-             py::arg("bias") = py::none(), py::arg("residual") = py::none(),
-             py::arg("activation") = py::none(), py::arg("out") = py::none(), py::arg("threads"),
-             py::arg("name") = "sparse24_matmul");
+             py::arg("x"), py::arg("scale"), py::arg("bias"), py::arg("residual"),
+             py::arg("activation"), py::arg("out"), py::arg("threads"), py::arg("name"));
   module.def("csr_sddmm", sddmm_run, py::arg("structure"), py::arg("u"), py::arg("v"),
              py::arg("threads"));
 }

@@ -1,8 +1,8 @@
 # The compiled core: structures that own validated indices, and the operations on them.
 #
-# Arrays that go in are numpy arrays (torch tensors are viewed as numpy arrays by ``interop``);
-# arrays that come out are numpy arrays. Nothing here is public: use the functions and classes of
-# ``sparsecore`` itself.
+# Products take numpy arrays and torch tensors and return what X is. All else takes numpy's arrays
+# (``interop`` views tensors as such) and returns them. Nothing here is public: use the functions
+# and classes of ``sparsecore`` itself.
 
 from typing import Any, Literal, TypeAlias, final
 
@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 _Array: TypeAlias = npt.NDArray[Any]
+_Values: TypeAlias = Any  # an array or a tensor
 _Int64: TypeAlias = npt.NDArray[np.int64]
 _Activation: TypeAlias = Literal["relu", "gelu", "silu"]
 _Duplicates: TypeAlias = Literal["sum", "error"]
@@ -72,22 +73,20 @@ class Plan:
     def keeps_structure(self) -> bool: ...
     def run(
         self,
-        x: _Array,
-        *,
-        transposed: bool = False,
-        scale: _Array | None = None,
-        bias: _Array | None = None,
-        residual: _Array | None = None,
-        activation: _Activation | None = None,
-        out: _Array | None = None,
+        x: _Values,
+        transposed: bool,
+        scale: _Values,
+        bias: _Values,
+        residual: _Values,
+        activation: _Activation | None,
+        out: _Values,
         threads: int,
-        name: str = "csr_matmul",
-    ) -> _Array: ...
+        name: str,
+    ) -> _Values: ...
     @property
     def shape(self) -> tuple[int, int]: ...
     @property
     def nnz(self) -> int: ...
-    def run_plain(self, x: _Array, threads: int) -> _Array: ...
     def update(self, values: _Array, threads: int) -> None: ...
     def unpack(self, threads: int) -> _Array: ...
 
@@ -125,36 +124,36 @@ def prepare_csr(
 ) -> Plan: ...
 def prune_24(dense: _Array, threads: int) -> npt.NDArray[np.bool_]: ...
 def compress_24(dense: _Array, prune: bool, threads: int) -> tuple[Sparse24Structure, _Array]: ...
-def csr_matmul_plain(
-    structure: CsrStructure, values: _Array, x: _Array, threads: int
-) -> _Array: ...
+
+# A view of a CPU tensor's memory; None where only torch can make it.
+def tensor_view(tensor: Any) -> _Array | None: ...
+
+# Products take all arguments by position: to look up their names costs as much as a small product.
 def csr_matmul(
     structure: CsrStructure,
-    values: _Array,
-    x: _Array,
-    *,
-    transposed: bool = False,
-    scale: _Array | None = None,
-    bias: _Array | None = None,
-    residual: _Array | None = None,
-    activation: _Activation | None = None,
-    out: _Array | None = None,
+    values: _Values,
+    x: _Values,
+    transposed: bool,
+    scale: _Values,
+    bias: _Values,
+    residual: _Values,
+    activation: _Activation | None,
+    out: _Values,
     threads: int,
-    name: str = "csr_matmul",
-) -> _Array: ...
+    name: str,
+) -> _Values: ...
 def sparse24_matmul(
     structure: Sparse24Structure,
-    values: _Array,
-    x: _Array,
-    *,
-    scale: _Array | None = None,
-    bias: _Array | None = None,
-    residual: _Array | None = None,
-    activation: _Activation | None = None,
-    out: _Array | None = None,
+    values: _Values,
+    x: _Values,
+    scale: _Values,
+    bias: _Values,
+    residual: _Values,
+    activation: _Activation | None,
+    out: _Values,
     threads: int,
-    name: str = "sparse24_matmul",
-) -> _Array: ...
+    name: str,
+) -> _Values: ...
 def csr_sddmm(structure: CsrStructure, u: _Array, v: _Array, threads: int) -> _Array: ...
 def target() -> str: ...
 def supported_targets() -> list[str]: ...

@@ -12,6 +12,8 @@ import ml_dtypes
 import numpy as np
 import numpy.typing as npt
 
+from sparsecore import _core
+
 # A numpy array or a torch tensor. Any, because a union would make every caller of `A.data` narrow
 # a type that it knows.
 Values: TypeAlias = Any
@@ -45,7 +47,7 @@ def import_torch() -> Any:
 
 def is_tensor(x: object) -> bool:
     """Whether `x` is a torch tensor."""
-    torch = torch_or_none()
+    torch = sys.modules.get("torch")
     return torch is not None and isinstance(x, torch.Tensor)
 
 
@@ -89,6 +91,9 @@ def to_numpy(x: object, *, name: str) -> Array:
     if torch is None or not isinstance(x, torch.Tensor):
         msg = f"{name} is a {type(x).__name__}, expected a numpy array or a torch tensor"
         raise TypeError(msg)
+    view = _core.tensor_view(x)
+    if view is not None:
+        return view
     if x.device.type != "cpu":
         msg = f"{name} is on device {str(x.device)!r}, expected 'cpu'"
         raise TypeError(msg)
@@ -105,19 +110,25 @@ def to_numpy(x: object, *, name: str) -> Array:
 
 def from_numpy(array: Array, *, like: Values) -> Values:
     """Wrap a numpy array in the kind of `like`: without a copy where torch can share the memory."""
-    if not is_tensor(like):
+    if type(like) is np.ndarray or not is_tensor(like):
         return array
-    return as_tensor(array, device=like.device)
+    return as_tensor(array) if like.is_cpu else as_tensor(array, device=like.device)
 
 
-def as_tensor(array: Array, *, device: Any = "cpu") -> Any:
+def as_tensor(array: Array, *, device: Any = None) -> Any:
     """Wrap a numpy array as a torch tensor, copying read-only arrays and negative strides."""
     torch = import_torch()
-    if not array.flags.writeable or any(stride < 0 for stride in array.strides):
+    if not array.flags.writeable:
         array = array.copy()
-    if array.dtype == _BFLOAT16:
-        return torch.from_numpy(array.view(np.int16)).view(torch.bfloat16).to(device)
-    return torch.from_numpy(array).to(device)
+    is_bfloat16 = array.dtype == _BFLOAT16
+    bits = array.view(np.int16) if is_bfloat16 else array
+    try:
+        tensor = torch.from_numpy(bits)
+    except ValueError:  # of negative strides
+        tensor = torch.from_numpy(bits.copy())
+    if is_bfloat16:
+        tensor = tensor.view(torch.bfloat16)
+    return tensor if device is None else tensor.to(device)
 
 
 def index_view(index: Array, *, like: Values) -> Any:

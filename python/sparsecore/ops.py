@@ -10,7 +10,7 @@ import numpy as np
 
 from sparsecore import _core, dense, interop
 from sparsecore.formats import COO, CSR, Sparse24, TransposedCSR
-from sparsecore.interop import Array, Values
+from sparsecore.interop import Values
 from sparsecore.plan import Plan
 from sparsecore.threads import get_num_threads, resolved, set_num_threads
 
@@ -25,6 +25,7 @@ __all__ = [
 ]
 
 Activation: TypeAlias = Literal["relu", "gelu", "silu"]
+_ACTIVATIONS = (None, *get_args(Activation))
 # What products run on: a matrix or a plan, with A.T already taken apart.
 Left: TypeAlias = CSR | Plan | Sparse24
 
@@ -84,13 +85,8 @@ def csr_matmul(
     >>> sc.csr_matmul(A, np.array([2.0, 1, 5, np.nan, 4, 1, 3]))
     array([37.])
     """
-    # numpy all through: a third of the time of a call on small arrays.
-    if type(X) is np.ndarray and scale is None and out is None:
-        if type(A) is CSR and type(data := A.data) is np.ndarray:
-            count = resolved(threads, name="csr_matmul")
-            return _core.csr_matmul_plain(A._structure, data, X, count)
-        if type(A) is Plan:
-            return A._plan.run_plain(X, resolved(threads, name="csr_matmul"))
+    if scale is None and _is_simple(A, X, out):
+        return _run(A, X, False, (None, None, None, None, out), threads, "csr_matmul")
     left, transposed = _left(A, "csr_matmul")
     return matmul(left, X, transposed=transposed, scale=scale, out=out, threads=threads)
 
@@ -182,39 +178,46 @@ def linear(
            [0. , 3.5]])
     """
     x = _as_values(x, "linear: x")
-    if activation not in (None, *get_args(Activation)):
+    if activation not in _ACTIVATIONS:
         msg = f"linear: activation is {activation!r}, expected None, 'relu', 'gelu' or 'silu'"
         raise ValueError(msg)
     if isinstance(A, np.ndarray) or (interop.is_tensor(A) and str(A.layout) == "torch.strided"):
         resolved(threads, name="linear")
         _wants_grad(None, x, A, scale, bias, residual, out=out, name="linear")
         if out is not None:
-            _writable(out, like=x, name="linear")
+            _check_writable(out, like=x, name="linear")
         epilogue = dense.Epilogue(scale, bias, residual, activation)
         return dense.linear(x, A, epilogue, out=out)
     left, transposed = _left(A, "linear", sparse24=True)
     rows, features = left.shape[::-1] if transposed else left.shape
-    shape = _linear_shape(x, features=features, rows=rows)
-    recorded = _wants_grad(left, x, scale, bias, residual, out=out, name="linear")
-    x_values, target = x, None
-    if not recorded:  # as arrays from here on: reshaping a tensor costs more than a small product
-        x_values = interop.to_numpy(x, name="linear: x")
-        residual = None if residual is None else interop.to_numpy(residual, name="linear: residual")
-        target = None if out is None else _writable(out, like=x, name="linear")
-    y = matmul(
-        left,
-        dense.flattened(x_values).T,
-        transposed=transposed,
-        scale=scale,
-        bias=bias,
-        residual=_as_columns(residual, shape, "residual"),
-        activation=activation,
-        out=_as_columns(target, shape, "out"),
-        threads=threads,
-        name="linear",
-    ).T.reshape(shape)
-    if recorded:
-        return y
+    if _wants_grad(left, x, scale, bias, residual, out=out, name="linear"):
+        shape = _linear_shape(x, features=features, rows=rows)
+        y = matmul(
+            left,
+            dense.flattened(x).T,
+            transposed=transposed,
+            scale=scale,
+            bias=bias,
+            residual=_as_columns(residual, shape, "residual"),
+            activation=activation,
+            threads=threads,
+            name="linear",
+        )
+        return y.T.reshape(shape)
+    # Reshaping a tensor costs more than a small product: arrays from here on.
+    array, target = interop.to_numpy(x, name="linear: x"), None
+    shape = _linear_shape(array, features=features, rows=rows)
+    if residual is not None:
+        residual = interop.to_numpy(residual, name="linear: residual")
+    if out is not None:
+        _check_writable(out, like=x, name="linear")
+        target = interop.to_numpy(out, name="linear: out")
+    columns = dense.flattened(array).T
+    residual, into = _as_columns(residual, shape, "residual"), _as_columns(target, shape, "out")
+    operands = (scale, bias, residual, activation, into)
+    y = _run(left, columns, transposed, operands, threads, "linear").T
+    if len(shape) != 2:
+        y = y.reshape(shape)
     if target is None:
         return interop.from_numpy(y, like=x)
     if not np.may_share_memory(y, target):  # its strides cannot be flattened: `y` is a copy
@@ -333,30 +336,45 @@ def matmul(
 
         call = torch_ops.Call(left, transposed, threads, name)
         return torch_ops.matmul(call, X, scale, bias, residual, activation)
-    options: dict[str, Any] = {
-        key: interop.to_numpy(value, name=f"{name}: {key}")
-        for key, value in (("scale", scale), ("bias", bias), ("residual", residual))
-        if value is not None
-    }
-    if activation is not None:
-        options["activation"] = activation
-    if transposed:
-        options["transposed"] = True
     if out is not None:
-        options["out"] = _writable(out, like=X, name=name)
-    y = _run(left, interop.to_numpy(X, name=f"{name}: X"), threads, name, options)
-    return interop.from_numpy(y, like=X) if out is None else out
+        _check_writable(out, like=X, name=name)
+    return _run(left, X, transposed, (scale, bias, residual, activation, out), threads, name)
 
 
-def _run(left: Left, x: Array, threads: int | None, name: str, options: dict[str, Any]) -> Array:
+def _run(
+    left: Left,
+    X: Values,
+    transposed: bool,
+    operands: tuple[Values, Values, Values, Activation | None, Values],
+    threads: int | None,
+    name: str,
+) -> Values:
+    """Multiply; `operands` are scale, bias, residual, activation and out. Records nothing."""
     count = resolved(threads, name=name)
     if isinstance(left, Plan):
-        return left._plan.run(x, threads=count, name=name, **options)
+        return left._plan.run(X, transposed, *operands, count, name)
     if isinstance(left, CSR):
-        data = interop.to_numpy(left.data, name=f"{name}: A.data")
-        return _core.csr_matmul(left._structure, data, x, threads=count, name=name, **options)
-    values = interop.to_numpy(left.values, name=f"{name}: S.values")
-    return _core.sparse24_matmul(left._structure, values, x, threads=count, name=name, **options)
+        return _core.csr_matmul(left._structure, left._data, X, transposed, *operands, count, name)
+    return _core.sparse24_matmul(left._structure, left.values, X, *operands, count, name)
+
+
+def _is_simple(A: Any, X: Values, out: Values) -> bool:
+    """Whether a product needs no conversions and records nothing, as most do.
+
+    What `matmul` does besides takes longer than a small product.
+    """
+    if type(A) is not Plan and type(A) is not CSR:
+        return False
+    if type(X) is np.ndarray:
+        return out is None or type(out) is np.ndarray
+    torch = interop.torch_or_none()
+    if torch is None or type(X) is not torch.Tensor:
+        return False
+    if out is not None and (type(out) is not torch.Tensor or out.requires_grad):
+        return False
+    values = A._data if type(A) is CSR else None
+    tracked = X.requires_grad or getattr(values, "requires_grad", False)
+    return not (tracked and torch.is_grad_enabled())
 
 
 def _left(A: Any, name: str, *, sparse24: bool = False) -> tuple[Left, bool]:
@@ -382,8 +400,13 @@ def _wants_grad(left: Left | None, *operands: Values, out: Values, name: str) ->
     torch = interop.torch_or_none()
     if torch is None or not torch.is_grad_enabled():
         return False
-    values = left.data if isinstance(left, CSR) else getattr(left, "values", None)
-    tracked = [t for t in (*operands, values, out) if interop.is_tensor(t) and t.requires_grad]
+    values: Values = None
+    if isinstance(left, CSR):
+        values = left._data
+    elif isinstance(left, Sparse24):
+        values = left.values
+    given = (*operands, values, out)
+    tracked = [t for t in given if t is not None and interop.is_tensor(t) and t.requires_grad]
     if not tracked:
         return False
     if not interop.is_tensor(operands[0]):
@@ -408,12 +431,11 @@ def _as_values(x: Any, name: str) -> Values:
     return array
 
 
-def _writable(out: Values, *, like: Values, name: str) -> Array:
+def _check_writable(out: Values, *, like: Values, name: str) -> None:
     _same_kind(like, out, names=(f"{name}: X", "out"))
     if interop.is_tensor(out) and out.requires_grad:
         msg = f"{name}: out requires grad; pass out.detach()"
         raise RuntimeError(msg)
-    return interop.to_numpy(out, name=f"{name}: out")
 
 
 def _same_kind(a: Values, b: Values, *, names: tuple[str, str]) -> None:

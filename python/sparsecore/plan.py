@@ -4,6 +4,7 @@ from typing import Any, Literal, TypeAlias, final
 
 import numpy as np
 
+import sparsecore
 from sparsecore import _core, interop
 from sparsecore.formats.csr import CSR
 from sparsecore.interop import Values
@@ -114,9 +115,7 @@ class Plan:
 
     def __matmul__(self, X: Any) -> Values:
         """Return ``P @ X`` by `sparsecore.csr_matmul`."""
-        from sparsecore.ops import csr_matmul
-
-        return csr_matmul(self, X)
+        return sparsecore.csr_matmul(self, X)
 
     def __rmatmul__(self, X: Any) -> Values:
         """Return ``X @ P`` by the transposed kernel."""

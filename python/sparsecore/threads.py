@@ -51,7 +51,9 @@ def get_num_threads() -> int:
 
 def resolved(threads: int | None, *, name: str) -> int:
     """Return a call's own number of threads, or the setting."""
-    return get_num_threads() if threads is None else checked(threads, name=f"{name}: threads")
+    if threads is None:
+        return _setting or get_num_threads()
+    return checked(threads, name=f"{name}: threads")
 
 
 def checked(count: int, *, name: str) -> int:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, final
 
 import numpy as np
 
+import sparsecore
 from sparsecore import _core, interop
 from sparsecore.formats import arguments, compare, convert, storage
 from sparsecore.formats.arguments import IndexLike, ValuesLike
@@ -309,9 +310,7 @@ class CSR:
 
     def __matmul__(self, X: ValuesLike) -> Values:
         """Return ``A @ X`` by `sparsecore.csr_matmul`."""
-        from sparsecore import ops
-
-        return ops.csr_matmul(self, X)
+        return sparsecore.csr_matmul(self, X)
 
     def __rmatmul__(self, X: ValuesLike) -> Values:
         """Return ``X @ A``."""

@@ -23,7 +23,6 @@ constexpr std::int64_t kLanesThatPayToBlock = 16;
 constexpr std::int64_t kBlockBytes = std::int64_t{32} << 10;
 constexpr double kEntriesOfBlockRow = 8;
 constexpr double kEntriesOfNarrowBlockRow = 16;
-constexpr std::int64_t kNarrowPanelBytes = std::int64_t{256} << 10;
 
 constexpr std::int64_t kEntriesOfPermutedRow = 8;
 constexpr std::int64_t kLeastPermutedRows = 64;    // four groups
@@ -114,8 +113,8 @@ std::int64_t block_columns(std::int64_t rows, std::int64_t cols, std::int64_t nn
   const std::int64_t most = narrow ? kMostPackedColumns : kMaxBlockColumns;
   const double least_entries = narrow ? kEntriesOfNarrowBlockRow : kEntriesOfBlockRow;
   std::int64_t width = std::clamp<std::int64_t>(kBlockBytes / row_bytes / 128 * 128, 128, most);
-  if (narrow && density * static_cast<double>(width) < least_entries &&
-      cols * row_bytes <= kNarrowPanelBytes) {
+  const bool is_short = density * static_cast<double>(width) < least_entries;
+  if (narrow && cols * row_bytes <= (is_short ? 8 : 2) * kBlockBytes) {
     width = std::min(cols, most);
   }
   while (width < most && density * static_cast<double>(width) < least_entries) width *= 2;

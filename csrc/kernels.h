@@ -65,7 +65,7 @@ template <class Acc>
 struct PackedTile : BlockTile<Acc> {
   const std::uint16_t* offsets;  // of all entries of the matrix
   std::int64_t first_entry;      // the block's first
-  bool padding_is_zero;  // it reads a row of zeros; else a row of X, which may hold anything
+  bool padding_is_zero;          // it names a row of zeros; else the first of the panel
 };
 
 // The same for a CSR matrix as it is. The panel holds all of X's rows.

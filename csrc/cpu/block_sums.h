@@ -49,27 +49,6 @@ SPARSECORE_INLINE void store_first(T* p, typename LanesOf<L, T>::type v, std::in
   }
 }
 
-// Whether a bit is set in any lane of a vector of 16, 32 or 64 bytes.
-template <class V>
-SPARSECORE_INLINE bool any_bit(V v) {
-#if defined(__AVX512F__)
-  if constexpr (sizeof(V) == 64) {
-    const auto bits = reinterpret_cast<__m512i>(v);
-    return _mm512_test_epi32_mask(bits, bits) != 0;
-  }
-#endif
-#if defined(__AVX2__)
-  if constexpr (sizeof(V) == 32) {
-    const auto bits = reinterpret_cast<__m256i>(v);
-    return _mm256_testz_si256(bits, bits) == 0;
-  }
-#endif
-  if constexpr (sizeof(V) == 16) {
-    const auto halves = reinterpret_cast<Sized<std::int64_t, 16>>(v);
-    return (halves[0] | halves[1]) != 0;
-  }
-}
-
 // One of each four lanes in all four.
 template <int kWhich, class V, int... kLane>
 SPARSECORE_INLINE V one_of_four_as(V v, Order<kLane...>) {
@@ -124,17 +103,10 @@ struct BlockSums {
   template <class IsSome>
   SPARSECORE_INLINE void add_some(const Acc* values, const std::uint16_t* offsets, const Acc* panel,
                                   IsSome is_some) {
+#pragma GCC unroll 4  // or the sums would have to lie in memory
     for (int i = 0; i < kRows; ++i) {
       if (is_some(i)) add(i, values[i], panel + place(offsets[i]));
     }
-  }
-  SPARSECORE_INLINE bool are_finite() const {
-    if constexpr (__is_same(Acc, std::int32_t)) return true;
-    Lanes zeros{};  // or NaN
-    for (int i = 0; i < kRows; ++i) {
-      for (int v = 0; v < V; ++v) zeros += sum[i][v] * Acc{0};
-    }
-    return !any_bit(zeros != zeros);
   }
   SPARSECORE_INLINE void add(const BlockSums& other) {
     for (int i = 0; i < kRows; ++i) {

@@ -8,10 +8,10 @@
 // entry costs one load of its value, one of its offset, and V loads fused with multiply-adds.
 // Bytes: 6 an fp32 entry from the second level or memory, once a tile of columns; the sums are read
 // and written once a column block. Flops: 2 * entries * N. Bound by the load ports.
-// Padding multiplies zero with a row of zeros or, where the panel has none, with a row of X. That
-// adds nothing, unless X holds Inf or NaN there: then groups whose sums are not finite are added up
-// once more, without their padding. Preconditions: sums have room for the rows that fill up the
-// last group, or there are none.
+// Padding multiplies zero with a row of zeros or, where the panel has none, with the first row of
+// X. That adds nothing, unless X holds Inf or NaN there: then padding is left out, at the cost of a
+// branch for each row.
+// Preconditions: sums have room for the rows that fill up the last group, or there are none.
 #pragma once
 
 #include "block_sums.h"
@@ -25,25 +25,37 @@ struct PackedGroups {
   static constexpr int kRows = Sums::kRows;
   static constexpr std::int64_t kDecodedSteps = 256;
 
-  static void run(PackedTile<Acc> tile) {
+  static void run(const PackedTile<Acc>& tile) {
+    if (tile.padding_is_zero || is_finite_row(tile.panel)) {
+      add_groups<false>(tile);
+    } else {
+      add_groups<true>(tile);
+    }
+  }
+
+ private:
+  static bool is_finite_row(const Acc* x) {
+    for (int j = 0; j < kWidth; ++j) {
+      if (x[j] - x[j] != 0) return false;
+    }
+    return true;
+  }
+
+  template <bool kExact>
+  static SPARSECORE_INLINE void add_groups(PackedTile<Acc> tile) {
     alignas(64) Acc decoded[kRows * kDecodedSteps];
     for (std::int64_t g = 0; g < tile.groups; ++g) {
       const std::uint16_t *const counts = tile.counts + g * kRows, *rows = tile.rows + g * kRows;
       if (counts[0] == 0 && !tile.first) return;  // so are all groups after it
       Sums sums;
       sums.load_from(tile, rows);
-      add_group<false>(tile, counts, decoded, sums);
-      if (!tile.padding_is_zero && !sums.are_finite()) {
-        sums.load_from(tile, rows);
-        add_group<true>(tile, counts, decoded, sums);
-      }
+      add_group<kExact>(tile, counts, decoded, sums);
       sums.store_to(tile, rows);
       tile.first_entry += kRows * std::int64_t{counts[0]};
     }
   }
 
- private:
-  // With kExact, padding is left out. Both ways add in the same order.
+  // With kExact, padding is left out. Either way adds in the same order.
   template <bool kExact>
   static SPARSECORE_INLINE void add_group(const PackedTile<Acc>& tile, const std::uint16_t* counts,
                                           Acc* decoded, Sums& sums) {
@@ -69,7 +81,7 @@ struct PackedGroups {
     const std::uint16_t* const offsets = tile.offsets + tile.first_entry;
     const auto step = [&](std::int64_t l, Sums& to) {
       const Acc* const four = values + (l - begin) * kRows;
-      if constexpr (kExact) {
+      if (kExact && l >= counts[kRows - 1]) {
         to.add_some(four, offsets + l * kRows, tile.panel, [&](int i) { return l < counts[i]; });
       } else {
         to.add_four(four, offsets + l * kRows, tile.panel);

@@ -28,6 +28,9 @@ bool needs_panel(const MatrixView& x, DType accumulator, std::int64_t nnz, std::
 // matrix.
 bool pays_to_pack(std::int64_t rows, std::int64_t cols, std::int64_t nnz, std::int64_t columns);
 
+// How many neighbouring entries of a row a packed product multiplies at once (combined.h): 0, 2, 4.
+int combined_width(DType values, DType x, DType accumulator);
+
 // Whether a product with a matrix that is not packed goes by blocks of rows and columns.
 bool pays_to_block(std::int64_t rows, std::int64_t cols, std::int64_t nnz, std::int64_t columns);
 

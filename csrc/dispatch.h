@@ -28,6 +28,9 @@ void set_target(std::string_view name);
 
 const TargetKernels& active_kernels();
 
+// Whether this processor multiplies bytes four at a time, 64-byte vectors included.
+bool has_avx512_vnni();
+
 template <class Acc>
 const Kernels<Acc>& kernels();
 template <>

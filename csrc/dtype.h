@@ -73,6 +73,21 @@ struct DTypeOf<std::int32_t> {
   static constexpr DType value = DType::kInt32;
 };
 
+// Calls body with an unsigned integer of item_size bytes: for loops that only move items.
+template <class Body>
+SPARSECORE_INLINE decltype(auto) with_item_size(std::int64_t item_size, Body&& body) {
+  switch (item_size) {
+    case 1:
+      return body(std::uint8_t{});
+    case 2:
+      return body(std::uint16_t{});
+    case 4:
+      return body(std::uint32_t{});
+    default:
+      return body(std::uint64_t{});
+  }
+}
+
 SPARSECORE_INLINE float to_float(Half h) {
   const std::uint32_t sign = static_cast<std::uint32_t>(h.bits & 0x8000u) << 16;
   const std::uint32_t rest = static_cast<std::uint32_t>(h.bits & 0x7fffu) << 13;

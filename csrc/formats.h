@@ -42,21 +42,6 @@ class IndexArray {
   int width_ = 1;
 };
 
-// Calls body with an unsigned integer of item_size bytes: for loops that only move items.
-template <class Body>
-decltype(auto) with_item_size(std::int64_t item_size, Body&& body) {
-  switch (item_size) {
-    case 1:
-      return body(std::uint8_t{});
-    case 2:
-      return body(std::uint16_t{});
-    case 4:
-      return body(std::uint32_t{});
-    default:
-      return body(std::uint64_t{});
-  }
-}
-
 // Calls body(pointer) with the indices as uint8_t, uint16_t, uint32_t or uint64_t: for loops that
 // should not ask for the width at every element.
 template <class Body>

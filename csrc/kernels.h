@@ -68,6 +68,11 @@ struct PackedTile : BlockTile<Acc> {
   bool padding_is_zero;          // it names a row of zeros; else the first of the panel
 };
 
+// The same for an int8 matrix by an int8 X, several entries an item (combined.h).
+struct CombinedTile : PackedTile<std::int32_t> {
+  const std::int32_t* first_sums;  // of the row block's rows
+};
+
 // The same for a CSR matrix as it is. The panel holds all of X's rows.
 template <class Acc>
 struct BlockedTile : BlockTile<Acc> {
@@ -124,6 +129,21 @@ struct BlockPermuteTile {
 // So many columns one block permutation takes: more windows of X do not fit 32 registers.
 constexpr int kPermuteColumns = 4;
 
+// What a sampled product takes at a time: some columns of U and V, for some rows of A.
+template <class Acc>
+struct SampledTile {
+  std::int64_t row_begin;
+  std::int64_t row_end;
+  std::int64_t block_columns;  // of A: rows of V that lie in the first-level cache at a time
+  const Acc* u;                // u[row * u_stride + j]
+  std::int64_t u_stride;
+  const Acc* v;  // v[column * v_stride + j]
+  std::int64_t v_stride;
+  std::int64_t n;  // columns of U and V
+  bool first;      // d begins with these columns
+  Acc* d;          // d[entry]
+};
+
 // An epilogue with its vectors already in the accumulator type (nullptr: absent).
 template <class Acc>
 struct LoadedEpilogue {
@@ -131,6 +151,19 @@ struct LoadedEpilogue {
   const Acc* bias;
   MatrixView residual;
   Activation activation;
+};
+
+// int8 by int8, neighbouring entries of a row at once (cpu/combined_sweep.h).
+struct CombinedKernels {
+  // Entries an item at most for which the target has an instruction, or 0; 4 is for processors with
+  // AVX512_VNNI only.
+  int widest;
+  // sums (+)= A x for a block, items being of two or of four columns.
+  void (*pair_sweep)(const CombinedTile& tile);
+  void (*quad_sweep)(const CombinedTile& tile);
+  // The panel rows that these take, each of two or four rows of X (int8).
+  void (*load_pairs)(const MatrixView& x, std::int32_t* panel, std::int64_t panel_stride);
+  void (*load_quads)(const MatrixView& x, std::int32_t* panel, std::int64_t panel_stride);
 };
 
 template <class Acc>
@@ -147,6 +180,8 @@ struct Kernels {
   // sums (+)= A x for a block (cpu/packed_sweep.h, cpu/blocked_sweep.h).
   void (*packed_sweep)(const PackedTile<Acc>& tile);
   void (*blocked_sweep)(const BlockedTile<Acc>& tile);
+
+  CombinedKernels combined;  // of int32's only
 
   // sums = A x for a block (cpu/block_permute.h).
   void (*block_permute)(const BlockPermuteTile<Acc>& tile);
@@ -165,11 +200,8 @@ struct Kernels {
   // Here x[(r - row_begin) * x_stride + j] and y[column * y_stride + j].
   void (*csr_scatter)(const CsrView& a, const SweepTile<Acc>& tile);
 
-  // d[p] (+)= <u[row], v[column]> over n columns, p = entry of A in rows [row_begin, row_end)
-  // (cpu/sddmm.h).
-  void (*sddmm)(const CsrView& a, std::int64_t row_begin, std::int64_t row_end, const Acc* u,
-                std::int64_t u_stride, const Acc* v, std::int64_t v_stride, std::int64_t n,
-                bool accumulate, Acc* d);
+  // d[p] (+)= <u[row], v[column]> for the entries p of A in some rows (cpu/sddmm.h).
+  void (*sddmm)(const CsrView& a, const SampledTile<Acc>& tile);
 
   // panel[r * panel_stride + j] = block[r][j], converted (cpu/convert.h).
   void (*load_panel)(const MatrixView& block, Acc* panel, std::int64_t panel_stride);

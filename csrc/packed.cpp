@@ -107,6 +107,12 @@ std::shared_ptr<const CsrStructure> PackedStructure::csr(int threads) const {
   return made;
 }
 
+std::vector<Index> PackedStructure::row_block_starts() const {
+  std::vector<Index> result;
+  for (Index b = 0; b <= rows_.row_blocks(); ++b) result.push_back(start(b, 0));
+  return result;
+}
+
 Index PackedStructure::nbytes() const {
   return size() * Index{sizeof(std::uint16_t)} + rows_.nbytes() + row_starts_.nbytes() +
          std::ssize(starts_) * Index{sizeof(Index)};

@@ -43,6 +43,7 @@ class PackedStructure {
   std::int64_t start(std::int64_t row_block, std::int64_t column_block) const {
     return starts_[static_cast<std::size_t>(row_block * rows_.column_blocks() + column_block)];
   }
+  std::vector<std::int64_t> row_block_starts() const;  // those of each's first, and the end
   std::int64_t nbytes() const;
 
   // Values of item_size bytes from CSR order into the packed order, padding zero, and back.

@@ -33,7 +33,7 @@ def test_the_hints_are_checked():
             assert (A.prepare(n=n, backward=backward) @ np.ones(3)).tolist() == [2, 4]
     with pytest.raises(ValueError, match="prepare: n is -1"):
         A.prepare(n=-1)
-    for bad in (1.5, "8"):
+    for bad in (1.5, "8", True):
         with pytest.raises(TypeError, match="prepare: n"):
             A.prepare(n=bad)
     with pytest.raises(TypeError, match="prepare: backward"):

@@ -76,6 +76,18 @@ def test_rows_longer_than_the_decoded_window(dtype):
         oracle.check(sc.csr_sddmm(A, U, V), oracle.sampled(rows, cols, U, V), f"n={n}")
 
 
+@pytest.mark.parametrize("dtype", [F32, F64, I8], ids=str)
+def test_blocks_of_rows_and_columns(dtype):
+    """More than 128 rows; 300 columns of V's rows fill the first-level cache many times over."""
+    rng = np.random.default_rng(17)
+    A, rows, cols = pattern_of(rng, (140, 201), 0.4)
+    for n in (40, 300):
+        U, V = cases.numbers(rng, (140, n), dtype), cases.numbers(rng, (201, n), dtype)
+        got = sc.csr_sddmm(A, U, V, threads=1)
+        oracle.check(got, oracle.sampled(rows, cols, U, V), f"n={n}")
+        assert (oracle.bits(got) == oracle.bits(sc.csr_sddmm(A, U, V, threads=3))).all()
+
+
 def test_plan_and_values_of_any_dtype_lend_their_pattern():
     rng = np.random.default_rng(15)
     A, rows, cols = pattern_of(rng, (6, 9), 0.5)

@@ -79,7 +79,12 @@ struct BlockSums {
     return kEach != 0 ? offset * kEach : offset / kOffsetOfColumn * kWidth;
   }
   SPARSECORE_INLINE void add(int row, Acc value, const Acc* x) {
-    for (int v = 0; v < V; ++v) sum[row][v] += value * load_lanes<L, Acc>(x + v * L);
+    if constexpr (L == kLanes<Acc>) {
+      const Lanes factor = broadcast(value);
+      for (int v = 0; v < V; ++v) sum[row][v] = fma<Acc>(factor, load(x + v * L), sum[row][v]);
+    } else {
+      for (int v = 0; v < V; ++v) sum[row][v] += value * load_lanes<L, Acc>(x + v * L);
+    }
   }
   // The same for a packed entry of each row. Where an entry takes one or two multiplications,
   // loading its value and offset one by one costs as much as those: four at once, and picked apart.
@@ -138,16 +143,10 @@ struct BlockSums {
   }
 };
 
-// Picks the instantiation for the tile's width.
+// Picks the instantiation for the tile's width, where that is whole vectors.
 template <template <class, int> class Sweep, class Acc, class Tile>
-SPARSECORE_INLINE void with_width(const Tile& tile) {
+SPARSECORE_INLINE void with_whole_vectors(const Tile& tile) {
   constexpr int L = kLanes<Acc>;
-  if constexpr (L > 4) {
-    if (tile.width == 4) return Sweep<Acc, 4>::run(tile);
-  }
-  if constexpr (L > 8) {
-    if (tile.width == 8) return Sweep<Acc, 8>::run(tile);
-  }
   switch (tile.width / L) {
     case 1:
       return Sweep<Acc, L>::run(tile);
@@ -159,6 +158,19 @@ SPARSECORE_INLINE void with_width(const Tile& tile) {
       assert(tile.width == 4 * L && kBlockVectors == 4);
       if constexpr (kBlockVectors == 4) return Sweep<Acc, 4 * L>::run(tile);
   }
+}
+
+// The same for parts of vectors, too.
+template <template <class, int> class Sweep, class Acc, class Tile>
+SPARSECORE_INLINE void with_width(const Tile& tile) {
+  constexpr int L = kLanes<Acc>;
+  if constexpr (L > 4) {
+    if (tile.width == 4) return Sweep<Acc, 4>::run(tile);
+  }
+  if constexpr (L > 8) {
+    if (tile.width == 8) return Sweep<Acc, 8>::run(tile);
+  }
+  with_whole_vectors<Sweep, Acc>(tile);
 }
 
 }  // namespace sparsecore::SPARSECORE_TARGET

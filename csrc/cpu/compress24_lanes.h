@@ -5,7 +5,7 @@
 
 #include <cstdint>
 
-#include "../dtype.h"
+#include "fetch.h"
 
 #if defined(__AVX2__)
 #include <immintrin.h>
@@ -193,12 +193,6 @@ struct Lanes24<std::uint8_t> {
     return _mm256_castsi256_si128(_mm256_permute4x64_epi64(chosen, 0x08));
   }
 };
-
-// The processor alone does not look far enough ahead: this halves the time of a large matrix.
-SPARSECORE_INLINE void fetch_ahead(const void* row) {
-  constexpr std::int64_t kAhead = 2048;  // bytes
-  __builtin_prefetch(static_cast<const char*>(row) + kAhead);
-}
 
 // All bits of the columns that are the two largest of their four.
 template <class Bits>

@@ -12,24 +12,10 @@
 #include <cstdint>
 
 #include "../kernels.h"
+#include "fetch.h"
 #include "simd.h"
 
 namespace sparsecore::SPARSECORE_TARGET {
-
-// Calls body(Bits{}) with an unsigned integer of that size.
-template <class Body>
-SPARSECORE_INLINE auto with_unsigned(std::int64_t size, Body body) {
-  switch (size) {
-    case 1:
-      return body(std::uint8_t{});
-    case 2:
-      return body(std::uint16_t{});
-    case 4:
-      return body(std::uint32_t{});
-    default:
-      return body(std::uint64_t{});
-  }
-}
 
 // All bits but the sign of floating items, so that -0.0 is zero.
 template <class Bits>
@@ -39,12 +25,6 @@ SPARSECORE_INLINE Bits nonzero_mask(DType dtype) {
 }
 
 #if defined(__AVX2__)
-
-// The processor alone does not look far enough ahead.
-SPARSECORE_INLINE void fetch_row(const void* p) {
-  constexpr std::int64_t kAhead = 2048;  // bytes
-  __builtin_prefetch(static_cast<const char*>(p) + kAhead);
-}
 
 template <class Bits>
 SPARSECORE_INLINE std::int64_t zeros_of_32_bytes(const Bits* row, Bits mask) {
@@ -173,7 +153,7 @@ std::int64_t count_row(const Bits* row, Bits mask, std::int64_t cols) {
 #if defined(__AVX2__)
   constexpr std::int64_t kItems = 32 / sizeof(Bits);
   for (; c + 2 * kItems <= cols; c += 2 * kItems) {
-    fetch_row(row + c);
+    fetch_ahead(row + c);
     zeros += zeros_of_32_bytes(row + c, mask) + zeros_of_32_bytes(row + c + kItems, mask);
   }
 #endif
@@ -189,7 +169,7 @@ std::int64_t fill_row(const Bits* row, Bits mask, std::int64_t cols, std::int64_
 #if defined(__AVX2__)
   if constexpr (sizeof(Bits) <= 4 && sizeof(I) <= 4) {
     for (; c + kRowLanes <= cols && n + kRowLanes <= room; c += kRowLanes) {
-      fetch_row(row + c);
+      fetch_ahead(row + c);
       const Lanes items = load_lanes(row + c);
       const std::uint32_t kept = nonzero_lanes(items, mask);
       const Compression compressed(kept);
@@ -225,8 +205,7 @@ std::int64_t fill_row(const Bits* row, Bits mask, std::int64_t cols, std::int64_
 }
 
 inline std::int64_t count_nonzeros(const void* row, DType dtype, std::int64_t cols) {
-  return with_unsigned(item_size(dtype), [&](auto bits) {
-    using Bits = decltype(bits);
+  return with_item_size(item_size(dtype), [&]<class Bits>(Bits) {
     return count_row(static_cast<const Bits*>(row), nonzero_mask<Bits>(dtype), cols);
   });
 }
@@ -234,11 +213,10 @@ inline std::int64_t count_nonzeros(const void* row, DType dtype, std::int64_t co
 inline std::int64_t fill_nonzeros(const void* row, DType dtype, std::int64_t cols,
                                   std::int64_t room, void* values, void* columns,
                                   int column_width) {
-  return with_unsigned(item_size(dtype), [&](auto bits) {
-    using Bits = decltype(bits);
-    return with_unsigned(column_width, [&](auto index) {
+  return with_item_size(item_size(dtype), [&]<class Bits>(Bits) {
+    return with_item_size(column_width, [&]<class I>(I) {
       return fill_row(static_cast<const Bits*>(row), nonzero_mask<Bits>(dtype), cols, room,
-                      static_cast<Bits*>(values), static_cast<decltype(index)*>(columns));
+                      static_cast<Bits*>(values), static_cast<I*>(columns));
     });
   });
 }

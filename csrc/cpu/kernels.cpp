@@ -3,6 +3,7 @@
 #include "../dispatch.h"
 #include "block_permute.h"
 #include "blocked_sweep.h"
+#include "combined_sweep.h"
 #include "compress24.h"
 #include "dense_rows.h"
 #include "packed_sweep.h"
@@ -31,6 +32,17 @@ struct Narrow24 {
 };
 
 template <class Acc>
+constexpr CombinedKernels kCombined{};
+template <>
+constexpr CombinedKernels kCombined<std::int32_t> = {
+    .widest = kWidestDot,
+    .pair_sweep = combined_sweep<PairDot>,
+    .quad_sweep = combined_sweep<QuadDot>,
+    .load_pairs = load_combined<2>,
+    .load_quads = load_combined<4>,
+};
+
+template <class Acc>
 constexpr Kernels<Acc> kTable = {
     .lanes = kLanes<Acc>,
     .tile_width = kTileVectors * kLanes<Acc>,
@@ -40,6 +52,7 @@ constexpr Kernels<Acc> kTable = {
     .sparse24_sweep = sparse24_sweep<Acc>,
     .packed_sweep = packed_sweep<Acc>,
     .blocked_sweep = blocked_sweep<Acc>,
+    .combined = kCombined<Acc>,
     .block_permute = block_permute<Acc>,
     .wide24_vectors = kWide24Vectors,
     .sparse24_wide = sparse24_wide<Acc>,

@@ -76,10 +76,23 @@ SPARSECORE_INLINE Sized<T, 16> add_pieces(Sized<T, kBytes> v) {
   }
 }
 
+// The sum of all lanes, always as the same tree: upper half onto lower half.
+template <class T>
+SPARSECORE_INLINE T reduce_add(Vec<T> v) {
+  const Sized<T, 16> piece = add_pieces<T>(v);
+  if constexpr (sizeof(T) == 8) {
+    return piece[0] + piece[1];
+  } else {
+    const Sized<T, 8> pair =
+        __builtin_shufflevector(piece, piece, 0, 1) + __builtin_shufflevector(piece, piece, 2, 3);
+    return pair[0] + pair[1];
+  }
+}
+
 // sums[i] = the sum of the lanes of v[i], four vectors at once: 13 operations for 64-byte vectors
 // of floats, where four reduce_add take 32.
 template <class T>
-SPARSECORE_INLINE void reduce_add(const Vec<T> (&v)[4], T (&sums)[4]) {
+SPARSECORE_INLINE void reduce_add4(const Vec<T>* v, T* sums) {
   const auto put = [&](int first, Vec<T> pieces) {
     *reinterpret_cast<SizedAt<T, 16>*>(sums + first) = add_pieces<T>(pieces);
   };

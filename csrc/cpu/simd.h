@@ -9,7 +9,7 @@
 
 #include "../dtype.h"
 
-#if defined(__AVX2__)
+#if defined(__SSE2__)
 #include <immintrin.h>
 #endif
 
@@ -77,31 +77,36 @@ SPARSECORE_INLINE Vec<T> fma(Vec<T> a, Vec<T> b, Vec<T> c) {
   return a * b + c;  // kernels are compiled with -ffp-contract=fast
 }
 
-// The sum of all lanes, always as the same tree: upper half onto lower half.
-template <class T>
-SPARSECORE_INLINE T reduce_add(Vec<T> v) {
-  typedef T Pair __attribute__((vector_size(2 * sizeof(T))));
-  typedef T Quad __attribute__((vector_size(4 * sizeof(T))));
-  typedef T Octet __attribute__((vector_size(8 * sizeof(T))));
-  const auto add_pairs = [](Quad q) -> T {
-    const Pair p = __builtin_shufflevector(q, q, 0, 1) + __builtin_shufflevector(q, q, 2, 3);
-    return p[0] + p[1];
+// c + a * b of the lower halves of each lane + a * b of the upper ones, all 16-bit numbers.
+SPARSECORE_INLINE Vec<std::int32_t> add_half_products(Vec<std::int32_t> a, Vec<std::int32_t> b,
+                                                      Vec<std::int32_t> c) {
+  using Lanes = Vec<std::int32_t>;
+#if defined(__AVX512F__)
+  return c + reinterpret_cast<Lanes>(
+                 _mm512_madd_epi16(reinterpret_cast<__m512i>(a), reinterpret_cast<__m512i>(b)));
+#elif defined(__AVX2__)
+  return c + reinterpret_cast<Lanes>(
+                 _mm256_madd_epi16(reinterpret_cast<__m256i>(a), reinterpret_cast<__m256i>(b)));
+#elif defined(__SSE2__)
+  return c + reinterpret_cast<Lanes>(
+                 _mm_madd_epi16(reinterpret_cast<__m128i>(a), reinterpret_cast<__m128i>(b)));
+#else
+  const auto low = [](Lanes v) {
+    return reinterpret_cast<Lanes>(reinterpret_cast<Vec<std::uint32_t>>(v) << 16) >> 16;
   };
-  const auto add_quads = [&](Octet o) -> T {
-    return add_pairs(__builtin_shufflevector(o, o, 0, 1, 2, 3) +
-                     __builtin_shufflevector(o, o, 4, 5, 6, 7));
-  };
-  if constexpr (kLanes<T> == 16) {
-    return add_quads(__builtin_shufflevector(v, v, 0, 1, 2, 3, 4, 5, 6, 7) +
-                     __builtin_shufflevector(v, v, 8, 9, 10, 11, 12, 13, 14, 15));
-  } else if constexpr (kLanes<T> == 8) {
-    return add_quads(v);
-  } else if constexpr (kLanes<T> == 4) {
-    return add_pairs(v);
-  } else {
-    return v[0] + v[1];
-  }
+  return c + low(a) * low(b) + (a >> 16) * (b >> 16);
+#endif
 }
+
+#if defined(__SSE2__)
+// Sums in int32 are of products of int8 numbers only, which a 16-bit multiplication does in one
+// operation; a 32-bit one is two, and SSE2 has none.
+template <>
+SPARSECORE_INLINE Vec<std::int32_t> fma<std::int32_t>(Vec<std::int32_t> a, Vec<std::int32_t> b,
+                                                      Vec<std::int32_t> c) {
+  return add_half_products(a & 0xffff, b, c);
+}
+#endif
 
 #if defined(__AVX512F__)
 

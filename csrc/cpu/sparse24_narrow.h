@@ -125,18 +125,7 @@ constexpr Narrow24Shifts kNarrow24Shifts = make_narrow24_shifts();
 // A vector's sums of row 0 (lanes 0 and 1 of each four) and of row 1.
 template <class T>
 SPARSECORE_INLINE void reduce_pairs(Vec<T> v, T& row0, T& row1) {
-  typedef T Quad __attribute__((vector_size(4 * sizeof(T))));
-  Quad q;
-  if constexpr (kLanes<T> == 16) {
-    typedef T Octet __attribute__((vector_size(8 * sizeof(T))));
-    const Octet o = __builtin_shufflevector(v, v, 0, 1, 2, 3, 4, 5, 6, 7) +
-                    __builtin_shufflevector(v, v, 8, 9, 10, 11, 12, 13, 14, 15);
-    q = __builtin_shufflevector(o, o, 0, 1, 2, 3) + __builtin_shufflevector(o, o, 4, 5, 6, 7);
-  } else if constexpr (kLanes<T> == 8) {
-    q = __builtin_shufflevector(v, v, 0, 1, 2, 3) + __builtin_shufflevector(v, v, 4, 5, 6, 7);
-  } else {
-    q = v;
-  }
+  const Sized<T, 16> q = add_pieces<T>(v);
   row0 = q[0] + q[1];
   row1 = q[2] + q[3];
 }

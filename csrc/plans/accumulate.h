@@ -91,6 +91,30 @@ void load_panel_parallel(const Kernels<Acc>& k, const MatrixView& block, Acc* pa
                });
 }
 
+// Some columns of X at a time, in whole vectors.
+struct ColumnTile {
+  std::int64_t first, count;
+  int vectors;
+};
+
+inline int vectors_of(std::int64_t columns, std::int64_t lanes) {
+  return static_cast<int>((columns + lanes - 1) / lanes);
+}
+
+// Tiles of nearly equal width: 5 vectors are 3 + 2, not 4 + 1.
+inline std::vector<ColumnTile> column_tiles(std::int64_t columns, std::int64_t lanes,
+                                            std::int64_t most_vectors) {
+  const std::int64_t vectors = vectors_of(columns, lanes);
+  const std::int64_t tiles = (vectors + most_vectors - 1) / most_vectors;
+  std::vector<ColumnTile> result;
+  for (std::int64_t t = 0; t < tiles; ++t) {
+    const std::int64_t begin = vectors * t / tiles, end = vectors * (t + 1) / tiles;
+    result.push_back({begin * lanes, std::min(columns, end * lanes) - begin * lanes,
+                      static_cast<int>(end - begin)});
+  }
+  return result;
+}
+
 // Larger copies of X are made once for all threads: as many as there are threads would not stay in
 // cache.
 constexpr std::int64_t kOwnCopyBytes = std::int64_t{1} << 20;

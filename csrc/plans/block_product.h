@@ -19,28 +19,19 @@ constexpr std::int64_t kStripBlocks = 8;
 constexpr std::int64_t kSumRows = kBlockedRows + kGroupRows;
 static_assert(kBlockedRows <= kWrittenRows);
 
-// Up to so many columns at a time, in a panel of a block_width().
-struct ColumnTile {
-  std::int64_t first, count, width;
-};
-
-// Tiles of nearly equal width: 5 vectors are 3 + 2, not 4 + 1.
-inline std::vector<ColumnTile> column_tiles(std::int64_t columns, std::int64_t lanes,
-                                            std::int64_t most_vectors) {
-  const std::int64_t vectors = (columns + lanes - 1) / lanes;
-  const std::int64_t tiles = (vectors + most_vectors - 1) / most_vectors;
-  std::vector<ColumnTile> result;
-  for (std::int64_t t = 0; t < tiles; ++t) {
-    const std::int64_t begin = vectors * t / tiles * lanes,
-                       end = std::min(columns, vectors * (t + 1) / tiles * lanes);
-    result.push_back({begin, end - begin, block_width(end - begin, lanes)});
-  }
-  return result;
+// Panel rows `first` ... of a column block, `most` of them where X has so many.
+template <class Acc>
+void load_rows_of(const Kernels<Acc>& k, const MatrixView& x, std::int64_t first, std::int64_t most,
+                  const ColumnTile& tile, Acc* panel, std::int64_t width) {
+  const std::int64_t rows = std::min(most, x.rows - first);
+  if (rows > 0) k.load_panel(block_of(x, first, rows, tile.first, tile.count), panel, width);
 }
 
 // A `Blocks` is a matrix in blocks: rows(), values(), dtype(); `starts`, how many entries the row
-// blocks before each have; has_zero_rows(), whether a row of zeros follows each column block of X;
-// and sweep(kernels, tile, row block, column block, panel), which completes the tile.
+// blocks before each have; kPartsOfVectors, whether panels may be narrower than a vector;
+// has_zero_rows(), whether a row of zeros follows each column block of X; load(), which copies a
+// column block, as load_rows_of() does; and sweep(kernels, tile, row block, column block, panel),
+// which completes the tile.
 template <class Acc, class Blocks>
 class BlockProduct {
  public:
@@ -61,27 +52,29 @@ class BlockProduct {
       return product_ns(a_.starts().back(), out_.rows, columns);
     };
     const bool reads_x = x_is_panel();
-    const std::int64_t copy = panel_rows() * std::min(widest, block_width(x_.cols, lanes));
+    const std::int64_t copy =
+        panel_rows() * std::min(widest, width_of({0, x_.cols, vectors_of(x_.cols, lanes)}));
     PanelCopies<Acc> copies(reads_x ? 0 : copy, useful_threads(threads, ns(widest)), true);
     const std::int64_t column_blocks = a_.rows().column_blocks();
     for (const ColumnTile& tile : column_tiles(x_.cols, lanes, k_.block_vectors)) {
-      const int useful = useful_threads(threads, ns(tile.width));
+      const int useful = useful_threads(threads, ns(width_of(tile)));
       const auto load = [&](Acc* room, std::int64_t begin, std::int64_t end) {
         for (std::int64_t c = begin; c < end; ++c) load_block(tile, c, room);
       };
       copies.share(column_blocks, copy_ns(x_.rows * tile.count), threads, load);
-      parallel_for(
-          balanced_bounds(starts, useful, ns(tile.width)), useful,
-          [&](std::int64_t begin, std::int64_t end) {
-            const Acc* const panel =
-                reads_x ? static_cast<const Acc*>(x_.data)
-                        : copies.get(tile.first, [&](Acc* room) { load(room, 0, column_blocks); });
-            begin = sweep_in_place(begin, end, tile, panel);
-            const Scratch<Acc> sums(std::min(kStripBlocks, end - begin) * kSumRows * tile.width);
-            for (std::int64_t b = begin; b < end; b += kStripBlocks) {
-              strip(b, std::min(b + kStripBlocks, end), tile, panel, sums.data());
-            }
-          });
+      parallel_for(balanced_bounds(starts, useful, ns(width_of(tile))), useful,
+                   [&](std::int64_t begin, std::int64_t end) {
+                     const Acc* const panel = reads_x ? static_cast<const Acc*>(x_.data)
+                                                      : copies.get(tile.first, [&](Acc* room) {
+                                                          load(room, 0, column_blocks);
+                                                        });
+                     begin = sweep_in_place(begin, end, tile, panel);
+                     const Scratch<Acc> sums(std::min(kStripBlocks, end - begin) * kSumRows *
+                                             width_of(tile));
+                     for (std::int64_t b = begin; b < end; b += kStripBlocks) {
+                       strip(b, std::min(b + kStripBlocks, end), tile, panel, sums.data());
+                     }
+                   });
     }
   }
 
@@ -89,6 +82,11 @@ class BlockProduct {
   std::int64_t zero_rows() const { return a_.has_zero_rows() ? 1 : 0; }
   std::int64_t block_height() const { return a_.rows().block_columns() + zero_rows(); }
   std::int64_t panel_rows() const { return a_.rows().column_blocks() * block_height(); }
+
+  // Columns of the panel.
+  std::int64_t width_of(const ColumnTile& tile) const {
+    return Blocks::kPartsOfVectors ? block_width(tile.count, k_.lanes) : tile.vectors * k_.lanes;
+  }
 
   // Whether X lies as a copy of it would.
   bool x_is_panel() const {
@@ -102,14 +100,13 @@ class BlockProduct {
 
   // Copies what a column block needs of a tile's columns of X.
   void load_block(const ColumnTile& tile, std::int64_t block, Acc* panel) const {
-    const std::int64_t height = a_.rows().block_columns(), row = block * height;
-    const std::int64_t rows = std::min(height, x_.rows - row);
-    Acc* const to = panel + block * block_height() * tile.width;
-    for (std::int64_t r = 0; tile.count < tile.width && r < rows; ++r) {
-      std::fill(to + r * tile.width + tile.count, to + (r + 1) * tile.width, Acc{0});
+    const std::int64_t height = a_.rows().block_columns(), width = width_of(tile);
+    Acc* const to = panel + block * block_height() * width;
+    for (std::int64_t r = 0; tile.count < width && r < height; ++r) {
+      std::fill(to + r * width + tile.count, to + (r + 1) * width, Acc{0});
     }
-    if (rows > 0) k_.load_panel(block_of(x_, row, rows, tile.first, tile.count), to, tile.width);
-    std::fill_n(to + height * tile.width, zero_rows() * tile.width, Acc{0});
+    a_.load(k_, x_, block * height, height, tile, to, width);
+    std::fill_n(to + height * width, zero_rows() * width, Acc{0});
   }
 
   // Where the sums of a column block are the result as it lies in memory: all row blocks of [begin,
@@ -142,15 +139,14 @@ class BlockProduct {
     tile.rows = block.rows;
     tile.values = a_.values();
     tile.dtype = a_.dtype();
-    tile.columns = columns.width;
-    tile.width = columns.width;
+    tile.columns = tile.width = width_of(columns);
     tile.first = column_block == 0;
     return tile;
   }
 
   void strip(std::int64_t begin, std::int64_t end, const ColumnTile& columns, const Acc* panel,
              Acc* sums) const {
-    const std::int64_t stride = columns.width;
+    const std::int64_t stride = width_of(columns);
     for (std::int64_t c = 0; c < a_.rows().column_blocks(); ++c) {
       for (std::int64_t b = begin; b < end; ++b) {
         BlockTile<Acc> tile = block_tile(b, c, columns);

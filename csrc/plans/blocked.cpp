@@ -15,6 +15,7 @@ constexpr double kStartNanoseconds = 0.1;  // an entry
 
 // A matrix and its blocks, as BlockProduct reads them.
 struct BlockedCsr {
+  static constexpr bool kPartsOfVectors = true;
   const CsrView& a;
   const CsrBlocks& blocks;
 
@@ -24,6 +25,11 @@ struct BlockedCsr {
   const void* values() const { return a.values; }
   DType dtype() const { return a.dtype; }
 
+  template <class Acc>
+  void load(const Kernels<Acc>& k, const MatrixView& x, std::int64_t first, std::int64_t most,
+            const ColumnTile& tile, Acc* panel, std::int64_t stride) const {
+    load_rows_of(k, x, first, most, tile, panel, stride);
+  }
   template <class Acc>
   void sweep(const Kernels<Acc>& k, const BlockTile<Acc>& tile, std::int64_t row_block,
              std::int64_t column_block, std::int64_t) const {

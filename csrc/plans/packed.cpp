@@ -7,6 +7,7 @@
 #include "../choose.h"
 #include "../plan.h"
 #include "block_product.h"
+#include "combined.h"
 #include "stateless.h"
 
 namespace sparsecore {
@@ -14,16 +15,21 @@ namespace {
 
 class PackedBlocks {
  public:
+  static constexpr bool kPartsOfVectors = true;
+
   PackedBlocks(const PackedStructure& a, const void* values, DType dtype)
-      : a_(a), values_(values), dtype_(dtype) {
-    for (std::int64_t b = 0; b <= a.rows().row_blocks(); ++b) starts_.push_back(a.start(b, 0));
-  }
+      : a_(a), values_(values), dtype_(dtype), starts_(a.row_block_starts()) {}
   const BlockedRows& rows() const { return a_.rows(); }
   bool has_zero_rows() const { return a_.has_zero_rows(); }
   const std::vector<std::int64_t>& starts() const { return starts_; }
   const void* values() const { return values_; }
   DType dtype() const { return dtype_; }
 
+  template <class Acc>
+  void load(const Kernels<Acc>& k, const MatrixView& x, std::int64_t first, std::int64_t most,
+            const ColumnTile& tile, Acc* panel, std::int64_t stride) const {
+    load_rows_of(k, x, first, most, tile, panel, stride);
+  }
   template <class Acc>
   void sweep(const Kernels<Acc>& k, BlockTile<Acc> tile, std::int64_t row_block,
              std::int64_t column_block, std::int64_t panel_offset) const {
@@ -50,50 +56,88 @@ class PackedPlan final : public Plan {
 
   void run(const MatrixView& x, const Epilogue& epilogue, const MatrixView& out, bool transposed,
            int threads) const override {
-    const Values values = values_.load();
+    const std::shared_ptr<const Values> values = values_.load();
     if (transposed) {
-      const std::unique_ptr<std::byte[]> csr_values(new std::byte[csr_bytes()]);
-      packed_.unpack(values->data(), item_size(dtype_), csr_values.get(), threads);
-      transposed_product(packed_.csr(threads)->view(csr_values.get(), dtype_), x, epilogue, out,
+      const CsrValues in_order = csr_values(*values, threads);
+      transposed_product(packed_.csr(threads)->view(in_order.get(), dtype_), x, epilogue, out,
                          threads);
       return;
     }
-    const PackedBlocks blocks(packed_, values->data(), dtype_);
-    with_accumulator(accumulator_for(dtype_, x.dtype, longest_row_), [&]<class Acc>(Acc) {
+    const DType sums = accumulator_for(dtype_, x.dtype, longest_row_);
+    if (const int width = combined_width(dtype_, x.dtype, sums); width != 0) {
+      const std::shared_ptr<const Combined> both = combined(*values, width, threads);
+      combined_product(*both->structure, both->values, x, epilogue, out, threads);
+      return;
+    }
+    const PackedBlocks blocks(packed_, values->packed.data(), dtype_);
+    with_accumulator(sums, [&]<class Acc>(Acc) {
       BlockProduct<Acc, PackedBlocks>(blocks, x, epilogue, out).run(threads);
     });
   }
 
   PutInPlace made_from(const void* values, int threads) const override {
-    const auto fresh = std::make_shared<Pages<std::byte>>(packed_.size() * item_size(dtype_));
-    packed_.pack(values, item_size(dtype_), fresh->data(), threads);
+    const auto fresh = std::make_shared<Values>(packed_.size() * item_size(dtype_));
+    packed_.pack(values, item_size(dtype_), fresh->packed.data(), threads);
     return [this, fresh] { values_.store(fresh); };
   }
 
   void unpack(void* values, int threads) const override {
-    packed_.unpack(values_.load()->data(), item_size(dtype_), values, threads);
+    packed_.unpack(values_.load()->packed.data(), item_size(dtype_), values, threads);
   }
 
   PlanShape shape() const override { return packed_.shape(); }
   std::shared_ptr<const CsrStructure> structure() const override { return packed_.csr(1); }
   DType dtype() const override { return dtype_; }
   std::int64_t nbytes() const override {
-    return packed_.nbytes() + packed_.size() * item_size(dtype_);
+    const std::shared_ptr<const Combined> both = values_.load()->combined.load();
+    return packed_.nbytes() + packed_.size() * item_size(dtype_) +
+           (both ? both->structure->nbytes() + both->values.nbytes : 0);
   }
   bool keeps_structure() const override { return false; }
   std::string_view kernel() const override { return "packed_sweep"; }
 
  private:
-  using Values = std::shared_ptr<const Pages<std::byte>>;
+  // The matrix once more, for an int8 X.
+  struct Combined {
+    std::shared_ptr<const CombinedStructure> structure;
+    CombinedStructure::Values values;
+  };
+  struct Values {
+    explicit Values(std::int64_t bytes) : packed(bytes) {}
+    Pages<std::byte> packed;
+    mutable std::atomic<std::shared_ptr<const Combined>> combined;
+  };
+  using CsrValues = std::unique_ptr<std::byte[]>;
 
-  std::size_t csr_bytes() const {
-    return static_cast<std::size_t>(packed_.shape().nnz * item_size(dtype_));
+  CsrValues csr_values(const Values& values, int threads) const {
+    CsrValues result(
+        new std::byte[static_cast<std::size_t>(packed_.shape().nnz * item_size(dtype_))]);
+    packed_.unpack(values.packed.data(), item_size(dtype_), result.get(), threads);
+    return result;
+  }
+
+  // Made by the first product that needs it: whoever has a floating X should not pay for it.
+  std::shared_ptr<const Combined> combined(const Values& values, int width, int threads) const {
+    if (std::shared_ptr<const Combined> made = values.combined.load()) return made;
+    const std::shared_ptr<const CsrStructure> csr = packed_.csr(threads);
+    std::shared_ptr<const CombinedStructure> structure = combined_.load();
+    if (!structure) {
+      structure = std::make_shared<const CombinedStructure>(*csr, width, threads);
+      combined_.store(structure);
+    }
+    const CsrValues in_order = csr_values(values, threads);
+    auto made = std::make_shared<const Combined>(Combined{
+        structure,
+        structure->pack(*csr, reinterpret_cast<const std::int8_t*>(in_order.get()), threads)});
+    values.combined.store(made);
+    return made;
   }
 
   PackedStructure packed_;
   DType dtype_;
   std::int64_t longest_row_;
-  mutable std::atomic<Values> values_;
+  mutable std::atomic<std::shared_ptr<const Values>> values_;
+  mutable std::atomic<std::shared_ptr<const CombinedStructure>> combined_;
 };
 
 }  // namespace

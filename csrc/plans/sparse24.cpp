@@ -20,17 +20,6 @@ constexpr std::int64_t kNarrowBlockBytes = std::int64_t{16} << 10;
 
 constexpr std::int64_t kPanelUnit = 32;  // columns of A that a step of the narrow product takes
 
-// Calls body(first, count) for tiles of at most `most` units, nearly equal in width: 5 are 3 + 2,
-// not 4 + 1.
-template <class Body>
-void for_each_tile(std::int64_t columns, std::int64_t unit, std::int64_t most, Body body) {
-  const std::int64_t units = (columns + unit - 1) / unit, tiles = (units + most - 1) / most;
-  for (std::int64_t t = 0; t < tiles; ++t) {
-    const std::int64_t first = units * t / tiles * unit;
-    body(first, std::min(columns, units * (t + 1) / tiles * unit) - first);
-  }
-}
-
 template <class Acc>
 class Product {
  public:
@@ -49,14 +38,15 @@ class Product {
     const std::int64_t stride = (a_.cols + kPanelUnit - 1) / kPanelUnit * kPanelUnit;
     const std::int64_t widest = std::min(kNarrow24Columns, x_.cols);
     PanelCopies<Acc> copies(widest * stride, useful_threads(threads_, ns(widest)));
-    for_each_tile(x_.cols, 1, kNarrow24Columns, [&](std::int64_t first, std::int64_t n) {
+    for (const ColumnTile& tile : column_tiles(x_.cols, 1, kNarrow24Columns)) {
+      const std::int64_t first = tile.first, n = tile.count;
       for_rows(n, [&](std::int64_t begin, std::int64_t end) {
         const Acc* const panel = copies.get(first, [&](Acc* room) {
           k_.sparse24_panel(block_of(x_, 0, x_.rows, first, n), room, stride);
         });
         narrow_rows({begin, end, panel, stride, nullptr, 0, n}, first);
       });
-    });
+    }
   }
 
   void wide() const {
@@ -64,8 +54,8 @@ class Product {
     const std::int64_t widest = std::min(most, (x_.cols + lanes - 1) / lanes);
     PanelCopies<Acc> copies(a_.cols * pitch(widest), useful_threads(threads_, ns(widest * lanes)),
                             true);
-    for_each_tile(x_.cols, lanes, most, [&](std::int64_t first, std::int64_t n) {
-      const std::int64_t vectors = (n + lanes - 1) / lanes;
+    for (const ColumnTile& tile : column_tiles(x_.cols, lanes, most)) {
+      const std::int64_t first = tile.first, n = tile.count, vectors = tile.vectors;
       const auto load = [&](Acc* room, std::int64_t begin, std::int64_t end) {
         Acc* const to = room + begin * pitch(vectors);
         if (n % lanes != 0) std::fill_n(to, (end - begin) * pitch(vectors), Acc{0});
@@ -80,7 +70,7 @@ class Product {
           wide_strip(r, std::min(r + kStripRows, end), first, n, panel, sums.data());
         }
       });
-    });
+    }
   }
 
  private:

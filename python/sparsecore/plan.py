@@ -81,7 +81,10 @@ class Plan:
 
     @property
     def nbytes(self) -> int:
-        """Bytes that the plan holds; a structure that it shares with its CSR is left out."""
+        """Bytes that the plan holds; a structure that it shares with its CSR is left out.
+
+        A packed int8 plan holds more once it has multiplied an int8 X: several entries at once.
+        """
         return self._plan.nbytes
 
     def update(self, data: Values) -> None:
@@ -161,7 +164,7 @@ def prepare(
         Instead of the one that suits `n`: for whoever measures, or wants less memory.
         "blocked_sweep" keeps CSR's own order and only notes where rows cross column blocks.
     """
-    if n is not None and not isinstance(n, int | np.integer):
+    if n is not None and (isinstance(n, bool) or not isinstance(n, int | np.integer)):
         msg = f"prepare: n is a {type(n).__name__}, expected an integer"
         raise TypeError(msg)
     if n is not None and n < 0:

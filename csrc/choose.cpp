@@ -1,6 +1,7 @@
 #include "choose.h"
 
 #include <algorithm>
+#include <cstdlib>
 
 #include "dispatch.h"
 
@@ -74,16 +75,24 @@ bool needs_panel(const MatrixView& x, DType accumulator, std::int64_t nnz,
 // (1024 x 1024, 98 %, one core, 64-byte vectors, GF, packed against row sweep: N = 8 34, 24;
 // N = 16 46, 35; N = 32 63, 53. 128 x 1152 with 13 entries a column: N = 8 35, 26; N = 32 59, 65.)
 // Beyond, sums are read and written once a column block, so rows must have entries enough. (With 51
-// entries a row packing loses 10 % for 64 and 128 columns; with 102 it gains 20 %.)
+// entries a row packing loses 10 % for 64 and 128 columns; with 102 it gains 20 %. Zen 5: with 51 it
+// gains 5 to 25 %, with 20 it loses 15 %.)
 bool pays_to_pack(std::int64_t rows, std::int64_t cols, std::int64_t nnz, std::int64_t columns) {
   if (columns == 0 || columns == 1 || nnz == 0) return false;
   const std::int64_t lanes = kernels<float>().lanes;
   if (is_narrow(columns)) return nnz / (4 + columns / 8) >= cols;
-  const std::int64_t least = columns > 0 && columns <= 4 * lanes && lanes >= kLanesThatPayToBlock
-                                 ? kEntriesOfMediumRow
-                                 : kEntriesOfPackedRow;
+  const bool is_medium = columns > 0 && columns <= 4 * lanes;
+  const std::int64_t least =
+      lanes >= kLanesThatPayToBlock && (is_medium || picks_from_registers()) ? kEntriesOfMediumRow
+                                                                             : kEntriesOfPackedRow;
   return nnz / kReuseOfCopy >= cols && nnz / least >= rows;
 }
+
+// Picking takes a shuffle an entry. Some processors shuffle in one of the units that multiply
+// 64-byte vectors, others beside them. (1024 x 1024, N = 128, 50, 70, 80 and 90 %, in GF, with and
+// without: Zen 5 160, 156, 146, 121 and 142, 134, 127, 107; a Xeon 128, 113, 101, 80 and 135, 118,
+// 102, 79.)
+bool picks_from_registers() { return is_amd(); }
 
 // (1024 x 1024 in the first-level cache, in GOP/s at 50, 70, 80, 90 and 95 %, against entries by
 // themselves: four at a time 292, 209, 175, 142, 119 against 71, 67, 64, 58, 52; with AVX2, two at
@@ -112,6 +121,7 @@ bool pays_to_block(std::int64_t rows, std::int64_t cols, std::int64_t nnz, std::
 // can be read where it is.
 std::int64_t block_columns(std::int64_t rows, std::int64_t cols, std::int64_t nnz,
                            std::int64_t columns) {
+  if (getenv("BLK")) return std::min<std::int64_t>(cols, atoi(getenv("BLK")));
   const double density = static_cast<double>(nnz) /
                          std::max(1.0, static_cast<double>(rows) * static_cast<double>(cols));
   const Kernels<float>& k = kernels<float>();

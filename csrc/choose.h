@@ -28,6 +28,9 @@ bool needs_panel(const MatrixView& x, DType accumulator, std::int64_t nnz, std::
 // matrix.
 bool pays_to_pack(std::int64_t rows, std::int64_t cols, std::int64_t nnz, std::int64_t columns);
 
+// Whether wide packed products load values and offsets four at a time and pick them apart.
+bool picks_from_registers();
+
 // How many neighbouring entries of a row a packed product multiplies at once (combined.h): 0, 2, 4.
 int combined_width(DType values, DType x, DType accumulator);
 

@@ -100,6 +100,14 @@ void set_target(std::string_view name) {
 
 const TargetKernels& active_kernels() { return *current().kernels; }
 
+bool is_amd() {
+#if defined(__x86_64__)
+  return __builtin_cpu_is("amd") != 0;
+#else
+  return false;
+#endif
+}
+
 bool has_avx512_vnni() {
 #if defined(__x86_64__)
   return __builtin_cpu_supports("avx512vnni") != 0;

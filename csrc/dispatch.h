@@ -31,6 +31,9 @@ const TargetKernels& active_kernels();
 // Whether this processor multiplies bytes four at a time, 64-byte vectors included.
 bool has_avx512_vnni();
 
+// Whether AMD made the processor: its shuffles and gathers cost otherwise than Intel's (choose.cpp).
+bool is_amd();
+
 template <class Acc>
 const Kernels<Acc>& kernels();
 template <>

@@ -66,6 +66,7 @@ struct PackedTile : BlockTile<Acc> {
   const std::uint16_t* offsets;  // of all entries of the matrix
   std::int64_t first_entry;      // the block's first
   bool padding_is_zero;          // it names a row of zeros; else the first of the panel
+  bool picks;                    // where a row takes more than two vectors (choose.h)
 };
 
 // The same for an int8 matrix by an int8 X, several entries an item (combined.h).

@@ -86,11 +86,11 @@ struct BlockSums {
       for (int v = 0; v < V; ++v) sum[row][v] += value * load_lanes<L, Acc>(x + v * L);
     }
   }
-  // The same for a packed entry of each row. Where an entry takes one or two multiplications,
-  // loading its value and offset one by one costs as much as those: four at once, and picked apart.
+  // The same for a packed entry of each row.
+  template <bool kPicks>
   SPARSECORE_INLINE void add_four(const Acc* values, const std::uint16_t* offsets,
                                   const Acc* panel) {
-    if constexpr (sizeof(Acc) == 4 && V <= 2 && kVectorBytes >= 32) {
+    if constexpr (kPicks) {
       const Lanes four = repeat_four<L>(values);
       std::uint64_t places;
       __builtin_memcpy(&places, offsets, sizeof places);

@@ -34,7 +34,8 @@ class PackedBlocks {
   void sweep(const Kernels<Acc>& k, BlockTile<Acc> tile, std::int64_t row_block,
              std::int64_t column_block, std::int64_t panel_offset) const {
     tile.panel += panel_offset;
-    k.packed_sweep({tile, a_.offsets(), a_.start(row_block, column_block), a_.has_zero_rows()});
+    k.packed_sweep({tile, a_.offsets(), a_.start(row_block, column_block), a_.has_zero_rows(),
+                    picks_from_registers()});
   }
 
  private:

@@ -52,9 +52,10 @@ class PackedStructure {
 
  private:
   // Calls body(column block, counts, entry, csr_entries) for every group that has entries: where
-  // they begin here, and where each of its rows' begin in CSR order.
+  // they begin here, and where each of its rows' begin in CSR order, in which body reads or writes
+  // `items`.
   template <class Body>
-  void for_each_group(int threads, Body body) const;
+  void for_each_group(int threads, const void* items, std::int64_t item_size, Body body) const;
 
   PlanShape shape_;
   mutable std::atomic<std::weak_ptr<const CsrStructure>> csr_;

@@ -12,7 +12,7 @@ from sparsecore import _core, dense, interop
 from sparsecore.formats import COO, CSR, Sparse24, TransposedCSR
 from sparsecore.interop import Values
 from sparsecore.plan import Plan
-from sparsecore.threads import get_num_threads, resolved, set_num_threads
+from sparsecore.threads import checked, get_num_threads, resolved, set_num_threads
 
 __all__ = [
     "csr_matmul",
@@ -85,8 +85,18 @@ def csr_matmul(
     >>> sc.csr_matmul(A, np.array([2.0, 1, 5, np.nan, 4, 1, 3]))
     array([37.])
     """
-    if scale is None and _is_simple(A, X, out):
-        return _run(A, X, False, (None, None, None, None, out), threads, "csr_matmul")
+    # What `matmul` does besides takes longer than a small product.
+    if scale is None and (
+        (out is None or type(out) is np.ndarray)
+        if type(X) is np.ndarray
+        else _is_plain_tensor(A, X, out)
+    ):
+        if threads is not None:
+            threads = checked(threads, name="csr_matmul: threads")
+        if type(A) is Plan:
+            return _core.plan_matmul(A._plan, X, out, threads, "csr_matmul")
+        if type(A) is CSR:
+            return _core.csr_matmul(A._structure, A._data, X, out, threads, "csr_matmul")
     left, transposed = _left(A, "csr_matmul")
     return matmul(left, X, transposed=transposed, scale=scale, out=out, threads=threads)
 
@@ -214,8 +224,8 @@ def linear(
         target = interop.to_numpy(out, name="linear: out")
     columns = dense.flattened(array).T
     residual, into = _as_columns(residual, shape, "residual"), _as_columns(target, shape, "out")
-    operands = (scale, bias, residual, activation, into)
-    y = _run(left, columns, transposed, operands, threads, "linear").T
+    options = (transposed, False, scale, bias, residual, activation)
+    y = _run(left, columns, into, threads, "linear", *options).T
     if len(shape) != 2:
         y = y.reshape(shape)
     if target is None:
@@ -338,35 +348,30 @@ def matmul(
         return torch_ops.matmul(call, X, scale, bias, residual, activation)
     if out is not None:
         _check_writable(out, like=X, name=name)
-    return _run(left, X, transposed, (scale, bias, residual, activation, out), threads, name)
+    options = (transposed, False, scale, bias, residual, activation)
+    return _run(left, X, out, threads, name, *options)
 
 
 def _run(
     left: Left,
     X: Values,
-    transposed: bool,
-    operands: tuple[Values, Values, Values, Activation | None, Values],
+    out: Values,
     threads: int | None,
     name: str,
+    *options: Any,
 ) -> Values:
-    """Multiply; `operands` are scale, bias, residual, activation and out. Records nothing."""
-    count = resolved(threads, name=name)
+    """Multiply; `options` are the core's further ones, in order. Records nothing."""
+    if threads is not None:
+        threads = checked(threads, name=f"{name}: threads")
     if isinstance(left, Plan):
-        return left._plan.run(X, transposed, *operands, count, name)
+        return _core.plan_matmul(left._plan, X, out, threads, name, *options)
     if isinstance(left, CSR):
-        return _core.csr_matmul(left._structure, left._data, X, transposed, *operands, count, name)
-    return _core.sparse24_matmul(left._structure, left.values, X, *operands, count, name)
+        return _core.csr_matmul(left._structure, left._data, X, out, threads, name, *options)
+    return _core.sparse24_matmul(left._structure, left.values, X, out, threads, name, *options)
 
 
-def _is_simple(A: Any, X: Values, out: Values) -> bool:
-    """Whether a product needs no conversions and records nothing, as most do.
-
-    What `matmul` does besides takes longer than a small product.
-    """
-    if type(A) is not Plan and type(A) is not CSR:
-        return False
-    if type(X) is np.ndarray:
-        return out is None or type(out) is np.ndarray
+def _is_plain_tensor(A: Any, X: Values, out: Values) -> bool:
+    """Whether X is a tensor, `out` one or None, and torch would record nothing."""
     torch = interop.torch_or_none()
     if torch is None or type(X) is not torch.Tensor:
         return False

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "../blocked_rows.h"
+#include "../choose.h"
 #include "accumulate.h"
 
 namespace sparsecore {
@@ -94,14 +95,12 @@ class BlockProduct {
     return Blocks::kPartsOfVectors ? block_width(tile.count, k_.lanes) : tile.vectors * k_.lanes;
   }
 
-  // Whether X lies as a copy of it would.
+  // Whether X lies as a copy of it would, or near enough.
   bool x_is_panel() const {
     const std::int64_t width = block_width(x_.cols, k_.lanes);
-    const std::uintptr_t alignment =
-        std::min<std::uintptr_t>(64, static_cast<std::uintptr_t>(width) * sizeof(Acc));
     return !a_.has_zero_rows() && x_.dtype == DTypeOf<Acc>::value && x_.cols == width &&
            x_.cols <= k_.block_vectors * k_.lanes && x_.col_stride == 1 && x_.row_stride == width &&
-           reinterpret_cast<std::uintptr_t>(x_.data) % alignment == 0;
+           !pays_to_align(x_, a_.entries());
   }
 
   // Copies what a column block needs of a tile's columns of X.

@@ -1,8 +1,8 @@
 #include "choose.h"
 
 #include <algorithm>
-#include <cstdlib>
 
+#include "blocked_rows.h"
 #include "dispatch.h"
 
 namespace sparsecore {
@@ -15,6 +15,8 @@ constexpr std::int64_t kLongestInt32Sum = 131071;
 // cache sets; an unaligned one splits every vector load over two cache lines.
 constexpr std::int64_t kReuseOfWide = 32;
 constexpr std::int64_t kReuseOfUnaligned = 8;
+constexpr std::int64_t kReuseOfPanel = 5;
+constexpr std::int64_t kLeastRowsInPlace = 16;
 constexpr std::int64_t kReuseOfCopy = 8;  // where a kernel reads nothing but copies
 constexpr std::int64_t kEntriesOfPackedRow = 64;
 constexpr std::int64_t kEntriesOfMediumRow = 40;
@@ -70,17 +72,34 @@ bool needs_panel(const MatrixView& x, DType accumulator, std::int64_t nnz,
   return !rows_are_aligned(x) && nnz / kReuseOfUnaligned >= x.rows;
 }
 
-// Copying X is part of every packed product, so each of its rows must be used often enough. Up to
-// two vectors of columns that is all: what a short row costs at its end, packed ones do not.
-// (1024 x 1024, 98 %, one core, 64-byte vectors, GF, packed against row sweep: N = 8 34, 24;
-// N = 16 46, 35; N = 32 63, 53. 128 x 1152 with 13 entries a column: N = 8 35, 26; N = 32 59, 65.)
-// Beyond, sums are read and written once a column block, so rows must have entries enough. (With 51
-// entries a row packing loses 10 % for 64 and 128 columns; with 102 it gains 20 %. Zen 5: with 51 it
-// gains 5 to 25 %, with 20 it loses 15 %.)
+// (Whole products, AVX-512, in us, copied and as it lies, by how often a row of X is used. N = 32:
+// 1.0 times 5.1, 3.3; 2.6 times 2.6, 2.3; 5.1 times 10.5, 11.5; 10.2 times 4.6, 5.8. N = 8: 3.2
+// times 0.83, 0.63; 5.1 times 4.0, 3.8; 10.2 times 6.0, 6.7.)
+bool pays_to_align(const MatrixView& x, std::int64_t entries) {
+  const std::int64_t row_bytes = x.row_stride * item_size(x.dtype);
+  const std::int64_t alignment = std::clamp<std::int64_t>(row_bytes, 1, kCacheLine);
+  return reinterpret_cast<std::uintptr_t>(x.data) % static_cast<std::uintptr_t>(alignment) != 0 &&
+         entries / kReuseOfPanel >= x.rows;
+}
+
+// Up to two vectors of columns, what a short row costs at its end packed ones do not. So they pay
+// where X and the result stay as they are: rows of X are panels, one column block holds all of
+// them, and rows of the result fill groups, but for a handful (512 x 512 with AVX-512, gain over
+// the row sweep: 1310 entries N = 8 1.4, N = 32 1.3; 5242 entries 1.5, 1.3). Else X is copied, and
+// each of its rows must be used often enough. (1024 x 1024, 98 %, one core, 64-byte vectors, GF,
+// packed against row sweep: N = 8 34, 24; N = 16 46, 35; N = 32 63, 53. 128 x 1152 with 13 entries
+// a column: N = 8 35, 26; N = 32 59, 65.) Beyond, sums are read and written once a column block, so
+// rows must have entries enough. (With 51 entries a row packing loses 10 % for 64 and 128 columns;
+// with 102 it gains 20 %. Zen 5: with 51 it gains 5 to 25 %, with 20 it loses 15 %.)
 bool pays_to_pack(std::int64_t rows, std::int64_t cols, std::int64_t nnz, std::int64_t columns) {
   if (columns == 0 || columns == 1 || nnz == 0) return false;
   const std::int64_t lanes = kernels<float>().lanes;
-  if (is_narrow(columns)) return nnz / (4 + columns / 8) >= cols;
+  if (is_narrow(columns)) {
+    const bool in_place = block_width(columns, lanes) == columns &&
+                          block_columns(rows, cols, nnz, columns) >= cols &&
+                          rows % kGroupRows == 0 && rows >= kLeastRowsInPlace;
+    return in_place || nnz / (4 + columns / 8) >= cols;
+  }
   const bool is_medium = columns > 0 && columns <= 4 * lanes;
   const std::int64_t least =
       lanes >= kLanesThatPayToBlock && (is_medium || picks_from_registers()) ? kEntriesOfMediumRow
@@ -121,7 +140,6 @@ bool pays_to_block(std::int64_t rows, std::int64_t cols, std::int64_t nnz, std::
 // can be read where it is.
 std::int64_t block_columns(std::int64_t rows, std::int64_t cols, std::int64_t nnz,
                            std::int64_t columns) {
-  if (getenv("BLK")) return std::min<std::int64_t>(cols, atoi(getenv("BLK")));
   const double density = static_cast<double>(nnz) /
                          std::max(1.0, static_cast<double>(rows) * static_cast<double>(cols));
   const Kernels<float>& k = kernels<float>();

@@ -31,6 +31,9 @@ bool pays_to_pack(std::int64_t rows, std::int64_t cols, std::int64_t nnz, std::i
 // Whether wide packed products load values and offsets four at a time and pick them apart.
 bool picks_from_registers();
 
+// Whether a packed product copies an X that lies as its copy would, but for where it begins.
+bool pays_to_align(const MatrixView& x, std::int64_t entries);
+
 // How many neighbouring entries of a row a packed product multiplies at once (combined.h): 0, 2, 4.
 int combined_width(DType values, DType x, DType accumulator);
 

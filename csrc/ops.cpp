@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "choose.h"
+#include "plans/accumulate.h"
 #include "plans/row_sweep.h"
 #include "plans/sddmm.h"
 #include "plans/sparse24.h"
@@ -162,6 +163,15 @@ DType product_dtype(std::string_view name, DType values, DType x, bool has_scale
                        "; this mix needs scale, one factor for each row of A");
   }
   return result_for(values, x);
+}
+
+bool is_brief(const Product& p, const PlanShape& shape, DType dtype) {
+  constexpr double kBriefly = 5e3;
+  const bool is_copied =
+      needs_panel(p.x, accumulator_for(dtype, p.x.dtype, 0), shape.nnz, p.x.cols);
+  const double ns =
+      product_ns(shape.nnz, p.out.rows, p.x.cols) + (is_copied ? copy_ns(p.x.rows * p.x.cols) : 0);
+  return ns <= kBriefly && p.epilogue.activation == Activation::kNone;
 }
 
 void csr_matmul(const CsrView& a, const Product& p) {

@@ -26,6 +26,10 @@ struct Product {
   std::string_view name;
 };
 
+// Whether a product with a matrix of this shape and dtype is so short that no other thread is worth
+// asking, nor letting in meanwhile: it lasts about as long as that takes, a few microseconds.
+bool is_brief(const Product& product, const PlanShape& shape, DType dtype);
+
 // The dtype of values @ x; throws TypeMismatch where the mix is not allowed.
 DType product_dtype(std::string_view name, DType values, DType x, bool has_scale);
 

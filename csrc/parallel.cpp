@@ -89,6 +89,16 @@ int useful_threads(int threads, double ns) {
                     std::clamp(threads, 1, most_threads()));
 }
 
+bool runs_at_once(int threads, double ns) {
+  constexpr double kAtOnce = 50e3, kBetweenQuestions = 1e6;
+  thread_local double unasked = 0;
+  if (threads > 1 || ns > kAtOnce) return false;
+  unasked += ns;
+  if (unasked < kBetweenQuestions) return true;
+  unasked = 0;
+  return false;
+}
+
 void poll() {
   if (current_region == nullptr) return;
   if (current_region->stop.load(std::memory_order_relaxed)) throw Interrupted();

@@ -27,6 +27,17 @@ int useful_threads(int threads, double ns);
 void parallel_for(const Bounds& bounds, int threads,
                   const std::function<void(std::int64_t, std::int64_t)>& body);
 
+// Whether a job is so short that one thread does it at once, without bounds and without asking
+// whether it should stop; after a thousandth of a second of such jobs, one is asked.
+bool runs_at_once(int threads, double ns);
+
+// The same for [0, n), whose bounds are made where they are needed.
+template <class MakeBounds, class Body>
+void parallel_for(std::int64_t n, int threads, double ns, MakeBounds make_bounds, Body body) {
+  if (runs_at_once(threads, ns)) return body(std::int64_t{0}, n);
+  parallel_for(make_bounds(), threads, body);
+}
+
 // For bodies whose chunks can last longer than about 0.2 s: throws Interrupted if the job should
 // stop. The thread that called parallel_for asks the interrupt check, the others learn of it.
 void poll();

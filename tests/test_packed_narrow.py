@@ -115,11 +115,31 @@ def test_a_plan_for_few_columns_takes_any_number():
 
 @pytest.mark.usefixtures("target")
 def test_the_rule():
-    """Packed for up to two vectors of columns where those of A have a few entries, so each."""
+    """Packed for up to two vectors of columns where X is read in place, or used often enough."""
     lanes = {"avx512": 16, "avx2": 8, "baseline": 4}[sc.cpu.target()]
-    n = 2 * lanes
-    least = 4 + n // 8
+    copied = 2 * lanes - 1
+    least = 4 + copied // 8
     for entries, kernel in ((least - 1, "row_sweep"), (least, "packed_sweep")):
         A = sc.CSR.from_dense(np.eye(40)[np.arange(40 * entries) % 40])
-        assert A.prepare(n=n).kernel == kernel
-        assert A.prepare(n=n + 1).kernel == "row_sweep"
+        assert A.prepare(n=copied).kernel == kernel
+        assert A.prepare(n=2 * lanes + 1).kernel == "row_sweep"
+    for rows, kernel in ((12, "row_sweep"), (16, "packed_sweep"), (18, "row_sweep")):
+        A = sc.CSR.from_dense(np.eye(rows, 40))
+        assert A.prepare(n=2 * lanes).kernel == kernel
+        assert A.prepare(n=4).kernel == kernel
+
+
+@pytest.mark.usefixtures("target")
+@pytest.mark.parametrize("entries", [1, 9])
+def test_an_unaligned_panel_is_copied_only_where_it_is_used_often(entries):
+    """Either way the same bits, wherever X begins."""
+    rng = np.random.default_rng(66)
+    W = np.zeros((64, 40), F32)
+    for row in range(64):
+        W[row, rng.choice(40, entries, replace=False)] = 1.5
+    for n in (4, 8, 16, 32):
+        P, X = planned(W, n), cases.numbers(rng, (40, n), F32)
+        want = P @ aligned(X)
+        oracle.check(want, oracle.product(W, W != 0, X, F32), f"n={n}")
+        for offset in (1, 4, 8, 16, 60):
+            np.testing.assert_array_equal(P @ aligned(X, offset), want)

@@ -49,16 +49,20 @@ bool addressable(const py::array& array) {
 
 }  // namespace
 
-DType dtype_of(const py::array& array, const char* name) {
+std::string ArgName::text() const {
+  return (function_.empty() ? "" : std::string(function_) + ": ") + argument_;
+}
+
+DType dtype_of(const py::array& array, ArgName name) {
   const std::optional<DType> dtype = storage_dtype(array.dtype());
   if (dtype && *dtype != DType::kInt32) return *dtype;
-  throw py::type_error(std::string(name) + " has dtype " + dtype_text(array) +
+  throw py::type_error(name.text() + " has dtype " + dtype_text(array) +
                        ", expected float64, float32, float16, bfloat16 or int8");
 }
 
-DType result_dtype_of(const py::array& array, const char* name) {
+DType result_dtype_of(const py::array& array, ArgName name) {
   if (const std::optional<DType> dtype = storage_dtype(array.dtype())) return *dtype;
-  throw py::type_error(std::string(name) + " has dtype " + dtype_text(array) +
+  throw py::type_error(name.text() + " has dtype " + dtype_text(array) +
                        ", expected float64, float32, float16, bfloat16 or int32");
 }
 
@@ -95,33 +99,33 @@ DenseArg view_of(py::array array, DType dtype) {
   return {std::move(array), view};
 }
 
-void require_rank(const py::array& array, const char* name, py::ssize_t low, py::ssize_t high) {
+void require_rank(const py::array& array, ArgName name, py::ssize_t low, py::ssize_t high) {
   if (array.ndim() >= low && array.ndim() <= high) return;
   throw py::type_error(
-      std::string(name) + " has " + std::to_string(array.ndim()) + " dimensions, expected " +
+      name.text() + " has " + std::to_string(array.ndim()) + " dimensions, expected " +
       (low == high ? std::to_string(low) : std::to_string(low) + " or " + std::to_string(high)));
 }
 
 }  // namespace
 
-DenseArg dense_arg(py::array array, const char* name) {
+DenseArg dense_arg(py::array array, ArgName name) {
   require_rank(array, name, 1, 2);
   const DType dtype = dtype_of(array, name);
   return view_of(std::move(array), dtype);
 }
 
-DenseArg matrix_arg(py::array array, const char* name) {
+DenseArg matrix_arg(py::array array, ArgName name) {
   require_rank(array, name, 2, 2);
   return dense_arg(std::move(array), name);
 }
 
-DenseArg result_arg(py::array array, const char* name) {
+DenseArg result_arg(py::array array, ArgName name) {
   require_rank(array, name, 1, 2);
   const DType dtype = result_dtype_of(array, name);
   return view_of(std::move(array), dtype);
 }
 
-VectorArg vector_arg(py::array array, const char* name) {
+VectorArg vector_arg(py::array array, ArgName name) {
   require_rank(array, name, 1, 1);
   DenseArg column = dense_arg(std::move(array), name);
   const MatrixView& view = column.view;
@@ -132,10 +136,10 @@ bool is_contiguous(const py::array& array) {
   return (array.flags() & py::array::c_style) != 0 && addressable(array);
 }
 
-py::array values_arg(py::array array, const char* name, std::int64_t size) {
+py::array values_arg(py::array array, ArgName name, std::int64_t size) {
   dtype_of(array, name);
   if (array.size() != size) {
-    throw py::value_error(std::string(name) + " has shape " + shape_text(array) + ", expected " +
+    throw py::value_error(name.text() + " has shape " + shape_text(array) + ", expected " +
                           std::to_string(size) + " items");
   }
   if (!is_contiguous(array)) array = array.attr("copy")("C");
@@ -148,11 +152,16 @@ Int64Array to_array(const std::vector<std::int64_t>& values) {
   return array;
 }
 
-py::array make_array(DType dtype, const std::vector<std::int64_t>& shape, bool column_major) {
-  const std::vector<py::ssize_t> sizes(shape.begin(), shape.end());
-  if (!column_major || sizes.size() != 2) return py::array(numpy_dtype(dtype), sizes);
-  const py::ssize_t item = item_size(dtype);
-  return py::array(numpy_dtype(dtype), sizes, {item, item * sizes[0]});
+// By numpy's own call: py::array's constructor, which works out strides for it, takes as long
+// again.
+py::array make_array(DType dtype, std::initializer_list<py::ssize_t> shape, bool column_major) {
+  const auto& numpy = py::detail::npy_api::get();
+  const int order = column_major ? py::detail::npy_api::NPY_ARRAY_F_CONTIGUOUS_ : 0;
+  auto array = py::reinterpret_steal<py::array>(numpy.PyArray_NewFromDescr_(
+      numpy.PyArray_Type_, numpy_dtype(dtype).release().ptr(), static_cast<int>(shape.size()),
+      shape.begin(), nullptr, nullptr, order, nullptr));
+  if (!array) throw py::error_already_set();
+  return array;
 }
 
 py::array owning_array(DType dtype, std::int64_t size, Pages<std::byte> items) {

@@ -6,8 +6,10 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <initializer_list>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "../pages.h"
@@ -20,10 +22,24 @@ namespace py = pybind11;
 // Contiguous int64, as the Python side prepares every index argument.
 using Int64Array = py::array_t<std::int64_t, py::array::c_style>;
 
+// What messages call an argument: "csr_matmul: X", or its name alone. (Put together for a message
+// only.)
+class ArgName {
+ public:
+  ArgName(const char* argument) : argument_(argument) {}  // NOLINT(google-explicit-constructor)
+  ArgName(std::string_view function, const char* argument)
+      : function_(function), argument_(argument) {}
+  std::string text() const;
+
+ private:
+  std::string_view function_;
+  const char* argument_;
+};
+
 // The dtype of an array of values; a TypeError naming `name` for any that is not a storage type.
-DType dtype_of(const py::array& array, const char* name);
+DType dtype_of(const py::array& array, ArgName name);
 // The same for a result, which may also be int32.
-DType result_dtype_of(const py::array& array, const char* name);
+DType result_dtype_of(const py::array& array, ArgName name);
 py::dtype numpy_dtype(DType dtype);
 
 // No array at all. (The default constructor makes an empty one, which takes a tenth of a
@@ -37,21 +53,21 @@ struct DenseArg {
 };
 
 // A 1-D (n, seen as n x 1) or 2-D array of any strides.
-DenseArg dense_arg(py::array array, const char* name);
-DenseArg matrix_arg(py::array array, const char* name);  // 2-D only
-DenseArg result_arg(py::array array, const char* name);  // 1-D or 2-D, int32 too
+DenseArg dense_arg(py::array array, ArgName name);
+DenseArg matrix_arg(py::array array, ArgName name);  // 2-D only
+DenseArg result_arg(py::array array, ArgName name);  // 1-D or 2-D, int32 too
 
 // A 1-D argument and what keeps its memory alive.
 struct VectorArg {
   py::array array = no_array();
   VectorView view;
 };
-VectorArg vector_arg(py::array array, const char* name);
+VectorArg vector_arg(py::array array, ArgName name);
 
 bool is_contiguous(const py::array& array);  // in C order, and aligned to its items
 
 // Values of exactly `size` items, contiguous; copied if they are not.
-py::array values_arg(py::array array, const char* name, std::int64_t size);
+py::array values_arg(py::array array, ArgName name, std::int64_t size);
 
 inline std::span<const std::int64_t> span_of(const Int64Array& array) {
   return {array.data(), static_cast<std::size_t>(array.size())};
@@ -60,7 +76,7 @@ inline std::span<const std::int64_t> span_of(const Int64Array& array) {
 Int64Array to_array(const std::vector<std::int64_t>& values);
 
 // An uninitialised result; `column_major` asks for Fortran order.
-py::array make_array(DType dtype, const std::vector<std::int64_t>& shape,
+py::array make_array(DType dtype, std::initializer_list<py::ssize_t> shape,
                      bool column_major = false);
 // A vector that owns `items`.
 py::array owning_array(DType dtype, std::int64_t size, Pages<std::byte> items);

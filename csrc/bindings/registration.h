@@ -7,6 +7,7 @@ namespace sparsecore::bindings {
 
 void register_formats(pybind11::module_& module);
 void register_ops(pybind11::module_& module);
+void register_products(pybind11::module_& module);
 void register_runtime(pybind11::module_& module);
 
 }  // namespace sparsecore::bindings

@@ -88,14 +88,14 @@ py::object tensor_view(py::handle tensor) {
   return py::array(numpy_dtype(*dtype), shape, strides, t.data + t.byte_offset, tensor);
 }
 
-py::array array_arg(const py::object& value, const std::string& function, const char* argument) {
+py::array array_arg(py::handle value, ArgName name) {
   if (py::isinstance<py::array>(value)) return py::reinterpret_borrow<py::array>(value);
   if (py::object view = tensor_view(value); !view.is_none()) return py::array(std::move(view));
   const py::object to_numpy = py::module_::import("sparsecore.interop").attr("to_numpy");
-  return to_numpy(value, py::arg("name") = function + ": " + argument);
+  return to_numpy(value, py::arg("name") = name.text());
 }
 
-py::object of_kind(py::array fresh, const py::object& like) {
+py::object of_kind(py::array fresh, py::handle like) {
   if (py::isinstance<py::array>(like)) return fresh;
   if (result_dtype_of(fresh, "result") == DType::kBFloat16) {  // which torch cannot take from numpy
     return py::module_::import("sparsecore.interop").attr("as_tensor")(fresh);

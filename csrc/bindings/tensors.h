@@ -5,7 +5,7 @@
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 
-#include <string>
+#include "arrays.h"
 
 namespace sparsecore::bindings {
 
@@ -13,11 +13,10 @@ namespace sparsecore::bindings {
 // asked: it offers no DLPack exchange, or the tensor is of another kind.
 pybind11::object tensor_view(pybind11::handle tensor);
 
-// An array as it is, a tensor as a view; a TypeError naming "function: argument" for anything else.
-pybind11::array array_arg(const pybind11::object& value, const std::string& function,
-                          const char* argument);
+// An array as it is, a tensor as a view; a TypeError naming `name` for anything else.
+pybind11::array array_arg(pybind11::handle value, ArgName name);
 
 // A new array as what `like` is: itself, or a tensor of its memory.
-pybind11::object of_kind(pybind11::array fresh, const pybind11::object& like);
+pybind11::object of_kind(pybind11::array fresh, pybind11::handle like);
 
 }  // namespace sparsecore::bindings

@@ -56,22 +56,32 @@ __attribute__((noinline)) const Acc* decode_values(const void* values, DType dty
   return buffer;
 }
 
+// Row offsets are decoded so many at a time.
+constexpr std::int64_t kOffsetRows = 64;
+
+// starts[i] = where row `row` + i begins, for i = 0 ... n.
+__attribute__((noinline)) inline void decode_offsets(const IndexView& offsets, std::int64_t row,
+                                                     std::int64_t n, std::int64_t* starts) {
+  const auto widen = [&](auto* src) {
+    for (std::int64_t i = 0; i <= n; ++i) starts[i] = static_cast<std::int64_t>(src[row + i]);
+  };
+  switch (offsets.width) {
+    case 1:
+      return widen(static_cast<const std::uint8_t*>(offsets.data));
+    case 2:
+      return widen(static_cast<const std::uint16_t*>(offsets.data));
+    case 4:
+      return widen(static_cast<const std::uint32_t*>(offsets.data));
+    default:
+      return widen(static_cast<const std::uint64_t*>(offsets.data));
+  }
+}
+
 struct CsrEntries {
   const CsrView& a;
 
-  SPARSECORE_INLINE std::int64_t begin(std::int64_t row) const { return a.offsets[row]; }
-  SPARSECORE_INLINE std::int64_t end(std::int64_t row) const { return a.offsets[row + 1]; }
-  // Entries of consecutive rows lie one after the other, so a window takes all the whole rows that
-  // fit.
-  SPARSECORE_INLINE std::int64_t window_end(std::int64_t row, std::int64_t row_end,
-                                            std::int64_t first) const {
-    std::int64_t limit = end(row);
-    if (limit - first > kWindow) return first + kWindow;
-    for (++row; row < row_end && end(row) - first <= kWindow; ++row) limit = end(row);
-    return limit;
-  }
   template <class Acc>
-  SPARSECORE_INLINE Decoded<Acc> decode(std::int64_t, std::int64_t first, std::int64_t n,
+  SPARSECORE_INLINE Decoded<Acc> decode(std::int64_t first, std::int64_t n,
                                         Window<Acc>& window) const {
     return {decode_values(a.values, a.dtype, first, n, window.values),
             decode_columns(a.columns, first, n, window.columns)};
@@ -115,10 +125,6 @@ struct Sparse24Entries {
     }
     return begin(row) + count;
   }
-  SPARSECORE_INLINE std::int64_t window_end(std::int64_t row, std::int64_t,
-                                            std::int64_t first) const {
-    return end(row) - first <= kWindow ? end(row) : first + kWindow;
-  }
   template <class Acc>
   SPARSECORE_INLINE Decoded<Acc> decode(std::int64_t row, std::int64_t first, std::int64_t n,
                                         Window<Acc>& window) const {
@@ -139,30 +145,51 @@ struct Sparse24Entries {
 // [row_begin, row_end), in order; an empty row gets one call with count 0. Where a row is cut
 // depends on the row alone (every kWindow entries), so its sum does not depend on which rows a
 // thread was given.
-template <class Acc, class Entries, class Body>
-SPARSECORE_INLINE void for_each_piece(const Entries& entries, std::int64_t row_begin,
+//
+// Entries of consecutive CSR rows lie one after the other, so a window takes all the whole rows
+// that fit. What is done for each row is as little as can be: rows of a few entries are common.
+template <class Acc, class Body>
+SPARSECORE_INLINE void for_each_piece(const CsrEntries& entries, std::int64_t row_begin,
                                       std::int64_t row_end, Body body) {
   Window<Acc> window;
-  Decoded<Acc> decoded{window.values, window.columns};
-  std::int64_t window_begin = 0, window_end = 0;
-  for (std::int64_t row = row_begin; row < row_end; ++row) {
-    std::int64_t p = entries.begin(row);
-    const std::int64_t end = entries.end(row);
-    if (p == end) {
-      body(row, window.values, window.columns, 0, true);
-      continue;
-    }
-    for (bool is_first = true; p < end; is_first = false) {
-      if (p >= window_end) {
-        window_begin = p;
-        window_end = entries.window_end(row, row_end, p);
-        decoded = entries.template decode<Acc>(row, p, window_end - p, window);
+  std::int64_t starts[kOffsetRows + 1];
+  for (std::int64_t first = row_begin; first < row_end; first += kOffsetRows) {
+    const std::int64_t n = row_end - first < kOffsetRows ? row_end - first : kOffsetRows;
+    decode_offsets(entries.a.offsets, first, n, starts);
+    for (std::int64_t begin = 0, end = n; begin < n; begin = end, end = n) {
+      if (starts[n] - starts[begin] > kWindow) {
+        end = begin + 1;
+        while (end < n && starts[end + 1] - starts[begin] <= kWindow) ++end;
       }
-      const std::int64_t stop = end < window_end ? end : window_end;
-      body(row, decoded.values + (p - window_begin), decoded.columns + (p - window_begin), stop - p,
-           is_first);
-      p = stop;
+      std::int64_t p = starts[begin];
+      do {  // once, but for a row that is longer than a window
+        const std::int64_t stop = starts[end] - p > kWindow ? p + kWindow : starts[end];
+        const Decoded<Acc> decoded = entries.template decode<Acc>(p, stop - p, window);
+        for (std::int64_t r = begin; r < end; ++r) {
+          const std::int64_t from = starts[r] < p ? p : starts[r];
+          const std::int64_t to = starts[r + 1] < stop ? starts[r + 1] : stop;
+          body(first + r, decoded.values + (from - p), decoded.columns + (from - p), to - from,
+               p == starts[begin]);
+        }
+        p = stop;
+      } while (p < starts[end]);
     }
+  }
+}
+
+template <class Acc, class Body>
+SPARSECORE_INLINE void for_each_piece(const Sparse24Entries& entries, std::int64_t row_begin,
+                                      std::int64_t row_end, Body body) {
+  Window<Acc> window;
+  for (std::int64_t row = row_begin; row < row_end; ++row) {
+    const std::int64_t begin = entries.begin(row), end = entries.end(row);
+    std::int64_t p = begin;
+    do {
+      const std::int64_t n = end - p < kWindow ? end - p : kWindow;
+      const Decoded<Acc> decoded = entries.template decode<Acc>(row, p, n, window);
+      body(row, decoded.values, decoded.columns, n, p == begin);
+      p += n;
+    } while (p < end);
   }
 }
 

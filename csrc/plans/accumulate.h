@@ -39,8 +39,10 @@ void with_accumulator(DType accumulator, Body&& body) {
 template <class T>
 class Scratch {
  public:
-  explicit Scratch(std::int64_t size)
-      : data_(static_cast<T*>(::operator new(static_cast<std::size_t>(size) * sizeof(T), kAlign))) {
+  explicit Scratch(std::int64_t size) {
+    if (size == 0) return;
+    data_.reset(
+        static_cast<T*>(::operator new(static_cast<std::size_t>(size) * sizeof(T), kAlign)));
   }
   T* data() const { return data_.get(); }
 
@@ -84,11 +86,12 @@ void load_panel_parallel(const Kernels<Acc>& k, const MatrixView& block, Acc* pa
                          std::int64_t panel_stride, int threads) {
   const double ns = copy_ns(block.rows * block.cols);
   const int useful = useful_threads(threads, ns);
-  parallel_for(even_bounds(block.rows, useful, ns), useful,
-               [&](std::int64_t begin, std::int64_t end) {
-                 k.load_panel(block_of(block, begin, end - begin, 0, block.cols),
-                              panel + begin * panel_stride, panel_stride);
-               });
+  parallel_for(
+      block.rows, useful, ns, [&] { return even_bounds(block.rows, useful, ns); },
+      [&](std::int64_t begin, std::int64_t end) {
+        k.load_panel(block_of(block, begin, end - begin, 0, block.cols),
+                     panel + begin * panel_stride, panel_stride);
+      });
 }
 
 // Some columns of X at a time, in whole vectors.
@@ -101,18 +104,17 @@ inline int vectors_of(std::int64_t columns, std::int64_t lanes) {
   return static_cast<int>((columns + lanes - 1) / lanes);
 }
 
-// Tiles of nearly equal width: 5 vectors are 3 + 2, not 4 + 1.
-inline std::vector<ColumnTile> column_tiles(std::int64_t columns, std::int64_t lanes,
-                                            std::int64_t most_vectors) {
+// Calls body(tile) for tiles of nearly equal width: 5 vectors are 3 + 2, not 4 + 1.
+template <class Body>
+void for_column_tiles(std::int64_t columns, std::int64_t lanes, std::int64_t most_vectors,
+                      Body body) {
   const std::int64_t vectors = vectors_of(columns, lanes);
   const std::int64_t tiles = (vectors + most_vectors - 1) / most_vectors;
-  std::vector<ColumnTile> result;
   for (std::int64_t t = 0; t < tiles; ++t) {
     const std::int64_t begin = vectors * t / tiles, end = vectors * (t + 1) / tiles;
-    result.push_back({begin * lanes, std::min(columns, end * lanes) - begin * lanes,
-                      static_cast<int>(end - begin)});
+    body(ColumnTile{begin * lanes, std::min(columns, end * lanes) - begin * lanes,
+                    static_cast<int>(end - begin)});
   }
-  return result;
 }
 
 // Larger copies of X are made once for all threads: as many as there are threads would not stay in
@@ -129,7 +131,7 @@ class PanelCopies {
       : size_((size + 63) / 64 * 64),
         is_shared_(may_share && size * std::int64_t{sizeof(Acc)} > kOwnCopyBytes),
         data_(size_ * (is_shared_ ? 1 : threads)),
-        loaded_(static_cast<std::size_t>(is_shared_ ? 0 : threads), -1) {}
+        loaded_(static_cast<std::size_t>(is_shared_ || size == 0 ? 0 : threads), -1) {}
 
   // Before the threads ask for the copy of a tile: makes the one that they share, if they do, by
   // load(room, begin, end) for parts of its `units`.
@@ -145,7 +147,7 @@ class PanelCopies {
   // use.
   template <class Load>
   const Acc* get(std::int64_t col, Load load) {
-    if (is_shared_) return data_.data();
+    if (is_shared_ || size_ == 0) return data_.data();
     const int thread = this_thread();
     Acc* const own = data_.data() + thread * size_;
     if (std::exchange(loaded_[static_cast<std::size_t>(thread)], col) != col) load(own);

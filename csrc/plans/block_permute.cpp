@@ -81,11 +81,12 @@ class BlockPermuteProduct {
     const double ns = block_permute_ns(a_.size(), out_.rows, widest);
     const int useful = useful_threads(threads, ns);
     const IndexView starts{a_.block_starts().data(), 8, std::ssize(a_.block_starts())};
-    const Bounds bounds = balanced_bounds(starts, useful, ns);
+    const auto bounds = [&] { return balanced_bounds(starts, useful, ns); };
     PanelCopies<Acc> copies(widest * stride_, useful);
     for (std::int64_t t = 0; t < tiles; ++t) {
       const std::int64_t begin = x_.cols * t / tiles, end = x_.cols * (t + 1) / tiles;
-      parallel_for(bounds, useful, [&](std::int64_t first, std::int64_t last) {
+      const std::int64_t blocks = starts.size - 1;
+      parallel_for(blocks, useful, ns, bounds, [&](std::int64_t first, std::int64_t last) {
         const Acc* const panel = copies.get(begin, [&](Acc* room) {
           load_columns(k_, a_, block_of(x_, 0, x_.rows, begin, end - begin), room, stride_);
         });

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "../blocked_rows.h"
+#include "../choose.h"
 #include "accumulate.h"
 
 namespace sparsecore {
@@ -27,11 +28,11 @@ void load_rows_of(const Kernels<Acc>& k, const MatrixView& x, std::int64_t first
   if (rows > 0) k.load_panel(block_of(x, first, rows, tile.first, tile.count), panel, width);
 }
 
-// A `Blocks` is a matrix in blocks: rows(), values(), dtype(); `starts`, how many entries the row
-// blocks before each have; kPartsOfVectors, whether panels may be narrower than a vector;
-// has_zero_rows(), whether a row of zeros follows each column block of X; load(), which copies a
-// column block, as load_rows_of() does; and sweep(kernels, tile, row block, column block, panel),
-// which completes the tile.
+// A `Blocks` is a matrix in blocks: rows(), entries(), values(), dtype(); starts(), how many
+// entries the row blocks before each have, and the end; kPartsOfVectors, whether panels may be
+// narrower than a vector; has_zero_rows(), whether a row of zeros follows each column block of X;
+// load(), which copies a column block, as load_rows_of() does; and sweep(kernels, tile, row block,
+// column block, panel), which completes the tile.
 template <class Acc, class Blocks>
 class BlockProduct {
  public:
@@ -47,38 +48,44 @@ class BlockProduct {
 
   void run(int threads) {
     const std::int64_t lanes = k_.lanes, widest = k_.block_vectors * lanes;
-    const IndexView starts{a_.starts().data(), 8, std::ssize(a_.starts())};
-    const auto ns = [&](std::int64_t columns) {
-      return product_ns(a_.starts().back(), out_.rows, columns);
-    };
     const bool reads_x = x_is_panel();
     const std::int64_t copy =
         panel_rows() * std::min(widest, width_of({0, x_.cols, vectors_of(x_.cols, lanes)}));
     PanelCopies<Acc> copies(reads_x ? 0 : copy, useful_threads(threads, ns(widest)), true);
-    const std::int64_t column_blocks = a_.rows().column_blocks();
-    for (const ColumnTile& tile : column_tiles(x_.cols, lanes, k_.block_vectors)) {
-      const int useful = useful_threads(threads, ns(width_of(tile)));
-      const auto load = [&](Acc* room, std::int64_t begin, std::int64_t end) {
-        for (std::int64_t c = begin; c < end; ++c) load_block(tile, c, room);
-      };
-      copies.share(column_blocks, copy_ns(x_.rows * tile.count), threads, load);
-      parallel_for(balanced_bounds(starts, useful, ns(width_of(tile))), useful,
-                   [&](std::int64_t begin, std::int64_t end) {
-                     const Acc* const panel = reads_x ? static_cast<const Acc*>(x_.data)
-                                                      : copies.get(tile.first, [&](Acc* room) {
-                                                          load(room, 0, column_blocks);
-                                                        });
-                     begin = sweep_in_place(begin, end, tile, panel);
-                     const Scratch<Acc> sums(std::min(kStripBlocks, end - begin) * kSumRows *
-                                             width_of(tile));
-                     for (std::int64_t b = begin; b < end; b += kStripBlocks) {
-                       strip(b, std::min(b + kStripBlocks, end), tile, panel, sums.data());
-                     }
-                   });
-    }
+    for_column_tiles(x_.cols, lanes, k_.block_vectors, [&](const ColumnTile& tile) {
+      multiply(tile, reads_x ? static_cast<const Acc*>(x_.data) : nullptr, copies, threads);
+    });
   }
 
  private:
+  double ns(std::int64_t columns) const { return product_ns(a_.entries(), out_.rows, columns); }
+
+  // A tile of columns; `x` are they as they are read, null where they are copied.
+  void multiply(const ColumnTile& tile, const Acc* x, PanelCopies<Acc>& copies, int threads) const {
+    const std::int64_t column_blocks = a_.rows().column_blocks();
+    const auto load = [&](Acc* room, std::int64_t begin, std::int64_t end) {
+      for (std::int64_t c = begin; c < end; ++c) load_block(tile, c, room);
+    };
+    copies.share(column_blocks, copy_ns(x_.rows * tile.count), threads, load);
+    const double tile_ns = ns(width_of(tile));
+    const int useful = useful_threads(threads, tile_ns);
+    const auto bounds = [&] {
+      const auto& starts = a_.starts();
+      return balanced_bounds({starts.data(), 8, std::ssize(starts)}, useful, tile_ns);
+    };
+    const auto sweep = [&](std::int64_t begin, std::int64_t end) {
+      const Acc* const panel =
+          x != nullptr ? x
+                       : copies.get(tile.first, [&](Acc* room) { load(room, 0, column_blocks); });
+      begin = sweep_in_place(begin, end, tile, panel);
+      const Scratch<Acc> sums(std::min(kStripBlocks, end - begin) * kSumRows * width_of(tile));
+      for (std::int64_t b = begin; b < end; b += kStripBlocks) {
+        strip(b, std::min(b + kStripBlocks, end), tile, panel, sums.data());
+      }
+    };
+    parallel_for(a_.rows().row_blocks(), useful, tile_ns, bounds, sweep);
+  }
+
   std::int64_t zero_rows() const { return a_.has_zero_rows() ? 1 : 0; }
   std::int64_t block_height() const { return a_.rows().block_columns() + zero_rows(); }
   std::int64_t panel_rows() const { return a_.rows().column_blocks() * block_height(); }
@@ -88,14 +95,12 @@ class BlockProduct {
     return Blocks::kPartsOfVectors ? block_width(tile.count, k_.lanes) : tile.vectors * k_.lanes;
   }
 
-  // Whether X lies as a copy of it would.
+  // Whether X lies as a copy of it would, or near enough.
   bool x_is_panel() const {
     const std::int64_t width = block_width(x_.cols, k_.lanes);
-    const std::uintptr_t alignment =
-        std::min<std::uintptr_t>(64, static_cast<std::uintptr_t>(width) * sizeof(Acc));
     return !a_.has_zero_rows() && x_.dtype == DTypeOf<Acc>::value && x_.cols == width &&
            x_.cols <= k_.block_vectors * k_.lanes && x_.col_stride == 1 && x_.row_stride == width &&
-           reinterpret_cast<std::uintptr_t>(x_.data) % alignment == 0;
+           !pays_to_align(x_, a_.entries());
   }
 
   // Copies what a column block needs of a tile's columns of X.

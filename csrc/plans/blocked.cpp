@@ -21,6 +21,7 @@ struct BlockedCsr {
 
   const BlockedRows& rows() const { return blocks.rows(); }
   static bool has_zero_rows() { return false; }
+  std::int64_t entries() const { return a.nnz(); }
   const std::vector<std::int64_t>& starts() const { return blocks.starts(); }
   const void* values() const { return a.values; }
   DType dtype() const { return a.dtype; }

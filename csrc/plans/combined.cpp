@@ -15,10 +15,11 @@ class CombinedBlocks {
   static constexpr bool kPartsOfVectors = false;
 
   CombinedBlocks(const CombinedStructure& a, const CombinedStructure::Values& values)
-      : a_(a), values_(values), starts_(a.packed().row_block_starts()) {}
+      : a_(a), values_(values) {}
   const BlockedRows& rows() const { return a_.packed().rows(); }
   bool has_zero_rows() const { return a_.packed().has_zero_rows(); }
-  const std::vector<std::int64_t>& starts() const { return starts_; }
+  std::int64_t entries() const { return a_.packed().size(); }
+  std::vector<std::int64_t> starts() const { return a_.packed().row_block_starts(); }
   const void* values() const { return values_.items.data(); }
   DType dtype() const { return DType::kInt32; }
 
@@ -44,7 +45,6 @@ class CombinedBlocks {
  private:
   const CombinedStructure& a_;
   const CombinedStructure::Values& values_;
-  std::vector<std::int64_t> starts_;
 };
 
 }  // namespace

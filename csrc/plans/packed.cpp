@@ -18,10 +18,11 @@ class PackedBlocks {
   static constexpr bool kPartsOfVectors = true;
 
   PackedBlocks(const PackedStructure& a, const void* values, DType dtype)
-      : a_(a), values_(values), dtype_(dtype), starts_(a.row_block_starts()) {}
+      : a_(a), values_(values), dtype_(dtype) {}
   const BlockedRows& rows() const { return a_.rows(); }
   bool has_zero_rows() const { return a_.has_zero_rows(); }
-  const std::vector<std::int64_t>& starts() const { return starts_; }
+  std::int64_t entries() const { return a_.size(); }
+  std::vector<std::int64_t> starts() const { return a_.row_block_starts(); }
   const void* values() const { return values_; }
   DType dtype() const { return dtype_; }
 
@@ -42,7 +43,6 @@ class PackedBlocks {
   const PackedStructure& a_;
   const void* values_;
   DType dtype_;
-  std::vector<std::int64_t> starts_;
 };
 
 class PackedPlan final : public Plan {

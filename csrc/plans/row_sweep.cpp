@@ -85,7 +85,8 @@ void run(const View& a, const MatrixView& x, const Epilogue& epilogue, const Mat
     if (shared && is_copied(n)) load_panel_parallel(k, columns, copies.data(), n, threads);
     const double ns = product_ns(a.nnz(), a.rows, n);
     const int useful = useful_threads(threads, ns);
-    parallel_for(row_bounds(a, useful, ns), useful, [&](std::int64_t begin, std::int64_t end) {
+    const auto bounds = [&] { return row_bounds(a, useful, ns); };
+    parallel_for(a.rows, useful, ns, bounds, [&](std::int64_t begin, std::int64_t end) {
       SweepTile<Acc> tile{};
       tile.n = n;
       tile.x = static_cast<const Acc*>(columns.data);

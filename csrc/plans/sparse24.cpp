@@ -38,7 +38,7 @@ class Product {
     const std::int64_t stride = (a_.cols + kPanelUnit - 1) / kPanelUnit * kPanelUnit;
     const std::int64_t widest = std::min(kNarrow24Columns, x_.cols);
     PanelCopies<Acc> copies(widest * stride, useful_threads(threads_, ns(widest)));
-    for (const ColumnTile& tile : column_tiles(x_.cols, 1, kNarrow24Columns)) {
+    for_column_tiles(x_.cols, 1, kNarrow24Columns, [&](const ColumnTile& tile) {
       const std::int64_t first = tile.first, n = tile.count;
       for_rows(n, [&](std::int64_t begin, std::int64_t end) {
         const Acc* const panel = copies.get(first, [&](Acc* room) {
@@ -46,7 +46,7 @@ class Product {
         });
         narrow_rows({begin, end, panel, stride, nullptr, 0, n}, first);
       });
-    }
+    });
   }
 
   void wide() const {
@@ -54,7 +54,7 @@ class Product {
     const std::int64_t widest = std::min(most, (x_.cols + lanes - 1) / lanes);
     PanelCopies<Acc> copies(a_.cols * pitch(widest), useful_threads(threads_, ns(widest * lanes)),
                             true);
-    for (const ColumnTile& tile : column_tiles(x_.cols, lanes, most)) {
+    for_column_tiles(x_.cols, lanes, most, [&](const ColumnTile& tile) {
       const std::int64_t first = tile.first, n = tile.count, vectors = tile.vectors;
       const auto load = [&](Acc* room, std::int64_t begin, std::int64_t end) {
         Acc* const to = room + begin * pitch(vectors);
@@ -70,7 +70,7 @@ class Product {
           wide_strip(r, std::min(r + kStripRows, end), first, n, panel, sums.data());
         }
       });
-    }
+    });
   }
 
  private:
@@ -84,7 +84,7 @@ class Product {
   template <class Body>
   void for_rows(std::int64_t n, Body body) const {
     const int useful = useful_threads(threads_, ns(n));
-    parallel_for(even_bounds(a_.rows, useful, ns(n)), useful, body);
+    parallel_for(a_.rows, useful, ns(n), [&] { return even_bounds(a_.rows, useful, ns(n)); }, body);
   }
 
   void narrow_rows(SweepTile<Acc> tile, std::int64_t first) const {

@@ -71,18 +71,6 @@ class Plan:
     def nbytes(self) -> int: ...
     @property
     def keeps_structure(self) -> bool: ...
-    def run(
-        self,
-        x: _Values,
-        transposed: bool,
-        scale: _Values,
-        bias: _Values,
-        residual: _Values,
-        activation: _Activation | None,
-        out: _Values,
-        threads: int,
-        name: str,
-    ) -> _Values: ...
     @property
     def shape(self) -> tuple[int, int]: ...
     @property
@@ -128,31 +116,51 @@ def compress_24(dense: _Array, prune: bool, threads: int) -> tuple[Sparse24Struc
 # A view of a CPU tensor's memory; None where only torch can make it.
 def tensor_view(tensor: Any) -> _Array | None: ...
 
-# Products take all arguments by position: to look up their names costs as much as a small product.
+# Products. `threads`: None for as many as `get_num_threads` says. `by_rows`: x, residual and out
+# have a row for each product, as a layer's have: (n, k) and (n, m).
+def plan_matmul(
+    plan: Plan,
+    x: _Values,
+    out: _Values,
+    threads: int | None,
+    name: str,
+    transposed: bool = False,
+    by_rows: bool = False,
+    scale: _Values = None,
+    bias: _Values = None,
+    residual: _Values = None,
+    activation: _Activation | None = None,
+    /,
+) -> _Values: ...
 def csr_matmul(
     structure: CsrStructure,
     values: _Values,
     x: _Values,
-    transposed: bool,
-    scale: _Values,
-    bias: _Values,
-    residual: _Values,
-    activation: _Activation | None,
     out: _Values,
-    threads: int,
+    threads: int | None,
     name: str,
+    transposed: bool = False,
+    by_rows: bool = False,
+    scale: _Values = None,
+    bias: _Values = None,
+    residual: _Values = None,
+    activation: _Activation | None = None,
+    /,
 ) -> _Values: ...
 def sparse24_matmul(
     structure: Sparse24Structure,
     values: _Values,
     x: _Values,
-    scale: _Values,
-    bias: _Values,
-    residual: _Values,
-    activation: _Activation | None,
     out: _Values,
-    threads: int,
+    threads: int | None,
     name: str,
+    transposed: bool = False,
+    by_rows: bool = False,
+    scale: _Values = None,
+    bias: _Values = None,
+    residual: _Values = None,
+    activation: _Activation | None = None,
+    /,
 ) -> _Values: ...
 def csr_sddmm(structure: CsrStructure, u: _Array, v: _Array, threads: int) -> _Array: ...
 def target() -> str: ...

@@ -12,7 +12,7 @@ from sparsecore import _core, dense, interop
 from sparsecore.formats import COO, CSR, Sparse24, TransposedCSR
 from sparsecore.interop import Values
 from sparsecore.plan import Plan
-from sparsecore.threads import get_num_threads, resolved, set_num_threads
+from sparsecore.threads import checked, get_num_threads, resolved, set_num_threads
 
 __all__ = [
     "csr_matmul",
@@ -85,8 +85,18 @@ def csr_matmul(
     >>> sc.csr_matmul(A, np.array([2.0, 1, 5, np.nan, 4, 1, 3]))
     array([37.])
     """
-    if scale is None and _is_simple(A, X, out):
-        return _run(A, X, False, (None, None, None, None, out), threads, "csr_matmul")
+    # What `matmul` does besides takes longer than a small product.
+    if scale is None and (
+        (out is None or type(out) is np.ndarray)
+        if type(X) is np.ndarray
+        else _is_plain_tensor(A, X, out)
+    ):
+        if threads is not None:
+            threads = checked(threads, name="csr_matmul: threads")
+        if type(A) is Plan:
+            return _core.plan_matmul(A._plan, X, out, threads, "csr_matmul")
+        if type(A) is CSR:
+            return _core.csr_matmul(A._structure, A._data, X, out, threads, "csr_matmul")
     left, transposed = _left(A, "csr_matmul")
     return matmul(left, X, transposed=transposed, scale=scale, out=out, threads=threads)
 
@@ -190,34 +200,36 @@ def linear(
         return dense.linear(x, A, epilogue, out=out)
     left, transposed = _left(A, "linear", sparse24=True)
     rows, features = left.shape[::-1] if transposed else left.shape
-    if _wants_grad(left, x, scale, bias, residual, out=out, name="linear"):
-        shape = _linear_shape(x, features=features, rows=rows)
+    recorded = _wants_grad(left, x, scale, bias, residual, out=out, name="linear")
+    shape = _linear_shape(x, features=features, rows=rows)
+    if residual is not None:
+        _check_shape(residual, shape, "residual")
+    if recorded:
         y = matmul(
             left,
             dense.flattened(x).T,
             transposed=transposed,
             scale=scale,
             bias=bias,
-            residual=_as_columns(residual, shape, "residual"),
+            residual=None if residual is None else dense.flattened(residual).T,
             activation=activation,
             threads=threads,
             name="linear",
         )
         return y.T.reshape(shape)
-    # Reshaping a tensor costs more than a small product: arrays from here on.
-    array, target = interop.to_numpy(x, name="linear: x"), None
-    shape = _linear_shape(array, features=features, rows=rows)
-    if residual is not None:
-        residual = interop.to_numpy(residual, name="linear: residual")
     if out is not None:
         _check_writable(out, like=x, name="linear")
-        target = interop.to_numpy(out, name="linear: out")
-    columns = dense.flattened(array).T
-    residual, into = _as_columns(residual, shape, "residual"), _as_columns(target, shape, "out")
-    operands = (scale, bias, residual, activation, into)
-    y = _run(left, columns, transposed, operands, threads, "linear").T
-    if len(shape) != 2:
-        y = y.reshape(shape)
+        _check_shape(out, shape, "out")
+    options = (transposed, True, scale, bias)
+    if len(shape) <= 2:
+        return _run(left, x, out, threads, "linear", *options, residual, activation)
+    # Reshaping a tensor costs more than a small product: arrays from here on.
+    array = dense.flattened(interop.to_numpy(x, name="linear: x"))
+    if residual is not None:
+        residual = dense.flattened(interop.to_numpy(residual, name="linear: residual"))
+    target = None if out is None else interop.to_numpy(out, name="linear: out")
+    into = None if target is None else dense.flattened(target)
+    y = _run(left, array, into, threads, "linear", *options, residual, activation).reshape(shape)
     if target is None:
         return interop.from_numpy(y, like=x)
     if not np.may_share_memory(y, target):  # its strides cannot be flattened: `y` is a copy
@@ -338,35 +350,30 @@ def matmul(
         return torch_ops.matmul(call, X, scale, bias, residual, activation)
     if out is not None:
         _check_writable(out, like=X, name=name)
-    return _run(left, X, transposed, (scale, bias, residual, activation, out), threads, name)
+    options = (transposed, False, scale, bias, residual, activation)
+    return _run(left, X, out, threads, name, *options)
 
 
 def _run(
     left: Left,
     X: Values,
-    transposed: bool,
-    operands: tuple[Values, Values, Values, Activation | None, Values],
+    out: Values,
     threads: int | None,
     name: str,
+    *options: Any,
 ) -> Values:
-    """Multiply; `operands` are scale, bias, residual, activation and out. Records nothing."""
-    count = resolved(threads, name=name)
+    """Multiply; `options` are the core's further ones, in order. Records nothing."""
+    if threads is not None:
+        threads = checked(threads, name=f"{name}: threads")
     if isinstance(left, Plan):
-        return left._plan.run(X, transposed, *operands, count, name)
+        return _core.plan_matmul(left._plan, X, out, threads, name, *options)
     if isinstance(left, CSR):
-        return _core.csr_matmul(left._structure, left._data, X, transposed, *operands, count, name)
-    return _core.sparse24_matmul(left._structure, left.values, X, *operands, count, name)
+        return _core.csr_matmul(left._structure, left._data, X, out, threads, name, *options)
+    return _core.sparse24_matmul(left._structure, left.values, X, out, threads, name, *options)
 
 
-def _is_simple(A: Any, X: Values, out: Values) -> bool:
-    """Whether a product needs no conversions and records nothing, as most do.
-
-    What `matmul` does besides takes longer than a small product.
-    """
-    if type(A) is not Plan and type(A) is not CSR:
-        return False
-    if type(X) is np.ndarray:
-        return out is None or type(out) is np.ndarray
+def _is_plain_tensor(A: Any, X: Values, out: Values) -> bool:
+    """Whether X is a tensor, `out` one or None, and torch would record nothing."""
     torch = interop.torch_or_none()
     if torch is None or type(X) is not torch.Tensor:
         return False
@@ -406,7 +413,7 @@ def _wants_grad(left: Left | None, *operands: Values, out: Values, name: str) ->
     elif isinstance(left, Sparse24):
         values = left.values
     given = (*operands, values, out)
-    tracked = [t for t in given if t is not None and interop.is_tensor(t) and t.requires_grad]
+    tracked = [t for t in given if getattr(t, "requires_grad", False) and interop.is_tensor(t)]
     if not tracked:
         return False
     if not interop.is_tensor(operands[0]):
@@ -447,20 +454,19 @@ def _same_kind(a: Values, b: Values, *, names: tuple[str, str]) -> None:
 
 def _linear_shape(x: Values, *, features: int, rows: int) -> tuple[int, ...]:
     """Return the shape of a layer's result, given that x fits."""
-    if x.ndim < 1:
+    shape = tuple(x.shape)
+    if not shape:
         msg = "linear: x has no axis, expected (..., features)"
         raise TypeError(msg)
-    if x.shape[-1] != features:
-        msg = f"linear: x has {x.shape[-1]} features, A has {features} columns"
+    if shape[-1] != features:
+        msg = f"linear: x has {shape[-1]} features, A has {features} columns"
         raise ValueError(msg)
-    return (*x.shape[:-1], rows)
+    return (*shape[:-1], rows)
 
 
-def _as_columns(value: Values, shape: tuple[int, ...], what: str) -> Values:
-    """Return an argument of the result's shape as (rows, products), the core's orientation."""
-    if value is None:
-        return None
+def _check_shape(value: Values, shape: tuple[int, ...], what: str) -> None:
+    if not interop.is_tensor(value):
+        value = interop.to_numpy(value, name=f"linear: {what}")
     if tuple(value.shape) != shape:
         msg = f"linear: {what} has shape {tuple(value.shape)}, expected {shape}"
         raise ValueError(msg)
-    return dense.flattened(value).T

@@ -156,7 +156,8 @@ def prepare(
         apart) lays sixteen rows side by side, 5 to 9 bytes an fp32 entry, where there are 64 rows,
         8 entries a row and a column, and no rows far longer than others. One for more packs the
         matrix, 6 bytes, where it has 64 entries a row (with AVX-512 40 for 16 to 64 columns) and 8
-        a column. Else the plan keeps CSR's own order. Every kind serves every number.
+        a column; one for 4 or 8 columns, or one or two vectors of them, where its rows are a
+        multiple of four. Else the plan keeps CSR's own order. Every kind serves every number.
     backward : bool
         Whether transposed products (``A.T @ X``, the gradient of X) will be run too: the plan then
         holds a second one, of the transpose. Without it they transpose or scatter in each call.

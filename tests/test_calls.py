@@ -70,12 +70,11 @@ def test_threads_of_a_brief_product_are_checked() -> None:
 
 
 def test_brief_products_of_many_threads_do_not_meet() -> None:
-    P, wrong = A.prepare(), []
+    P = A.prepare()
+    wrong: list[int] = []
 
     def work() -> None:
-        for _ in range(2000):
-            if not (P @ X == EXPECTED).all():
-                wrong.append(True)
+        wrong.extend(call for call in range(2000) if not (P @ X == EXPECTED).all())
 
     workers = [threading.Thread(target=work) for _ in range(4)]
     for worker in workers:

@@ -141,7 +141,8 @@ int threads_of(const ProductArgs& args) {
 template <class Call>
 py::object run_product(const ProductArgs& args, const py::array& values_given,
                        const py::array& values, const PlanShape& shape, DType dtype, Call call) {
-  const py::array x_given = args.array(args.x, "X"), scale_given = args.array(args.scale, "scale"),
+  const py::array x_given = args.array(args.x, args.by_rows ? "x" : "X"),
+                  scale_given = args.array(args.scale, "scale"),
                   bias_given = args.array(args.bias, "bias"),
                   residual_given = args.array(args.residual, "residual");
   DenseArg x = dense_arg(x_given, {args.name, "X"});

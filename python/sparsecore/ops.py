@@ -200,34 +200,36 @@ def linear(
         return dense.linear(x, A, epilogue, out=out)
     left, transposed = _left(A, "linear", sparse24=True)
     rows, features = left.shape[::-1] if transposed else left.shape
-    if _wants_grad(left, x, scale, bias, residual, out=out, name="linear"):
-        shape = _linear_shape(x, features=features, rows=rows)
+    recorded = _wants_grad(left, x, scale, bias, residual, out=out, name="linear")
+    shape = _linear_shape(x, features=features, rows=rows)
+    if residual is not None:
+        _check_shape(residual, shape, "residual")
+    if recorded:
         y = matmul(
             left,
             dense.flattened(x).T,
             transposed=transposed,
             scale=scale,
             bias=bias,
-            residual=_as_columns(residual, shape, "residual"),
+            residual=None if residual is None else dense.flattened(residual).T,
             activation=activation,
             threads=threads,
             name="linear",
         )
         return y.T.reshape(shape)
-    # Reshaping a tensor costs more than a small product: arrays from here on.
-    array, target = interop.to_numpy(x, name="linear: x"), None
-    shape = _linear_shape(array, features=features, rows=rows)
-    if residual is not None:
-        residual = interop.to_numpy(residual, name="linear: residual")
     if out is not None:
         _check_writable(out, like=x, name="linear")
-        target = interop.to_numpy(out, name="linear: out")
-    columns = dense.flattened(array).T
-    residual, into = _as_columns(residual, shape, "residual"), _as_columns(target, shape, "out")
-    options = (transposed, False, scale, bias, residual, activation)
-    y = _run(left, columns, into, threads, "linear", *options).T
-    if len(shape) != 2:
-        y = y.reshape(shape)
+        _check_shape(out, shape, "out")
+    options = (transposed, True, scale, bias)
+    if len(shape) <= 2:
+        return _run(left, x, out, threads, "linear", *options, residual, activation)
+    # Reshaping a tensor costs more than a small product: arrays from here on.
+    array = dense.flattened(interop.to_numpy(x, name="linear: x"))
+    if residual is not None:
+        residual = dense.flattened(interop.to_numpy(residual, name="linear: residual"))
+    target = None if out is None else interop.to_numpy(out, name="linear: out")
+    into = None if target is None else dense.flattened(target)
+    y = _run(left, array, into, threads, "linear", *options, residual, activation).reshape(shape)
     if target is None:
         return interop.from_numpy(y, like=x)
     if not np.may_share_memory(y, target):  # its strides cannot be flattened: `y` is a copy
@@ -411,7 +413,7 @@ def _wants_grad(left: Left | None, *operands: Values, out: Values, name: str) ->
     elif isinstance(left, Sparse24):
         values = left.values
     given = (*operands, values, out)
-    tracked = [t for t in given if t is not None and interop.is_tensor(t) and t.requires_grad]
+    tracked = [t for t in given if getattr(t, "requires_grad", False) and interop.is_tensor(t)]
     if not tracked:
         return False
     if not interop.is_tensor(operands[0]):
@@ -452,20 +454,19 @@ def _same_kind(a: Values, b: Values, *, names: tuple[str, str]) -> None:
 
 def _linear_shape(x: Values, *, features: int, rows: int) -> tuple[int, ...]:
     """Return the shape of a layer's result, given that x fits."""
-    if x.ndim < 1:
+    shape = tuple(x.shape)
+    if not shape:
         msg = "linear: x has no axis, expected (..., features)"
         raise TypeError(msg)
-    if x.shape[-1] != features:
-        msg = f"linear: x has {x.shape[-1]} features, A has {features} columns"
+    if shape[-1] != features:
+        msg = f"linear: x has {shape[-1]} features, A has {features} columns"
         raise ValueError(msg)
-    return (*x.shape[:-1], rows)
+    return (*shape[:-1], rows)
 
 
-def _as_columns(value: Values, shape: tuple[int, ...], what: str) -> Values:
-    """Return an argument of the result's shape as (rows, products), the core's orientation."""
-    if value is None:
-        return None
+def _check_shape(value: Values, shape: tuple[int, ...], what: str) -> None:
+    if not interop.is_tensor(value):
+        value = interop.to_numpy(value, name=f"linear: {what}")
     if tuple(value.shape) != shape:
         msg = f"linear: {what} has shape {tuple(value.shape)}, expected {shape}"
         raise ValueError(msg)
-    return dense.flattened(value).T

@@ -14,7 +14,7 @@ namespace {
 
 constexpr std::int64_t kWidths[] = {1, 4, 8, 16, 32, 64, 128, 512};
 constexpr int kPercents[] = {50, 70, 80, 90, 95, 98};
-constexpr const char* kKernels[] = {"row_sweep", "blocked_sweep", "packed_sweep", "block_permute"};
+constexpr const char* kKernels[] = {"row_sweep", "packed_sweep", "block_permute"};
 
 Product make_problem(const Key& key) {
   Sparse a = random_sparse(kSize, kSize, key.percent, 1);

@@ -20,7 +20,6 @@ constexpr std::int64_t kLeastRowsInPlace = 16;
 constexpr std::int64_t kReuseOfCopy = 8;  // where a kernel reads nothing but copies
 constexpr std::int64_t kEntriesOfPackedRow = 64;
 constexpr std::int64_t kEntriesOfMediumRow = 40;
-constexpr std::int64_t kEntriesOfBlocks = 16384;
 constexpr std::int64_t kLanesThatPayToBlock = 16;
 
 constexpr std::int64_t kBlockBytes = std::int64_t{32} << 10;
@@ -122,15 +121,16 @@ int combined_width(DType values, DType x, DType accumulator) {
   return widest == 4 && !has_avx512_vnni() ? 2 : widest;
 }
 
-// Counting rows' entries in every column block costs about as much as a product with 20 columns;
-// what a column gains is the larger the more entries a row has. (1024 x 1024, 50 %: 1.4x the row
-// sweep with 64 columns, 1.3x with 128; 90 %: no gain.) With 32-byte vectors a row sweep is not
-// bound by the second-level cache, and there is nothing to gain.
-bool pays_to_block(std::int64_t rows, std::int64_t cols, std::int64_t nnz, std::int64_t columns) {
-  return kernels<float>().lanes >= kLanesThatPayToBlock && columns >= 48 &&
-         nnz / kReuseOfCopy >= cols &&
-         nnz / std::max<std::int64_t>(rows, 1) * columns >= kEntriesOfBlocks &&
-         nnz <= std::int64_t{UINT32_MAX};
+// Packing costs 0.6 to 1.5 ns an entry. What a column gains is the larger the more entries a row
+// has. (Zen 5, GF, packed in the call against row sweep. 4096 x 1024: N = 64 50 % 76, 44, 80 % 67,
+// 56, 90 % 53, 80; N = 128 104, 48, 88, 62, 69, 87; N = 512 139, 44, 118, 56, 92, 67. With 32-byte
+// vectors the row sweep is slower still.)
+bool pays_to_pack_once(std::int64_t rows, std::int64_t cols, std::int64_t nnz,
+                       std::int64_t columns) {
+  constexpr std::int64_t kLeastColumns = 64, kEntriesTimesColumns = 16384;
+  return kernels<float>().lanes >= 8 && columns >= kLeastColumns &&
+         nnz / std::max<std::int64_t>(rows, 1) * columns >= kEntriesTimesColumns &&
+         pays_to_pack(rows, cols, nnz, columns);
 }
 
 // The block's part of X, a tile of columns wide, is 32 KB. Where a row has few entries in so many

@@ -37,8 +37,9 @@ bool pays_to_align(const MatrixView& x, std::int64_t entries);
 // How many neighbouring entries of a row a packed product multiplies at once (combined.h): 0, 2, 4.
 int combined_width(DType values, DType x, DType accumulator);
 
-// Whether a product with a matrix that is not packed goes by blocks of rows and columns.
-bool pays_to_block(std::int64_t rows, std::int64_t cols, std::int64_t nnz, std::int64_t columns);
+// Whether a product with a matrix that is not packed begins with packing it.
+bool pays_to_pack_once(std::int64_t rows, std::int64_t cols, std::int64_t nnz,
+                       std::int64_t columns);
 
 // The width of column blocks (blocked_rows.h) for so many right-hand columns (negative: unknown,
 // many): at most kMaxBlockColumns, for few of them kMostPackedColumns.

@@ -23,10 +23,8 @@ std::vector<std::int64_t> widened(const IndexArray& array) {
 IndexArray::IndexArray(std::int64_t size, int width)
     : bytes_(size * width), size_(size), width_(width) {}
 
-IndexArray IndexArray::copy() const {
-  IndexArray other(size_, width_);
-  if (size_ > 0) std::memcpy(other.data(), data(), static_cast<std::size_t>(nbytes()));
-  return other;
+IndexArray::IndexArray(const IndexView& view) : IndexArray(view.size, view.width) {
+  if (size_ > 0) std::memcpy(data(), view.data, static_cast<std::size_t>(nbytes()));
 }
 
 int IndexArray::width_for(std::uint64_t largest) {

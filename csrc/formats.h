@@ -18,6 +18,7 @@ class IndexArray {
  public:
   IndexArray() = default;
   IndexArray(std::int64_t size, int width);
+  explicit IndexArray(const IndexView& view);  // a copy
 
   void shrink(std::int64_t size) {
     bytes_.shrink(size * width_);
@@ -30,7 +31,7 @@ class IndexArray {
   int width() const { return width_; }
   std::int64_t size() const { return size_; }
   std::int64_t nbytes() const { return size_ * width_; }
-  IndexArray copy() const;
+  IndexArray copy() const { return IndexArray(view()); }
   IndexView view() const { return {bytes_.data(), width_, size_}; }
   std::int64_t operator[](std::int64_t i) const { return view()[i]; }
   const std::byte* data() const { return bytes_.data(); }

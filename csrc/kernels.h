@@ -74,15 +74,6 @@ struct CombinedTile : PackedTile<std::int32_t> {
   const std::int32_t* first_sums;  // of the row block's rows
 };
 
-// The same for a CSR matrix as it is. The panel holds all of X's rows.
-template <class Acc>
-struct BlockedTile : BlockTile<Acc> {
-  IndexView columns;
-  std::int64_t first_column;    // of the block
-  std::int64_t first_entry;     // of the row block
-  const std::uint32_t* starts;  // where each of the groups' rows begins, from first_entry
-};
-
 // write_out takes blocks of at most so many rows.
 constexpr std::int64_t kWrittenRows = 128;
 
@@ -171,16 +162,15 @@ template <class Acc>
 struct Kernels {
   std::int64_t lanes;          // of a vector
   std::int64_t tile_width;     // right-hand columns one sweep keeps in registers
-  std::int64_t block_vectors;  // vectors of right-hand columns a blocked sweep keeps there
+  std::int64_t block_vectors;  // vectors of right-hand columns a packed sweep keeps there
   bool permutes;               // block permutations look up in registers
 
   // y = A x for a tile (cpu/row_sweep.h).
   void (*csr_sweep)(const CsrView& a, const SweepTile<Acc>& tile);
   void (*sparse24_sweep)(const Sparse24View& a, const SweepTile<Acc>& tile);
 
-  // sums (+)= A x for a block (cpu/packed_sweep.h, cpu/blocked_sweep.h).
+  // sums (+)= A x for a block (cpu/packed_sweep.h).
   void (*packed_sweep)(const PackedTile<Acc>& tile);
-  void (*blocked_sweep)(const BlockedTile<Acc>& tile);
 
   CombinedKernels combined;  // of int32's only
 

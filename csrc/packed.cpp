@@ -75,18 +75,21 @@ std::vector<Index> padded_starts(const BlockedRows& rows) {
 
 }  // namespace
 
-PackedStructure::PackedStructure(const std::shared_ptr<const CsrStructure>& csr,
-                                 std::int64_t columns, int threads)
-    : shape_(shape_of(*csr)),
-      csr_(csr),
-      row_starts_(csr->offsets().copy()),
-      rows_(csr->view(nullptr, DType::kFloat32),
-            block_columns(csr->rows(), csr->cols(), csr->nnz(), columns), threads),
+PackedStructure::PackedStructure(const std::shared_ptr<const CsrStructure>& csr, Index columns,
+                                 int threads)
+    : PackedStructure(csr->view(nullptr, DType::kFloat32), columns, threads) {
+  csr_ = csr;
+}
+
+PackedStructure::PackedStructure(const CsrView& csr, Index columns, int threads)
+    : shape_{csr.rows, csr.cols, csr.nnz()},
+      row_starts_(csr.offsets),
+      rows_(csr, block_columns(csr.rows, csr.cols, csr.nnz(), columns), threads),
       starts_(padded_starts(rows_)),
       offsets_(size()) {
   const auto padding =
       static_cast<std::uint16_t>(has_zero_rows() ? kOffsetOfColumn * rows_.block_columns() : 0);
-  with_indices(csr->columns(), [&](const auto* column) {
+  with_indices(csr.columns, [&](const auto* column) {
     for_each_group(
         threads, column, sizeof(*column),
         [&](Index c, const std::uint16_t* counts, Index entry, const Index* from) {

@@ -28,6 +28,7 @@ class PackedStructure {
   // For products with `columns` right-hand columns (negative: unknown, many).
   PackedStructure(const std::shared_ptr<const CsrStructure>& csr, std::int64_t columns,
                   int threads);
+  PackedStructure(const CsrView& csr, std::int64_t columns, int threads);
 
   PlanShape shape() const { return shape_; }
   // The pattern that was packed: while others hold it, that one; else one that is made again.

@@ -65,7 +65,7 @@ std::unique_ptr<Plan> make_packed_plan(const std::shared_ptr<const CsrStructure>
 std::unique_ptr<Plan> make_block_permute_plan(const std::shared_ptr<const CsrStructure>& structure,
                                               const void* values, DType dtype, int threads);
 std::unique_ptr<Plan> make_csr_plan(std::shared_ptr<const CsrStructure> structure,
-                                    const void* values, DType dtype, bool blocked, int threads);
+                                    const void* values, DType dtype, int threads);
 std::unique_ptr<Plan> make_two_way_plan(std::unique_ptr<Plan> forward,
                                         std::unique_ptr<Plan> backward);
 

@@ -17,7 +17,7 @@ LEFT = {
     "24": cases.sparse24,
     **{
         kernel: cases.prepared(kernel)
-        for kernel in ("packed_sweep", "blocked_sweep", "block_permute", "row_sweep")
+        for kernel in ("packed_sweep", "block_permute", "row_sweep")
     },
 }
 SIDES = st.integers(0, 40)

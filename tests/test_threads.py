@@ -15,7 +15,6 @@ LEFT = {
     "transposed": cases.transposed,
     "plan": cases.plan,
     "packed": cases.prepared("packed_sweep"),
-    "blocked": cases.prepared("blocked_sweep"),
     "permuted": cases.prepared("block_permute"),
     "24": cases.sparse24,
 }

@@ -2,7 +2,6 @@
 // SPARSECORE_TARGET set to its name and the flags of its instruction set.
 #include "../dispatch.h"
 #include "block_permute.h"
-#include "blocked_sweep.h"
 #include "combined_sweep.h"
 #include "compress24.h"
 #include "dense_rows.h"
@@ -51,7 +50,6 @@ constexpr Kernels<Acc> kTable = {
     .csr_sweep = csr_sweep<Acc>,
     .sparse24_sweep = sparse24_sweep<Acc>,
     .packed_sweep = packed_sweep<Acc>,
-    .blocked_sweep = blocked_sweep<Acc>,
     .combined = kCombined<Acc>,
     .block_permute = block_permute<Acc>,
     .wide24_vectors = kWide24Vectors,

@@ -1,23 +1,20 @@
 #include <atomic>
 #include <cstring>
-#include <optional>
 #include <utility>
 
 #include "../plan.h"
-#include "blocked.h"
 #include "row_sweep.h"
 #include "stateless.h"
 
 namespace sparsecore {
 namespace {
 
-// A matrix in CSR's own order, with a snapshot of the values: swept by rows or by blocks.
+// A matrix in CSR's own order, with a snapshot of the values.
 class CsrPlan final : public Plan {
  public:
   CsrPlan(std::shared_ptr<const CsrStructure> structure, const void* values, DType dtype,
-          bool blocked, int threads)
+          int threads)
       : structure_(std::move(structure)), dtype_(dtype) {
-    if (blocked) blocks_.emplace(structure_->view(nullptr, dtype), threads);
     update(values, threads);
   }
 
@@ -27,8 +24,6 @@ class CsrPlan final : public Plan {
     const CsrView view = structure_->view(values.get(), dtype_);
     if (transposed) {
       transposed_product(view, x, epilogue, out, threads);
-    } else if (blocks_) {
-      blocked_sweep(view, *blocks_, x, epilogue, out, threads);
     } else {
       row_sweep(view, x, epilogue, out, threads);
     }
@@ -48,10 +43,8 @@ class CsrPlan final : public Plan {
   PlanShape shape() const override { return shape_of(*structure_); }
   std::shared_ptr<const CsrStructure> structure() const override { return structure_; }
   DType dtype() const override { return dtype_; }
-  std::int64_t nbytes() const override {
-    return static_cast<std::int64_t>(bytes()) + (blocks_ ? blocks_->nbytes() : 0);
-  }
-  std::string_view kernel() const override { return blocks_ ? "blocked_sweep" : "row_sweep"; }
+  std::int64_t nbytes() const override { return static_cast<std::int64_t>(bytes()); }
+  std::string_view kernel() const override { return "row_sweep"; }
 
  private:
   using Values = std::shared_ptr<const std::byte[]>;
@@ -62,15 +55,14 @@ class CsrPlan final : public Plan {
 
   std::shared_ptr<const CsrStructure> structure_;
   DType dtype_;
-  std::optional<CsrBlocks> blocks_;
   mutable std::atomic<Values> values_;
 };
 
 }  // namespace
 
 std::unique_ptr<Plan> make_csr_plan(std::shared_ptr<const CsrStructure> structure,
-                                    const void* values, DType dtype, bool blocked, int threads) {
-  return std::make_unique<CsrPlan>(std::move(structure), values, dtype, blocked, threads);
+                                    const void* values, DType dtype, int threads) {
+  return std::make_unique<CsrPlan>(std::move(structure), values, dtype, threads);
 }
 
 }  // namespace sparsecore

@@ -57,17 +57,16 @@ std::unique_ptr<Plan> make_one_way(std::shared_ptr<const CsrStructure> structure
   if (kernel == "block_permute") {
     std::unique_ptr<Plan> plan = make_block_permute_plan(structure, values, dtype, threads);
     if (!options.kernel.empty() || is_slim(*plan)) return plan;
-    return make_csr_plan(std::move(structure), values, dtype, false, threads);
+    return make_csr_plan(std::move(structure), values, dtype, threads);
   }
   if (kernel == "packed_sweep") {
     return make_packed_plan(structure, values, dtype, options.columns, threads);
   }
-  if (kernel == "row_sweep" || kernel == "blocked_sweep") {
-    return make_csr_plan(std::move(structure), values, dtype, kernel == "blocked_sweep", threads);
+  if (kernel == "row_sweep") {
+    return make_csr_plan(std::move(structure), values, dtype, threads);
   }
   throw std::invalid_argument("prepare: kernel is '" + std::string(kernel) +
-                              "', expected 'block_permute', 'packed_sweep', 'blocked_sweep' or "
-                              "'row_sweep'");
+                              "', expected 'block_permute', 'packed_sweep' or 'row_sweep'");
 }
 
 }  // namespace

@@ -8,6 +8,7 @@
 #include "../plan.h"
 #include "block_product.h"
 #include "combined.h"
+#include "packed.h"
 #include "stateless.h"
 
 namespace sparsecore {
@@ -142,6 +143,18 @@ class PackedPlan final : public Plan {
 };
 
 }  // namespace
+
+void packed_product(const CsrView& a, const MatrixView& x, const Epilogue& epilogue,
+                    const MatrixView& out, int threads) {
+  const PackedStructure packed(a, x.cols, threads);
+  const std::int64_t item = item_size(a.dtype);
+  Pages<std::byte> values(packed.size() * item);
+  packed.pack(a.values, item, values.data(), threads);
+  const PackedBlocks blocks(packed, values.data(), a.dtype);
+  with_accumulator(accumulator_for(a.dtype, x.dtype, longest_row(a.offsets)), [&]<class Acc>(Acc) {
+    BlockProduct<Acc, PackedBlocks>(blocks, x, epilogue, out).run(threads);
+  });
+}
 
 std::unique_ptr<Plan> make_packed_plan(const std::shared_ptr<const CsrStructure>& structure,
                                        const void* values, DType dtype, std::int64_t columns,

@@ -2,7 +2,7 @@
 
 #include "../choose.h"
 #include "../transpose.h"
-#include "blocked.h"
+#include "packed.h"
 #include "row_scatter.h"
 #include "row_sweep.h"
 
@@ -10,8 +10,8 @@ namespace sparsecore {
 
 void csr_product(const CsrView& a, const MatrixView& x, const Epilogue& epilogue,
                  const MatrixView& out, int threads) {
-  if (pays_to_block(a.rows, a.cols, a.nnz(), x.cols)) {
-    blocked_sweep(a, CsrBlocks(a, threads), x, epilogue, out, threads);
+  if (pays_to_pack_once(a.rows, a.cols, a.nnz(), x.cols)) {
+    packed_product(a, x, epilogue, out, threads);
   } else {
     row_sweep(a, x, epilogue, out, threads);
   }

@@ -10,7 +10,7 @@ from sparsecore.formats.csr import CSR
 from sparsecore.interop import Values
 from sparsecore.threads import get_num_threads
 
-Kernel: TypeAlias = Literal["block_permute", "packed_sweep", "blocked_sweep", "row_sweep"]
+Kernel: TypeAlias = Literal["block_permute", "packed_sweep", "row_sweep"]
 
 
 @final
@@ -161,9 +161,8 @@ def prepare(
     backward : bool
         Whether transposed products (``A.T @ X``, the gradient of X) will be run too: the plan then
         holds a second one, of the transpose. Without it they transpose or scatter in each call.
-    kernel : {"block_permute", "packed_sweep", "blocked_sweep", "row_sweep"}, optional
+    kernel : {"block_permute", "packed_sweep", "row_sweep"}, optional
         Instead of the one that suits `n`: for whoever measures, or wants less memory.
-        "blocked_sweep" keeps CSR's own order and only notes where rows cross column blocks.
     """
     if n is not None and (isinstance(n, bool) or not isinstance(n, int | np.integer)):
         msg = f"prepare: n is a {type(n).__name__}, expected an integer"

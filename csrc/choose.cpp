@@ -124,7 +124,7 @@ std::int64_t block_columns(std::int64_t rows, std::int64_t cols, std::int64_t nn
   std::int64_t width = std::clamp<std::int64_t>(kBlockBytes / row_bytes / 128 * 128, 128, most);
   const bool is_short = density * static_cast<double>(width) < least_entries;
   if (narrow && cols * row_bytes <= (is_short ? 8 : 2) * kBlockBytes) {
-    width = std::min(cols, most);
+    width = std::clamp<std::int64_t>(cols, 1, most);
   }
   while (width < most && density * static_cast<double>(width) < least_entries) width *= 2;
   return std::clamp<std::int64_t>(width, 1, std::max<std::int64_t>(cols, 1));

@@ -93,9 +93,9 @@ class BlockProduct {
     const std::int64_t width = block_width(x_.cols, k_.lanes);
     const std::uintptr_t alignment =
         std::min<std::uintptr_t>(64, static_cast<std::uintptr_t>(width) * sizeof(Acc));
-    return !a_.has_zero_rows() && x_.dtype == DTypeOf<Acc>::value && x_.cols == width &&
-           x_.cols <= k_.block_vectors * k_.lanes && x_.col_stride == 1 && x_.row_stride == width &&
-           reinterpret_cast<std::uintptr_t>(x_.data) % alignment == 0;
+    return !a_.has_zero_rows() && x_.dtype == DTypeOf<Acc>::value && x_.cols > 0 &&
+           x_.cols == width && x_.cols <= k_.block_vectors * k_.lanes && x_.col_stride == 1 &&
+           x_.row_stride == width && reinterpret_cast<std::uintptr_t>(x_.data) % alignment == 0;
   }
 
   // Copies what a column block needs of a tile's columns of X.

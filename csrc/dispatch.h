@@ -17,7 +17,7 @@ struct TargetKernels {
   DenseRowKernels dense_rows;
 };
 
-// Names, narrowest first: every target in this build, and those that this processor can run.
+// Names, the best last: every target in this build, and those that this processor can run.
 std::vector<std::string> compiled_targets();
 std::vector<std::string> supported_targets();
 

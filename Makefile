@@ -5,7 +5,7 @@ SHELL := /bin/bash
 .ONESHELL:
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint docs-check bench clean FORCE
+.PHONY: help demo test test-core lint docs-check bench clean FORCE
 # The installed package is what runs and is tested, never the source tree.
 unexport PYTHONPATH
 
@@ -21,11 +21,12 @@ SOURCES := CMakeLists.txt pyproject.toml README.md LICENSE \
   $(shell find csrc python -type f ! -name '*.so' ! -name '*.pyc')
 CONFIGURE = $(VENV)/bin/cmake -DPython_EXECUTABLE="$$PWD/$(RUN)" \
   -Dpybind11_DIR="$$($(RUN) -m pybind11 --cmakedir)"
-FORMATTED = $(shell find csrc bench python -name '*.h' -o -name '*.cpp' -o -name '*.cu' -o -name '*.cuh')
+FORMATTED = $(shell find csrc bench python tests -name '*.h' -o -name '*.cpp' -o -name '*.cu' -o -name '*.cuh')
 
 help:
 	@echo "make demo        prune, convert and measure a network on this machine"
 	echo "make test        every test on every CPU target, with and without torch"
+	echo "make test-core   the core's own tests, in C++ (doctest)"
 	echo "make lint        ruff, mypy, clang-format, clang-tidy"
 	echo "make docs-check  doctests, code blocks and links of the documents"
 	echo "make bench       C++ microbenchmarks (Google Benchmark)"
@@ -57,6 +58,16 @@ test: $(VENV)/installed $(BARE)/installed
 	printf '\n== summary\n'
 	printf 'passed: %s\n' "$${passed[@]}"
 	(( $${#lacking[@]} == 0 )) || printf '%s\n' "$${lacking[@]}"
+
+# On every CPU target, and with 64-byte vectors that the compiler splits for any processor.
+test-core: $(VENV)/cmake
+	@if ! $${CXX:-c++} -E -x c++ -include doctest/doctest.h /dev/null > /dev/null 2>&1; then
+	  echo "make test-core needs doctest: install it (Debian, Ubuntu: doctest-dev)" >&2
+	  exit 1
+	fi
+	$(VENV)/bin/cmake --preset core
+	$(VENV)/bin/cmake --build --preset core
+	build/core/tests/core/sparsecore_tests $(ARGS)
 
 # clang-tidy brings no omp.h: it reads the compiler's, after the headers of its own.
 lint: $(VENV)/lint $(VENV)/cmake

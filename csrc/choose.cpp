@@ -110,7 +110,7 @@ bool pays_to_pack(std::int64_t rows, std::int64_t cols, std::int64_t nnz, std::i
 // 64-byte vectors, others beside them. (1024 x 1024, N = 128, 50, 70, 80 and 90 %, in GF, with and
 // without: Zen 5 160, 156, 146, 121 and 142, 134, 127, 107; a Xeon 128, 113, 101, 80 and 135, 118,
 // 102, 79.)
-bool picks_from_registers() { return is_amd(); }
+bool picks_from_registers() { return processor_maker() == Maker::kAmd; }
 
 // (1024 x 1024 in the first-level cache, in GOP/s at 50, 70, 80, 90 and 95 %, against entries by
 // themselves: four at a time 292, 209, 175, 142, 119 against 71, 67, 64, 58, 52; with AVX2, two at
@@ -152,7 +152,7 @@ std::int64_t block_columns(std::int64_t rows, std::int64_t cols, std::int64_t nn
   std::int64_t width = std::clamp<std::int64_t>(kBlockBytes / row_bytes / 128 * 128, 128, most);
   const bool is_short = density * static_cast<double>(width) < least_entries;
   if (narrow && cols * row_bytes <= (is_short ? 8 : 2) * kBlockBytes) {
-    width = std::min(cols, most);
+    width = std::clamp<std::int64_t>(cols, 1, most);
   }
   while (width < most && density * static_cast<double>(width) < least_entries) width *= 2;
   return std::clamp<std::int64_t>(width, 1, std::max<std::int64_t>(cols, 1));

@@ -30,7 +30,7 @@ bool can_run(std::string_view name) {
            __builtin_cpu_supports("avx512vl");
   }
 #endif
-  return name == "baseline";
+  return name == "baseline" || name == "wide512";  // the latter only in builds for tests
 }
 
 struct Target {
@@ -43,6 +43,15 @@ constexpr Target kTargets[] = {SPARSECORE_TARGETS(SPARSECORE_TARGET_ENTRY)};
 #undef SPARSECORE_TARGET_ENTRY
 
 std::atomic<const Target*> active{nullptr};
+
+Maker true_maker() {
+#if defined(__x86_64__)
+  if (__builtin_cpu_is("amd") != 0) return Maker::kAmd;
+#endif
+  return Maker::kOther;
+}
+
+std::atomic<Maker> maker{true_maker()};
 
 std::string joined(const std::vector<std::string>& names) {
   std::string text;
@@ -100,12 +109,10 @@ void set_target(std::string_view name) {
 
 const TargetKernels& active_kernels() { return *current().kernels; }
 
-bool is_amd() {
-#if defined(__x86_64__)
-  return __builtin_cpu_is("amd") != 0;
-#else
-  return false;
-#endif
+Maker processor_maker() { return maker.load(std::memory_order_relaxed); }
+
+void set_processor_maker(std::optional<Maker> chosen) {
+  maker.store(chosen.value_or(true_maker()), std::memory_order_relaxed);
 }
 
 bool has_avx512_vnni() {

@@ -1,6 +1,8 @@
 // Which CPU target runs: detected once, overridable by SPARSECORE_TARGET and set_target().
 #pragma once
 
+#include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -17,7 +19,7 @@ struct TargetKernels {
   DenseRowKernels dense_rows;
 };
 
-// Names, narrowest first: every target in this build, and those that this processor can run.
+// Names, the best last: every target in this build, and those that this processor can run.
 std::vector<std::string> compiled_targets();
 std::vector<std::string> supported_targets();
 
@@ -31,8 +33,11 @@ const TargetKernels& active_kernels();
 // Whether this processor multiplies bytes four at a time, 64-byte vectors included.
 bool has_avx512_vnni();
 
-// Whether AMD made the processor: its shuffles and gathers cost otherwise than Intel's (choose.cpp).
-bool is_amd();
+// Who made the processor: its gathers and shuffles cost otherwise than others' (choose.cpp). So that
+// the ways for all of them are tested on any, tests choose; nullopt goes back to the true one.
+enum class Maker : std::uint8_t { kAmd, kOther };
+Maker processor_maker();
+void set_processor_maker(std::optional<Maker> maker);
 
 template <class Acc>
 const Kernels<Acc>& kernels();

@@ -33,8 +33,9 @@ class PackedStructure {
   PlanShape shape() const { return shape_; }
   // The pattern that was packed: while others hold it, that one; else one that is made again.
   std::shared_ptr<const CsrStructure> csr(int threads) const;
-  // Whether padding points at a row of zeros after each column block; else at the first row of X.
-  bool has_zero_rows() const { return rows_.column_blocks() > 1; }
+  // Whether padding points at a row of zeros after each column block; else at the first row of X,
+  // if there is one.
+  bool has_zero_rows() const { return rows_.column_blocks() > 1 || shape_.cols == 0; }
   IndexView row_starts() const { return row_starts_.view(); }  // in CSR order
   const BlockedRows& rows() const { return rows_; }
   // Entries, padding included.

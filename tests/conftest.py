@@ -10,6 +10,7 @@ import pytest
 from hypothesis import settings
 
 import sparsecore as sc
+from sparsecore import _core
 
 # How long one example takes says nothing about it on a shared machine.
 settings.register_profile("sparsecore", deadline=None)
@@ -30,6 +31,14 @@ def target(request: pytest.FixtureRequest) -> Iterator[str]:
     sc.cpu.set_target(request.param)
     yield request.param
     sc.cpu.set_target(before)
+
+
+@pytest.fixture(params=[True, False], ids=["amd", "other"])
+def tuned_as_amd(request: pytest.FixtureRequest) -> Iterator[bool]:
+    """Run the test with what suits AMD's processors, then with what suits others'."""
+    _core.tune_as_amd(request.param)
+    yield request.param
+    _core.tune_as_amd(None)
 
 
 @pytest.fixture(scope="session")

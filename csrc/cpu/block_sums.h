@@ -16,7 +16,7 @@ constexpr int kBlockVectors = kVectorBytes == 64 ? 4 : 3;
 // shuffles where the load alone can do it.)
 template <int L, class T>
 SPARSECORE_INLINE typename LanesOf<L, T>::type repeat_four(const T* p) {
-  using Lanes [[maybe_unused]] = typename LanesOf<L, T>::type;
+  using Lanes = typename LanesOf<L, T>::type;
 #if defined(__AVX512F__)
   if constexpr (L == 16) {
     return reinterpret_cast<Lanes>(
@@ -29,6 +29,9 @@ SPARSECORE_INLINE typename LanesOf<L, T>::type repeat_four(const T* p) {
   }
 #endif
   if constexpr (L == 4) return load_lanes<4, T>(p);
+  Lanes v;
+  for (int l = 0; l < L; ++l) v[l] = p[l % 4];
+  return v;
 }
 
 // The first `count` lanes: 1 ... L. (In intrinsics: nothing else stores a part of half a vector.)

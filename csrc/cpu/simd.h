@@ -19,7 +19,10 @@
 
 namespace sparsecore::SPARSECORE_TARGET {
 
-#if defined(__AVX512F__)
+// Builds for tests may ask for vectors wider than the target's registers: the compiler splits them.
+#if defined(SPARSECORE_VECTOR_BYTES)
+constexpr int kVectorBytes = SPARSECORE_VECTOR_BYTES;
+#elif defined(__AVX512F__)
 constexpr int kVectorBytes = 64;
 #elif defined(__AVX2__)
 constexpr int kVectorBytes = 32;
@@ -87,7 +90,7 @@ SPARSECORE_INLINE Vec<std::int32_t> add_half_products(Vec<std::int32_t> a, Vec<s
 #elif defined(__AVX2__)
   return c + reinterpret_cast<Lanes>(
                  _mm256_madd_epi16(reinterpret_cast<__m256i>(a), reinterpret_cast<__m256i>(b)));
-#elif defined(__SSE2__)
+#elif defined(__SSE2__) && !defined(SPARSECORE_VECTOR_BYTES)
   return c + reinterpret_cast<Lanes>(
                  _mm_madd_epi16(reinterpret_cast<__m128i>(a), reinterpret_cast<__m128i>(b)));
 #else

@@ -8,6 +8,7 @@
 #include <cstring>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <type_traits>
 #include <utility>
@@ -144,9 +145,12 @@ py::tuple summed_triplets(const py::array& row, const py::array& col, Shape shap
 }
 
 // Owned by nothing that numpy could make writable again: the core reads it unlocked.
-py::array narrowed(const Int64Array& indices, std::int64_t limit, const std::string& name) {
+template <class Index>
+py::array narrowed(const py::array_t<Index, py::array::c_style>& indices, std::int64_t limit,
+                   const std::string& name) {
+  const std::span<const Index> given(indices.data(), static_cast<std::size_t>(indices.size()));
   IndexArray result;
-  without_gil([&] { result = narrow(span_of(indices), limit, name); });
+  without_gil([&] { result = narrow(given, limit, name); });
   return frozen_indices(std::move(result));
 }
 
@@ -297,7 +301,10 @@ void register_csr(py::module_& module) {
              py::arg("duplicates"), py::arg("values"), py::arg("threads"));
   module.def("sum_triplets", summed_triplets, py::arg("row"), py::arg("col"), py::arg("shape"),
              py::arg("values"), py::arg("threads"));
-  module.def("narrow", narrowed, py::arg("indices").noconvert(), py::arg("limit"), py::arg("name"));
+  module.def("narrow", narrowed<std::int64_t>, py::arg("indices").noconvert(), py::arg("limit"),
+             py::arg("name"));
+  module.def("narrow", narrowed<std::int32_t>, py::arg("indices").noconvert(), py::arg("limit"),
+             py::arg("name"));
   module.def("csr_from_dense", from_dense, py::arg("dense"), py::arg("threads"));
 }
 

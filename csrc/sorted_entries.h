@@ -18,6 +18,7 @@
 
 #include "duplicates.h"
 #include "entry_sort.h"
+#include "pages.h"
 #include "triplets.h"
 
 namespace sparsecore {
@@ -186,8 +187,15 @@ ValueOrder write_sorted(const Source& source, const Target& target, KeyBits bits
   return result;
 }
 
+// Row offsets to be filled in. (The small pages of a vector would take longer to touch: pages.h.)
+inline Pages<std::int64_t> zero_offsets(std::int64_t rows) {
+  Pages<std::int64_t> offsets(rows + 1);
+  std::fill_n(offsets.data(), rows + 1, 0);
+  return offsets;
+}
+
 // Rows without entries end where the row before them does.
-inline void end_empty_rows(std::vector<std::int64_t>& offsets) {
+inline void end_empty_rows(std::span<std::int64_t> offsets) {
   std::partial_sum(offsets.begin(), offsets.end(), offsets.begin(),
                    [](std::int64_t a, std::int64_t b) { return std::max(a, b); });
 }
@@ -196,7 +204,8 @@ inline void end_empty_rows(std::vector<std::int64_t>& offsets) {
 template <class Wide, class Low, class Payload, class Source>
 CanonicalCsr sorted_csr(const Source& source, const Target& target, KeyBits bits,
                         Duplicates duplicates, const Values& values, int threads) {
-  std::vector<std::int64_t> offsets(static_cast<std::size_t>(target.rows) + 1);
+  const Pages<std::int64_t> storage = zero_offsets(target.rows);
+  const std::span<std::int64_t> offsets(storage.data(), static_cast<std::size_t>(target.rows) + 1);
   std::int64_t* const row_ends = offsets.data() + 1;
   IndexArray columns;
   struct LastRow {

@@ -124,7 +124,8 @@ IndexArray narrowed(const IndexView& indices, Index limit) {
 
 // Triplets that need neither sorting nor summing: the columns are copied, the rows counted.
 CanonicalCsr canonical_csr(const Triplets& source) {
-  std::vector<Index> offsets(at(source.rows) + 1);
+  const Pages<Index> storage = zero_offsets(source.rows);
+  const std::span<Index> offsets(storage.data(), at(source.rows) + 1);
   with_indices(source.row, [&](const auto* row) {
     for (Index begin = 0; begin < source.size(); begin += kPollEntries) {
       poll();

@@ -14,6 +14,35 @@ using Index = std::int64_t;
 std::size_t at(Index i) { return static_cast<std::size_t>(i); }
 std::string text(Index value) { return std::to_string(value); }
 
+template <class Source>
+IndexArray narrowed(std::span<const Source> indices, Index limit, std::string_view name) {
+  IndexArray result(std::ssize(indices), column_width(limit));
+  const auto last = static_cast<std::uint64_t>(limit) - 1;
+  with_indices(result, [&]<class I>(I* out) {
+    // Another thread may be writing to the caller's array: what is checked is what is stored.
+    constexpr std::size_t kWindow = 256;
+    Source window[kWindow];
+    for (std::size_t begin = 0; begin < indices.size(); begin += kWindow) {
+      const std::size_t count = std::min(kWindow, indices.size() - begin);
+      std::copy_n(indices.begin() + static_cast<std::ptrdiff_t>(begin), count, window);
+      std::atomic_signal_fence(std::memory_order_seq_cst);  // no reading again
+      std::uint64_t signs = 0;  // set by a number that is negative, or past the last
+      for (std::size_t i = 0; i < count; ++i) {
+        const auto index = static_cast<std::uint64_t>(Index{window[i]});
+        signs |= index | (last - index);
+        out[begin + i] = static_cast<I>(index);
+      }
+      if (static_cast<Index>(signs) >= 0) continue;
+      const Source* first =
+          std::find_if(window, window + count, [&](Index i) { return i < 0 || i >= limit; });
+      throw std::out_of_range(std::string(name) + " index " + text(*first) + " at position " +
+                              text(static_cast<Index>(begin) + (first - window)) +
+                              " is outside [0, " + text(limit) + ")");
+    }
+  });
+  return result;
+}
+
 }  // namespace
 
 CanonicalCsr csr_from_arrays(std::span<const Index> caller_indptr, std::span<const Index> indices,
@@ -52,29 +81,11 @@ CanonicalCsr csr_from_arrays(std::span<const Index> caller_indptr, std::span<con
 }
 
 IndexArray narrow(std::span<const Index> indices, Index limit, std::string_view name) {
-  IndexArray narrowed(std::ssize(indices), column_width(limit));
-  with_indices(narrowed, [&]<class I>(I* out) {
-    // Another thread may be writing to the caller's array: what is checked is what is stored.
-    constexpr std::size_t kWindow = 512;
-    Index window[kWindow];
-    for (std::size_t begin = 0; begin < indices.size(); begin += kWindow) {
-      const std::size_t count = std::min(kWindow, indices.size() - begin);
-      std::copy_n(indices.begin() + static_cast<std::ptrdiff_t>(begin), count, window);
-      std::atomic_signal_fence(std::memory_order_seq_cst);  // no reading again
-      bool outside = false;
-      for (std::size_t i = 0; i < count; ++i) {
-        outside |= static_cast<std::uint64_t>(window[i]) >= static_cast<std::uint64_t>(limit);
-        out[begin + i] = static_cast<I>(window[i]);
-      }
-      if (!outside) continue;
-      const Index* first =
-          std::find_if(window, window + count, [&](Index i) { return i < 0 || i >= limit; });
-      throw std::out_of_range(std::string(name) + " index " + text(*first) + " at position " +
-                              text(static_cast<Index>(begin) + (first - window)) +
-                              " is outside [0, " + text(limit) + ")");
-    }
-  });
-  return narrowed;
+  return narrowed(indices, limit, name);
+}
+
+IndexArray narrow(std::span<const std::int32_t> indices, Index limit, std::string_view name) {
+  return narrowed(indices, limit, name);
 }
 
 }  // namespace sparsecore

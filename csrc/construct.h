@@ -18,5 +18,6 @@ CanonicalCsr csr_from_arrays(std::span<const std::int64_t> indptr,
 // Indices in the smallest width that holds 0 ... limit - 1; std::out_of_range, naming the first
 // position, where one is outside. `name` says whose they are.
 IndexArray narrow(std::span<const std::int64_t> indices, std::int64_t limit, std::string_view name);
+IndexArray narrow(std::span<const std::int32_t> indices, std::int64_t limit, std::string_view name);
 
 }  // namespace sparsecore

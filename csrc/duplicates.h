@@ -51,22 +51,21 @@ std::uint64_t sum_run(std::span<const Item> run, DType dtype, Place place) {
   }
 }
 
-// Puts one entry for each coordinate at the front of a sorted bucket and returns their number.
-// merge(run) is what becomes of entries of one coordinate: the payload of the one that stays.
+// Puts one entry for each coordinate of a sorted bucket at the front of `kept`, which may be the
+// bucket itself, and returns their number. merge(run) is what becomes of entries of one coordinate:
+// the payload of the one that stays.
 template <class Item, class Merge>
-std::int64_t merge_duplicates(std::span<Item> items, Merge merge) {
-  std::size_t kept = 0;
+std::int64_t merge_duplicates(std::span<const Item> items, Item* kept, Merge merge) {
+  std::int64_t count = 0;
   for (std::size_t begin = 0; begin < items.size();) {
     const Item item = items[begin];
     std::size_t end = begin + 1;
     while (end < items.size() && items[end].key == item.key) ++end;
-    items[kept++] = {item.key,
-                     end == begin + 1
-                         ? item.payload
-                         : merge(std::span<const Item>(items.subspan(begin, end - begin)))};
+    kept[count++] = {item.key,
+                     end == begin + 1 ? item.payload : merge(items.subspan(begin, end - begin))};
     begin = end;
   }
-  return static_cast<std::int64_t>(kept);
+  return count;
 }
 
 }  // namespace sparsecore

@@ -47,41 +47,86 @@ inline constexpr int kMaxBucketBits = 11;
 inline constexpr int kMaxDigitBits = 11;
 // Keys and payloads pass from the input to the sort in windows that stay in first-level cache.
 inline constexpr std::int64_t kSortWindow = 512;
+// So many entries are moved between two looks for an interrupt: some buckets are the whole matrix.
+inline constexpr std::size_t kSortPoll = std::size_t{1} << 22;
 
-// Sorts entries by bits [first_bit, end_bit) of their keys, keeping the order of equal ones.
-template <class Low, class Payload>
-void sort_by_digits(std::span<Entry<Low, Payload>> entries,
-                    std::vector<Entry<Low, Payload>>& buffer, int first_bit, int end_bit) {
+// Sorts entries by bits [first_bit, end_bit) of their keys, keeping the order of equal ones. They
+// end up where they were or in the buffer: the result says where. One pass counts all digits at
+// once.
+template <class Place, class Low, class Payload>
+std::span<Entry<Low, Payload>> sort_by_digits(std::span<Entry<Low, Payload>> entries,
+                                              std::vector<Entry<Low, Payload>>& buffer,
+                                              int first_bit, int end_bit) {
   const int bits = end_bit - first_bit;
-  if (entries.size() < 2 || bits <= 0) return;
+  if (entries.size() < 2 || bits <= 0) return entries;
   const int widest = std::min(kMaxDigitBits, static_cast<int>(std::bit_width(entries.size())));
   const int passes = (bits + widest - 1) / widest;
   const int digit_bits = (bits + passes - 1) / passes;
   const std::size_t digits = std::size_t{1} << digit_bits;
-  const auto digit = [&](const Entry<Low, Payload>& e, int pass) {
+  const auto digit = [=](const Entry<Low, Payload>& e, int pass) {
     return static_cast<std::size_t>(e.key >> (first_bit + pass * digit_bits)) & (digits - 1);
+  };
+  const auto for_each = [](std::span<const Entry<Low, Payload>> all, auto body) {
+    for (std::size_t begin = 0; begin < all.size(); begin += kSortPoll) {
+      poll();
+      for (const auto& e : all.subspan(begin, std::min(kSortPoll, all.size() - begin))) body(e);
+    }
   };
   buffer.resize(std::max(buffer.size(), entries.size()));
   std::span<Entry<Low, Payload>> from = entries, to(buffer.data(), entries.size());
+  constexpr int kCountedAtOnce = 3;
+  Place places[kCountedAtOnce][std::size_t{1} << kMaxDigitBits];
   for (int pass = 0; pass < passes; ++pass) {
-    std::size_t place[std::size_t{1} << kMaxDigitBits];
-    std::fill(place, place + digits, 0);
-    for (const auto& e : from) ++place[digit(e, pass)];
-    std::exclusive_scan(place, place + digits, place, std::size_t{0});
-    constexpr std::size_t kBetweenPolls = std::size_t{1} << 22;  // for buckets that are the matrix
-    for (std::size_t begin = 0; begin < from.size(); begin += kBetweenPolls) {
-      poll();
-      for (const auto& e : from.subspan(begin, std::min(kBetweenPolls, from.size() - begin))) {
-        to[place[digit(e, pass)]++] = e;
-      }
+    const int counted = pass % kCountedAtOnce;
+    if (counted == 0) {
+      for (auto& place : places) std::fill_n(place, digits, Place{0});
+      for_each(from, [&](const auto& e) {
+        ++places[0][digit(e, pass)];
+        ++places[1][digit(e, pass + 1)];
+        ++places[2][digit(e, pass + 2)];
+      });
     }
+    Place* const place = places[counted];
+    std::exclusive_scan(place, place + digits, place, Place{0});
+    for_each(from, [&](const auto& e) { to[place[digit(e, pass)]++] = e; });
     std::swap(from, to);
   }
-  if (from.data() != entries.data()) std::copy(from.begin(), from.end(), entries.begin());
+  return from;
 }
 
-// Entries in buckets of ascending keys. Source: size(), and
-// read(begin, count, Wide* keys, Payload* payloads), which skips payloads where they are nullptr.
+// The bits of major << minor_bits | minor from `shift` on, of `count` entries: their buckets.
+template <class Major, class Minor>
+void join_tops(const Major* major, const Minor* minor, std::int64_t count, int minor_bits,
+               int shift, std::uint32_t* tops) {
+  if (shift >= minor_bits) {
+    const int drop = shift - minor_bits;
+    if (drop >= static_cast<int>(8 * sizeof(Major))) return void(std::fill_n(tops, count, 0u));
+    for (std::int64_t i = 0; i < count; ++i) tops[i] = static_cast<std::uint32_t>(major[i] >> drop);
+    return;
+  }
+  for (std::int64_t i = 0; i < count; ++i) {
+    tops[i] =
+        static_cast<std::uint32_t>(static_cast<std::uint64_t>(major[i]) << (minor_bits - shift) |
+                                   static_cast<std::uint64_t>(minor[i]) >> shift);
+  }
+}
+// As much of it as Key holds.
+template <class Major, class Minor, class Key>
+void join_keys(const Major* major, const Minor* minor, std::int64_t count, int minor_bits,
+               Key* keys) {
+  if (minor_bits >= static_cast<int>(8 * sizeof(Key))) {
+    for (std::int64_t i = 0; i < count; ++i) keys[i] = static_cast<Key>(minor[i]);
+    return;
+  }
+  for (std::int64_t i = 0; i < count; ++i) {
+    keys[i] = static_cast<Key>(major[i]) << minor_bits | static_cast<Key>(minor[i]);
+  }
+}
+
+// Entries in buckets of ascending keys. Source: size(); read_tops(begin, count, shift,
+// std::uint32_t* tops), the keys' bits from `shift` on; read_keys(begin, count, Low* keys), as much
+// of the keys as Low holds; payloads(begin, count, Payload* window), which points to them, there or
+// where they lie.
 template <class Wide, class Low, class Payload>
 class Buckets {
  public:
@@ -90,26 +135,11 @@ class Buckets {
   template <class Source>
   Buckets(const Source& source, KeyBits bits, int threads)
       : shift_(shift_for(source.size(), bits)), settled_(bits.settled), entries_(source.size()) {
-    const Bounds input =
-        even_bounds(source.size(), threads, 5 * static_cast<double>(source.size()));
-    const auto chunks = static_cast<std::int64_t>(input.size()) - 1;
-    const std::int64_t buckets = std::int64_t{1} << (bits.total - shift_);
-    const auto for_each_chunk = [&](auto body) {
-      Bounds each(input.size());
-      std::iota(each.begin(), each.end(), 0);
-      parallel_for(each, threads, [&](std::int64_t c, std::int64_t) {
-        body(c, input[static_cast<std::size_t>(c)], input[static_cast<std::size_t>(c) + 1]);
-      });
-    };
-    // Where chunk c writes its next entry of bucket b: next[c * buckets + b].
-    std::vector<std::int64_t> next(static_cast<std::size_t>(chunks * buckets));
-    for_each_chunk([&](std::int64_t c, std::int64_t begin, std::int64_t end) {
-      count(source, begin, end, next.data() + c * buckets);
-    });
-    place_chunks(next, chunks, buckets);
-    for_each_chunk([&](std::int64_t c, std::int64_t begin, std::int64_t end) {
-      distribute(source, begin, end, next.data() + c * buckets);
-    });
+    if (source.size() <= std::int64_t{UINT32_MAX}) {
+      fill<std::uint32_t>(source, std::int64_t{1} << (bits.total - shift_), threads);
+    } else {
+      fill<std::uint64_t>(source, std::int64_t{1} << (bits.total - shift_), threads);
+    }
   }
 
   std::int64_t count() const { return static_cast<std::int64_t>(starts_.size()) - 1; }
@@ -121,14 +151,28 @@ class Buckets {
     const std::int64_t end = starts_[static_cast<std::size_t>(bucket) + 1];
     return {entries_.data() + begin, static_cast<std::size_t>(end - begin)};
   }
-  // To be called once for every bucket; `buffer` can be used again.
-  void sort(std::int64_t bucket, std::vector<Item>& buffer) const {
-    sort_by_digits((*this)[bucket], buffer, settled_, shift_);
+  // To be called once for every bucket. Returns its entries in order, which lie where they were or
+  // in the buffer; that can be used again.
+  std::span<Item> sorted(std::int64_t bucket, std::vector<Item>& buffer) const {
+    const std::span<Item> items = (*this)[bucket];
+    if (items.size() <= UINT32_MAX) {
+      return sort_by_digits<std::uint32_t>(items, buffer, settled_, shift_);
+    }
+    return sort_by_digits<std::uint64_t>(items, buffer, settled_, shift_);
   }
-  Wide key(std::int64_t bucket, const Item& entry) const {
-    const Wide low = (Wide{1} << shift_) - 1;
-    return static_cast<Wide>(bucket) << shift_ | (static_cast<Wide>(entry.key) & low);
-  }
+  // The whole key of a bucket's entry. By value: loops that write integers would ask for it again.
+  class Keys {
+   public:
+    Keys(std::int64_t bucket, int shift)
+        : high_(static_cast<Wide>(bucket) << shift), low_((Wide{1} << shift) - 1) {}
+    Wide operator()(const Item& entry) const {
+      return high_ | (static_cast<Wide>(entry.key) & low_);
+    }
+
+   private:
+    Wide high_, low_;
+  };
+  Keys keys(std::int64_t bucket) const { return {bucket, shift_}; }
 
  private:
   // Buckets small enough for the cache, unless that takes too many, and rests that fit Low.
@@ -141,41 +185,53 @@ class Buckets {
     return std::min({bits.total - useful, kLowBits, static_cast<int>(8 * sizeof(Wide)) - 1});
   }
 
-  template <class Source>
-  void count(const Source& source, std::int64_t begin, std::int64_t end, std::int64_t* counts) {
-    Wide keys[kSortWindow];
-    for (std::int64_t at = begin; at < end; at += kSortWindow) {
-      const std::int64_t n = std::min(kSortWindow, end - at);
-      source.read(at, n, keys, static_cast<Payload*>(nullptr));
-      for (std::int64_t i = 0; i < n; ++i) ++counts[static_cast<std::size_t>(keys[i] >> shift_)];
-    }
+  template <class Place, class Source>
+  void fill(const Source& source, std::int64_t buckets, int threads) {
+    const Bounds input =
+        even_bounds(source.size(), threads, 5 * static_cast<double>(source.size()));
+    const auto chunks = static_cast<std::int64_t>(input.size()) - 1;
+    // Where chunk c writes its next entry of bucket b: next[c * buckets + b].
+    std::vector<Place> next(static_cast<std::size_t>(chunks * buckets));
+    const auto for_each_window = [&](auto body) {
+      Bounds each(input.size());
+      std::iota(each.begin(), each.end(), 0);
+      parallel_for(each, threads, [&](std::int64_t c, std::int64_t) {
+        const std::int64_t end = input[static_cast<std::size_t>(c) + 1];
+        for (std::int64_t at = input[static_cast<std::size_t>(c)]; at < end; at += kSortWindow) {
+          body(at, std::min(kSortWindow, end - at), next.data() + c * buckets);
+        }
+      });
+    };
+    for_each_window([&](std::int64_t at, std::int64_t n, Place* counts) {
+      std::uint32_t tops[kSortWindow];
+      source.read_tops(at, n, shift_, tops);
+      for (std::int64_t i = 0; i < n; ++i) ++counts[tops[i]];
+    });
+    place_chunks(next, chunks, buckets);
+    for_each_window([&](std::int64_t at, std::int64_t n, Place* places) {
+      std::uint32_t tops[kSortWindow];
+      Low keys[kSortWindow];
+      Payload window[kSortWindow];
+      source.read_tops(at, n, shift_, tops);
+      source.read_keys(at, n, keys);
+      const Payload* const payloads = source.payloads(at, n, window);
+      Item* const entries = entries_.data();
+      for (std::int64_t i = 0; i < n; ++i) entries[places[tops[i]]++] = {keys[i], payloads[i]};
+    });
   }
 
   // Turns counts into places: bucket by bucket, and in each chunk by chunk.
-  void place_chunks(std::vector<std::int64_t>& next, std::int64_t chunks, std::int64_t buckets) {
-    std::int64_t total = 0;
+  template <class Place>
+  void place_chunks(std::vector<Place>& next, std::int64_t chunks, std::int64_t buckets) {
+    Place total = 0;
     starts_.reserve(static_cast<std::size_t>(buckets) + 1);
     for (std::int64_t b = 0; b < buckets; ++b) {
-      starts_.push_back(total);
+      starts_.push_back(static_cast<std::int64_t>(total));
       for (std::int64_t c = 0; c < chunks; ++c) {
         total += std::exchange(next[static_cast<std::size_t>(c * buckets + b)], total);
       }
     }
-    starts_.push_back(total);
-  }
-
-  template <class Source>
-  void distribute(const Source& source, std::int64_t begin, std::int64_t end, std::int64_t* next) {
-    Wide keys[kSortWindow];
-    Payload payloads[kSortWindow];
-    for (std::int64_t at = begin; at < end; at += kSortWindow) {
-      const std::int64_t n = std::min(kSortWindow, end - at);
-      source.read(at, n, keys, payloads);
-      for (std::int64_t i = 0; i < n; ++i) {
-        const std::int64_t place = next[static_cast<std::size_t>(keys[i] >> shift_)]++;
-        entries_[place] = {static_cast<Low>(keys[i]), payloads[i]};
-      }
-    }
+    starts_.push_back(static_cast<std::int64_t>(total));
   }
 
   int shift_, settled_;

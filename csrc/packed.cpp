@@ -28,10 +28,11 @@ void interleave(const std::uint16_t* counts, Item item, T padding, T* out) {
   }
 }
 
-// Fetches the entries of the row block after the one that is being read, line by line as that goes on:
-// they lie one after the other, while a column block of four rows is four short runs that no hardware
-// prefetcher follows. (Packing 8.4, 3.4 and 1.7 million values, 50, 80 and 90 %: 0.35, 0.24, 0.23 ns an
-// entry, without 0.45, 0.54, 0.86; with the next column block of each row instead 0.32, 0.30, 0.30.)
+// Fetches the entries of the row block after the one that is being read, line by line as that goes
+// on: they lie one after the other, while a column block of four rows is four short runs that no
+// hardware prefetcher follows. (Packing 8.4, 3.4 and 1.7 million values, 50, 80 and 90 %: 0.35,
+// 0.24, 0.23 ns an entry, without 0.45, 0.54, 0.86; with the next column block of each row instead
+// 0.32, 0.30, 0.30.)
 class NextRowBlock {
  public:
   NextRowBlock(const void* items, Index item_size, const IndexView& row_starts, Index row_block)
@@ -90,18 +91,18 @@ PackedStructure::PackedStructure(const CsrView& csr, Index columns, int threads)
   const auto padding =
       static_cast<std::uint16_t>(has_zero_rows() ? kOffsetOfColumn * rows_.block_columns() : 0);
   with_indices(csr.columns, [&](const auto* column) {
-    for_each_group(
-        threads, column, sizeof(*column),
-        [&](Index c, const std::uint16_t* counts, Index entry, const Index* from) {
-          const auto first_column = static_cast<std::uint64_t>(c * rows_.block_columns());
-          interleave(
-              counts,
-              [&](Index i, Index l) {
-                return static_cast<std::uint16_t>(kOffsetOfColumn *
-                                                  (column[from[i] + l] - first_column));
-              },
-              padding, offsets_.data() + entry);
-        });
+    for_each_group(threads, column, sizeof(*column),
+                   [&](Index c, const std::uint16_t* counts, Index entry, const Index* from) {
+                     const auto first_column =
+                         static_cast<std::uint64_t>(c * rows_.block_columns());
+                     interleave(
+                         counts,
+                         [&](Index i, Index l) {
+                           return static_cast<std::uint16_t>(kOffsetOfColumn *
+                                                             (column[from[i] + l] - first_column));
+                         },
+                         padding, offsets_.data() + entry);
+                   });
   });
 }
 
@@ -129,16 +130,16 @@ std::shared_ptr<const CsrStructure> PackedStructure::csr(int threads) const {
   if (std::shared_ptr<const CsrStructure> held = csr_.load().lock()) return held;
   IndexArray columns(shape_.nnz, column_width(shape_.cols));
   with_indices(columns, [&]<class I>(I* out) {
-    for_each_group(threads, out, sizeof(I), [&](Index c, const std::uint16_t* counts, Index entry,
-                                                const Index* to) {
-      const Index first_column = c * rows_.block_columns();
-      for (Index i = 0; i < kGroupRows; ++i) {
-        for (Index l = 0; l < counts[i]; ++l) {
-          out[to[i] + l] =
-              static_cast<I>(first_column + offsets_[entry + l * kGroupRows + i] / kOffsetOfColumn);
-        }
-      }
-    });
+    for_each_group(threads, out, sizeof(I),
+                   [&](Index c, const std::uint16_t* counts, Index entry, const Index* to) {
+                     const Index first_column = c * rows_.block_columns();
+                     for (Index i = 0; i < kGroupRows; ++i) {
+                       for (Index l = 0; l < counts[i]; ++l) {
+                         out[to[i] + l] = static_cast<I>(
+                             first_column + offsets_[entry + l * kGroupRows + i] / kOffsetOfColumn);
+                       }
+                     }
+                   });
   });
   auto made = std::make_shared<const CsrStructure>(shape_.rows, shape_.cols, row_starts_.copy(),
                                                    std::move(columns));
@@ -162,12 +163,12 @@ void PackedStructure::pack(const void* csr_values, Index item_size, void* packed
   with_item_size(item_size, [&]<class Bits>(Bits) {
     const auto* values = static_cast<const Bits*>(csr_values);
     auto* to = static_cast<Bits*>(packed);
-    for_each_group(
-        threads, values, item_size,
-        [&](Index, const std::uint16_t* counts, Index entry, const Index* from) {
-          interleave(
-              counts, [&](Index i, Index l) { return values[from[i] + l]; }, Bits{0}, to + entry);
-        });
+    for_each_group(threads, values, item_size,
+                   [&](Index, const std::uint16_t* counts, Index entry, const Index* from) {
+                     interleave(
+                         counts, [&](Index i, Index l) { return values[from[i] + l]; }, Bits{0},
+                         to + entry);
+                   });
   });
 }
 

@@ -13,10 +13,10 @@
 
 namespace sparsecore {
 
-// Arrays ask for huge pages for every 2 MB, and for the rest where it fills half a page. Without them
-// almost every write in random order would also miss the address cache, and the first touch of every
-// 4 KB would be a call into the kernel: 64 MB take 3.6 ms to touch for the first time, with small pages
-// 28.
+// Arrays ask for huge pages for every 2 MB, and for the rest where it fills half a page. Without
+// them almost every write in random order would also miss the address cache, and the first touch of
+// every 4 KB would be a call into the kernel: 64 MB take 3.6 ms to touch for the first time, with
+// small pages 28.
 template <class T>
 class Pages {
  public:

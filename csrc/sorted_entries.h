@@ -6,6 +6,8 @@
 #include <atomic>
 #include <bit>
 #include <cstdint>
+#include <exception>
+#include <mutex>
 #include <numeric>
 #include <optional>
 #include <span>
@@ -16,6 +18,7 @@
 
 #include "duplicates.h"
 #include "entry_sort.h"
+#include "pages.h"
 #include "triplets.h"
 
 namespace sparsecore {
@@ -31,16 +34,20 @@ inline int bits_for(std::int64_t size) {
   return size > 1 ? static_cast<int>(std::bit_width(static_cast<std::uint64_t>(size) - 1)) : 0;
 }
 
-// The bits of values begin ... begin + count - 1, or their places where there are no values.
+// The bits of values begin ... begin + count - 1, or their places where there are no values: where
+// they lie, or in the window.
 template <class Payload>
-void read_payloads(const Values& values, std::int64_t begin, std::int64_t count, Payload* out) {
+const Payload* payloads_of(const Values& values, std::int64_t begin, std::int64_t count,
+                           Payload* window) {
   if (values.data == nullptr) {
-    for (std::int64_t i = 0; i < count; ++i) out[i] = static_cast<Payload>(begin + i);
-    return;
+    std::iota(window, window + count, static_cast<Payload>(begin));
+    return window;
   }
-  with_item_size(item_size(values.dtype), [&]<class Bits>(Bits) {
+  return with_item_size(item_size(values.dtype), [&]<class Bits>(Bits) -> const Payload* {
     const Bits* from = static_cast<const Bits*>(values.data) + begin;
-    for (std::int64_t i = 0; i < count; ++i) out[i] = static_cast<Payload>(from[i]);
+    if constexpr (std::is_same_v<Bits, Payload>) return from;
+    std::transform(from, from + count, window, [](Bits v) { return static_cast<Payload>(v); });
+    return window;
   });
 }
 
@@ -75,11 +82,28 @@ auto with_entries(KeyBits bits, std::int64_t size, const Values& values, Body bo
   return body(UInt128{}, UInt128{}, std::uint64_t{});
 }
 
-inline void lower(std::atomic<std::int64_t>& least, std::int64_t value) {
-  std::int64_t seen = least.load();
-  while (value < seen && !least.compare_exchange_weak(seen, value)) {
+// Of the errors that threads meet, the one of the first bucket.
+class FirstError {
+ public:
+  bool is_before(std::int64_t bucket) const {
+    return bucket_.load(std::memory_order_relaxed) < bucket;
   }
-}
+  // To be called in a handler.
+  void add(std::int64_t bucket) {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    if (bucket_.load() < bucket) return;
+    bucket_ = bucket;
+    error_ = std::current_exception();
+  }
+  void rethrow() const {
+    if (error_) std::rethrow_exception(error_);
+  }
+
+ private:
+  std::mutex mutex_;
+  std::atomic<std::int64_t> bucket_{INT64_MAX};
+  std::exception_ptr error_;
+};
 
 // Sorts the entries of `source` and merges those of one coordinate, a bucket at a time. Then calls
 // room(buckets, position), where the distinct entries of bucket b begin at position[b] and end at
@@ -99,23 +123,23 @@ ValueOrder write_sorted(const Source& source, const Target& target, KeyBits bits
 
   std::vector<std::int64_t> position(starts.size(), 0);
   const auto finish = [&](std::int64_t b, std::vector<Item>& buffer) {
-    buckets.sort(b, buffer);
-    const std::span<Item> items = buckets[b];
+    const std::span<Item> items = buckets.sorted(b, buffer);
     if (values.data == nullptr) {  // the order; a payload becomes its entry's place in that
       for (std::size_t i = 0; i < items.size(); ++i) {
         (*result.order)[at(starts[at(b)]) + i] = static_cast<std::int64_t>(items[i].payload);
         items[i].payload = static_cast<Payload>(at(starts[at(b)]) + i);
       }
     }
-    position[at(b) + 1] = merge_duplicates(items, [&](std::span<const Item> run) {
-      const auto place = [&] { return target.place(buckets.key(b, run.front())); };
+    const auto merge = [&](std::span<const Item> run) {
+      const auto place = [&] { return target.place(buckets.keys(b)(run.front())); };
       if (duplicates == Duplicates::kError) {
         throw std::invalid_argument("duplicate entry at " + place() +
                                     "; duplicates=\"sum\" adds them up");
       }
       if (values.data == nullptr) return run.front().payload;
       return static_cast<Payload>(sum_run(run, values.dtype, place));
-    });
+    };
+    position[at(b) + 1] = merge_duplicates<Item>(items, buckets[b].data(), merge);
   };
   const Bounds bounds =
       balanced_bounds({starts.data(), 8, std::ssize(starts)}, threads, sort_ns(source.size()));
@@ -125,18 +149,18 @@ ValueOrder write_sorted(const Source& source, const Target& target, KeyBits bits
       for (std::int64_t b = begin; b < end; ++b) body(b, buffer);
     });
   };
-  std::atomic<std::int64_t> refused{buckets.count()};
+  FirstError refused;
   for_each_bucket([&](std::int64_t b, std::vector<Item>& buffer) {
-    if (b > refused.load(std::memory_order_relaxed)) return;
+    if (refused.is_before(b)) return;
     try {
       finish(b, buffer);
     } catch (const std::logic_error&) {
-      lower(refused, b);
+      refused.add(b);
     } catch (const std::overflow_error&) {
-      lower(refused, b);
+      refused.add(b);
     }
   });
-  if (std::vector<Item> buffer; refused < buckets.count()) finish(refused, buffer);  // throws again
+  refused.rethrow();
   std::partial_sum(position.begin(), position.end(), position.begin());
 
   if (values.data == nullptr && position.back() < source.size()) {
@@ -163,8 +187,15 @@ ValueOrder write_sorted(const Source& source, const Target& target, KeyBits bits
   return result;
 }
 
+// Row offsets to be filled in. (The small pages of a vector would take longer to touch: pages.h.)
+inline Pages<std::int64_t> zero_offsets(std::int64_t rows) {
+  Pages<std::int64_t> offsets(rows + 1);
+  std::fill_n(offsets.data(), rows + 1, 0);
+  return offsets;
+}
+
 // Rows without entries end where the row before them does.
-inline void end_empty_rows(std::vector<std::int64_t>& offsets) {
+inline void end_empty_rows(std::span<std::int64_t> offsets) {
   std::partial_sum(offsets.begin(), offsets.end(), offsets.begin(),
                    [](std::int64_t a, std::int64_t b) { return std::max(a, b); });
 }
@@ -173,7 +204,8 @@ inline void end_empty_rows(std::vector<std::int64_t>& offsets) {
 template <class Wide, class Low, class Payload, class Source>
 CanonicalCsr sorted_csr(const Source& source, const Target& target, KeyBits bits,
                         Duplicates duplicates, const Values& values, int threads) {
-  std::vector<std::int64_t> offsets(static_cast<std::size_t>(target.rows) + 1);
+  const Pages<std::int64_t> storage = zero_offsets(target.rows);
+  const std::span<std::int64_t> offsets(storage.data(), static_cast<std::size_t>(target.rows) + 1);
   std::int64_t* const row_ends = offsets.data() + 1;
   IndexArray columns;
   struct LastRow {
@@ -189,16 +221,20 @@ CanonicalCsr sorted_csr(const Source& source, const Target& target, KeyBits bits
   const auto write = [&](const auto& buckets, std::int64_t b, const auto& items,
                          std::int64_t position) {
     if (items.empty()) return;
-    const std::int64_t last_row = target.row(buckets.key(b, items.back()));
+    const auto size = std::ssize(items);
+    const auto key = buckets.keys(b);
     with_indices(columns, [&]<class I>(I* out) {
-      for (const auto& item : items) {
-        const auto key = buckets.key(b, item);
-        const std::int64_t row = target.row(key);
-        out[position++] = static_cast<I>(target.column(key));
-        if (row < last_row) row_ends[row] = position;
-      }
+      std::transform(items.begin(), items.end(), out + position,
+                     [=](const auto& item) { return static_cast<I>(target.column(key(item))); });
     });
-    last_rows[static_cast<std::size_t>(b)] = {last_row, position};
+    const auto row = [=](std::int64_t i) {
+      return target.row(key(items[static_cast<std::size_t>(i)]));
+    };
+    const std::int64_t last_row = row(size - 1);
+    std::int64_t before_last = size - 1;
+    while (before_last > 0 && row(before_last - 1) == last_row) --before_last;
+    for (std::int64_t i = 0; i < before_last; ++i) row_ends[row(i)] = position + i + 1;
+    last_rows[static_cast<std::size_t>(b)] = {last_row, position + size};
   };
   ValueOrder order = write_sorted<Wide, Low, Payload>(source, target, bits, duplicates, values,
                                                       threads, room, write);

@@ -2,8 +2,10 @@
 
 #include <algorithm>
 #include <cstring>
+#include <limits>
 #include <stdexcept>
 #include <string>
+#include <type_traits>
 #include <utility>
 
 #include "parallel.h"
@@ -33,25 +35,55 @@ struct Triplets {
 
   Index size() const { return row.size; }
 
-  template <class Wide, class Payload>
-  void read(Index begin, Index count, Wide* keys, Payload* payloads) const {
-    with_indices(row, [&](const auto* r) {
-      if (is_outside(r + begin, count, rows)) refuse_coordinate("row", row, rows);
-      with_indices(col, [&](const auto* c) {
-        if (is_outside(c + begin, count, cols)) refuse_coordinate("column", col, cols);
-        join(r + begin, c + begin, count, column_bits, keys);
-      });
+  void read_tops(Index begin, Index count, int shift, std::uint32_t* tops) const {
+    with_checked(begin, count, [&](const auto* r, const auto* c) {
+      join_tops(r, c, count, column_bits, shift, tops);
     });
-    if (payloads != nullptr) read_payloads(values, begin, count, payloads);
+  }
+  template <class Key>
+  void read_checked(Index begin, Index count, Key* keys) const {
+    with_checked(begin, count,
+                 [&](const auto* r, const auto* c) { join_keys(r, c, count, column_bits, keys); });
+  }
+  // For entries that read_tops() has checked.
+  template <class Key>
+  void read_keys(Index begin, Index count, Key* keys) const {
+    with_pointers(begin,
+                  [&](const auto* r, const auto* c) { join_keys(r, c, count, column_bits, keys); });
+  }
+  template <class Payload>
+  const Payload* payloads(Index begin, Index count, Payload* window) const {
+    return payloads_of(values, begin, count, window);
   }
 
  private:
-  template <class R, class C, class Wide>
-  static void join(const R* r, const C* c, Index count, int column_bits, Wide* keys) {
-    for (Index i = 0; i < count; ++i) keys[i] = static_cast<Wide>(r[i]) << column_bits | c[i];
+  template <class Body>
+  void with_pointers(Index begin, Body body) const {
+    with_indices(row, [&](const auto* r) {
+      with_indices(col, [&](const auto* c) { body(r + begin, c + begin); });
+    });
+  }
+  template <class Body>
+  void with_checked(Index begin, Index count, Body body) const {
+    with_pointers(begin, [&](const auto* r, const auto* c) {
+      if (is_outside(r, count, rows)) refuse_coordinate("row", row, rows);
+      if (is_outside(c, count, cols)) refuse_coordinate("column", col, cols);
+      body(r, c);
+    });
   }
   template <class I>
   static bool is_outside(const I* indices, Index count, Index limit) {
+    using Signed = std::make_signed_t<I>;
+    if (limit - 1 <= std::numeric_limits<Signed>::max()) {
+      // A sign shows a number that is negative, or past the last. (Every target has this in
+      // vectors, but not a maximum.)
+      const auto last = static_cast<I>(limit - 1);
+      I signs = 0;
+      for (Index i = 0; i < count; ++i) {
+        signs |= static_cast<I>(indices[i] | static_cast<I>(last - indices[i]));
+      }
+      return static_cast<Signed>(signs) < 0;
+    }
     I largest = 0;
     for (Index i = 0; i < count; ++i) largest = std::max(largest, indices[i]);
     return count > 0 && std::uint64_t{largest} >= static_cast<std::uint64_t>(limit);
@@ -65,7 +97,7 @@ bool is_canonical(const Triplets& source) {
   for (Index begin = 0; begin < source.size(); begin += kSortWindow - 1) {  // one in common
     poll();
     const Index count = std::min(kSortWindow, source.size() - begin);
-    source.read(begin, count, keys, static_cast<std::uint64_t*>(nullptr));
+    source.read_checked(begin, count, keys);
     bool ascending = true;
     for (Index i = 1; i < count; ++i) ascending &= keys[i - 1] < keys[i];
     if (!ascending) return false;
@@ -92,7 +124,8 @@ IndexArray narrowed(const IndexView& indices, Index limit) {
 
 // Triplets that need neither sorting nor summing: the columns are copied, the rows counted.
 CanonicalCsr canonical_csr(const Triplets& source) {
-  std::vector<Index> offsets(at(source.rows) + 1);
+  const Pages<Index> storage = zero_offsets(source.rows);
+  const std::span<Index> offsets(storage.data(), at(source.rows) + 1);
   with_indices(source.row, [&](const auto* row) {
     for (Index begin = 0; begin < source.size(); begin += kPollEntries) {
       poll();
@@ -164,15 +197,15 @@ CanonicalTriplets sum_triplets(const IndexView& row, const IndexView& col, Index
               result.col = IndexArray(position.back(), column_width(cols));
             },
             [&](const auto& buckets, Index b, const auto& items, Index position) {
+              const auto key = buckets.keys(b);
               const auto write = [&](IndexArray& indices, auto of) {
                 with_indices(indices, [&]<class I>(I* out) {
-                  std::transform(items.begin(), items.end(), out + position, [&](const auto& item) {
-                    return static_cast<I>(of(buckets.key(b, item)));
-                  });
+                  std::transform(items.begin(), items.end(), out + position,
+                                 [=](const auto& item) { return static_cast<I>(of(key(item))); });
                 });
               };
-              write(result.row, [&](auto key) { return target.row(key); });
-              write(result.col, [&](auto key) { return target.column(key); });
+              write(result.row, [&](auto whole) { return target.row(whole); });
+              write(result.col, [&](auto whole) { return target.column(whole); });
             });
         return result;
       });

@@ -105,11 +105,11 @@ def test_wide_products_of_a_matrix_with_long_rows(dtype):
 
 
 def test_the_rule(tuned_as_amd):
-    """Packed for many columns, given 8 entries a column and 64 a row."""
+    """Packed for many columns, given 8 entries a column and 64 a row, or 40."""
     full = sc.CSR.from_dense(np.ones((8, 64)))
     for n, kernel in ((None, "packed_sweep"), (90, "packed_sweep"), (0, "row_sweep")):
         assert full.prepare(n=n).kernel == kernel
-    for shape in ((7, 64), (8, 63)):
+    for shape in ((7, 64), (8, 39)):
         assert sc.CSR.from_dense(np.ones(shape)).prepare().kernel == "row_sweep"
     medium = sc.CSR.from_dense(np.ones((8, 40)))
     is_wide = sc.cpu.target() == "avx512"

@@ -79,6 +79,25 @@ def test_index_widths(size, width):
     assert A.append([3.0], ([size - 1], [1])).sum_duplicates().data.tolist() == [1, 5]
 
 
+@pytest.mark.parametrize("size", [1, 200, 256, 300, 65536, 70_000, 2**31])
+def test_int32_indices(size):
+    """They are read as they are."""
+    rng = np.random.default_rng(size)
+    row, col = (rng.integers(0, size, 1000, dtype=np.int32) for _ in range(2))
+    row[0], col[0] = size - 1, 0
+    A = sc.COO((np.ones(1000), (row, col)), (size, size))
+    assert A.equals(sc.COO((np.ones(1000), (row.astype(np.int64), col)), (size, size)))
+    np.testing.assert_array_equal(A.row, row)
+    sliced = sc.COO((np.ones(500), (row[::2], col[::2])), (size, size))
+    np.testing.assert_array_equal(sliced.row, row[::2])
+    for position in (0, 255, 256, 999):
+        for index in {-1, -(2**31), min(size, 2**31 - 1)} - {size - 1}:
+            wrong = row.copy()
+            wrong[position] = index
+            with pytest.raises(IndexError, match=f"row index {index} at position {position} is"):
+                sc.COO((np.ones(1000), (wrong, col)), (size, size))
+
+
 @settings(max_examples=25)
 @given(st.sampled_from([(3, 257), (2, 70000), (70000, 2), (300, 300)]), st.data())
 def test_dense_round_trip_in_wider_indices(shape, data):

@@ -7,7 +7,7 @@ from hypothesis import given
 import sparsecore as sc
 from format_cases import dense_matrices, lecture
 from golden import golden
-from oracle import bits
+from oracle import DTYPES, bits
 
 
 def test_golden_csc_is_the_transposes_csr():
@@ -28,6 +28,17 @@ def test_transpose(W):
     transposed = A.T.tocsr()
     transposed.check()
     assert transposed.equals(sc.CSR.from_dense(W.T))
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("density", [0.02, 0.1, 0.5, 1])
+@pytest.mark.parametrize("shape", [(40, 700), (300, 129), (5, 1000)])
+def test_transposes_that_go_by_blocks_of_columns(shape, density, dtype):
+    rng = np.random.default_rng([*shape, round(100 * density)])
+    W = rng.integers(1, 100, shape) * (rng.random(shape) < density)
+    W[3] = 0
+    A = sc.CSR.from_dense(W.astype(dtype))
+    assert A.T.tocsr().equals(sc.CSR.from_dense(np.ascontiguousarray(W.T).astype(dtype)))
 
 
 @pytest.mark.parametrize("columns", [None, 1, 5])

@@ -156,6 +156,14 @@ def test_the_first_of_several_errors_is_named():
                 with_threads(threads, A.tocsr)
 
 
+def test_an_error_after_sums_that_fit():
+    data = np.array([50, 50, 100, 100, 1], I8)
+    A = sc.COO((data, ([0, 0, 0, 0, 1], [0, 0, 1, 1, 0])), shape=(2, 2))
+    for threads in (1, 3):
+        with pytest.raises(OverflowError, match="row 0, column 1 sum to 200"):
+            with_threads(threads, A.tocsr)
+
+
 @pytest.mark.parametrize("threads", [1, 3])
 @pytest.mark.parametrize("count", [0, 1, 513, 20_000])
 @pytest.mark.parametrize("shape", [*SHAPES, *WIDE, (1 << 32, 1 << 32), (1 << 62, 1 << 62)], ids=str)

@@ -8,6 +8,7 @@
 #include <cstring>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <type_traits>
 #include <utility>
@@ -144,10 +145,19 @@ py::tuple summed_triplets(const py::array& row, const py::array& col, Shape shap
 }
 
 // Owned by nothing that numpy could make writable again: the core reads it unlocked.
-py::array narrowed(const Int64Array& indices, std::int64_t limit, const std::string& name) {
-  IndexArray result;
-  without_gil([&] { result = narrow(span_of(indices), limit, name); });
-  return frozen_indices(std::move(result));
+py::array narrowed(const py::array& indices, std::int64_t limit, const std::string& name) {
+  const auto narrow_as = [&]<class Index>(Index) {
+    const std::span<const Index> given(static_cast<const Index*>(indices.data()),
+                                       static_cast<std::size_t>(indices.size()));
+    IndexArray result;
+    without_gil([&] { result = narrow(given, limit, name); });
+    return frozen_indices(std::move(result));
+  };
+  if (py::isinstance<Int64Array>(indices)) return narrow_as(std::int64_t{});
+  if (py::isinstance<py::array_t<std::int32_t, py::array::c_style>>(indices)) {
+    return narrow_as(std::int32_t{});
+  }
+  throw py::type_error(name + ": expected contiguous int32 or int64");
 }
 
 py::tuple from_dense(py::array array, int threads) {
@@ -297,7 +307,7 @@ void register_csr(py::module_& module) {
              py::arg("duplicates"), py::arg("values"), py::arg("threads"));
   module.def("sum_triplets", summed_triplets, py::arg("row"), py::arg("col"), py::arg("shape"),
              py::arg("values"), py::arg("threads"));
-  module.def("narrow", narrowed, py::arg("indices").noconvert(), py::arg("limit"), py::arg("name"));
+  module.def("narrow", narrowed, py::arg("indices"), py::arg("limit"), py::arg("name"));
   module.def("csr_from_dense", from_dense, py::arg("dense"), py::arg("threads"));
 }
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 
 from sparsecore import interop
 from sparsecore.interop import VALUE_DTYPES, DTypeLike, Int64, Values
@@ -76,6 +77,17 @@ def as_indices(x: IndexLike, *, name: str) -> Int64:
 
     Raises
     ------
+    TypeError, IndexError
+        As `as_int32_or_64`.
+    """
+    return as_int32_or_64(x, name=name).astype(np.int64, copy=False)
+
+
+def as_int32_or_64(x: IndexLike, *, name: str) -> Int64 | npt.NDArray[np.int32]:
+    """Return `x` as a contiguous, aligned 1-D array of int64, or of int32 where it is that.
+
+    Raises
+    ------
     TypeError
         Where `x` is not 1-D or does not hold integers (booleans are none).
     IndexError
@@ -96,7 +108,8 @@ def as_indices(x: IndexLike, *, name: str) -> Int64:
             position = int(np.argmax(outside))
             msg = f"{name} holds {array[position]} at position {position}, past the largest int64"
             raise IndexError(msg)
-    return np.require(array, np.int64, ("C", "A", "E"))
+    dtype = np.int32 if array.dtype == np.int32 else np.int64
+    return np.require(array, dtype, ("C", "A", "E"))
 
 
 def as_positions(x: IndexLike, size: int, *, name: str) -> Int64:

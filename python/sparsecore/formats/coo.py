@@ -76,8 +76,8 @@ class COO:
             raise TypeError(msg) from None
         sizes = arguments.as_shape(shape, name="COO")
         values = arguments.as_values(data, name="COO: data", ndim=1)
-        rows = arguments.as_indices(row, name="COO: row")
-        cols = arguments.as_indices(col, name="COO: col")
+        rows = arguments.as_int32_or_64(row, name="COO: row")
+        cols = arguments.as_int32_or_64(col, name="COO: col")
         if not len(values) == len(rows) == len(cols):
             msg = f"COO: data, row and col have lengths {len(values)}, {len(rows)}, {len(cols)}"
             raise ValueError(msg)

@@ -127,7 +127,7 @@ int combined_width(DType values, DType x, DType accumulator) {
 // vectors the row sweep is slower still.)
 bool pays_to_pack_once(std::int64_t rows, std::int64_t cols, std::int64_t nnz,
                        std::int64_t columns) {
-  constexpr std::int64_t kLeastColumns = 64, kEntriesTimesColumns = 16384;
+  constexpr std::int64_t kLeastColumns = 64, kEntriesTimesColumns = 16000;
   return kernels<float>().lanes >= 8 && columns >= kLeastColumns &&
          nnz / std::max<std::int64_t>(rows, 1) * columns >= kEntriesTimesColumns &&
          pays_to_pack(rows, cols, nnz, columns);

@@ -11,11 +11,12 @@
 
 namespace sparsecore {
 
-// The sum of a run's values, as bits; place() names their coordinate where it does not fit int8.
-template <class Item, class Place>
-std::uint64_t sum_run(std::span<const Item> run, DType dtype, Place place) {
+// The sum of the values of a range of items, as bits; place() names their coordinate where it does
+// not fit int8.
+template <class Run, class Place>
+std::uint64_t sum_run(const Run& run, DType dtype, Place place) {
   const auto add = [&](auto sum, auto value_of) {
-    for (const Item& item : run) sum += value_of(item.payload);
+    for (const auto& item : run) sum += value_of(item.payload);
     return sum;
   };
   switch (dtype) {

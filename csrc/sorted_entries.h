@@ -82,6 +82,10 @@ auto with_entries(KeyBits bits, std::int64_t size, const Values& values, Body bo
   return body(UInt128{}, UInt128{}, std::uint64_t{});
 }
 
+[[noreturn]] inline void refuse_duplicate(const std::string& place) {
+  throw std::invalid_argument("duplicate entry at " + place + "; duplicates=\"sum\" adds them up");
+}
+
 // Of the errors that threads meet, the one of the first bucket.
 class FirstError {
  public:
@@ -132,10 +136,7 @@ ValueOrder write_sorted(const Source& source, const Target& target, KeyBits bits
     }
     const auto merge = [&](std::span<const Item> run) {
       const auto place = [&] { return target.place(buckets.keys(b)(run.front())); };
-      if (duplicates == Duplicates::kError) {
-        throw std::invalid_argument("duplicate entry at " + place() +
-                                    "; duplicates=\"sum\" adds them up");
-      }
+      if (duplicates == Duplicates::kError) refuse_duplicate(place());
       if (values.data == nullptr) return run.front().payload;
       return static_cast<Payload>(sum_run(run, values.dtype, place));
     };

@@ -69,30 +69,45 @@ Index columns_at_once(const CsrView& a) {
   return columns > kMost ? a.cols : columns;
 }
 
+// Calls run(row) for all rows, which returns how many entries it passed over; and polls.
+template <class Run>
+void for_each_row(const CsrView& a, Index& until_poll, Run run) {
+  for (Index r = 0; r < a.rows; ++r) {
+    if (until_poll <= 0) {
+      poll();
+      until_poll = kPollEntries;
+    }
+    until_poll -= run(r) + 1;
+  }
+}
+
 // Calls body(row, entry) for all entries, those of one column by ascending row: a block of columns
 // after the other, and of each row the run of entries that it has there.
 template <class Column, class Body>
 void for_each_by_blocks(const CsrView& a, const Column* columns, Body body) {
+  Index until_poll = 0;
+  const Index block = columns_at_once(a);
+  if (block >= a.cols) {
+    for_each_row(a, until_poll, [&](Index r) {
+      const Index begin = a.offsets[r], end = a.offsets[r + 1];
+      for (Index p = begin; p < end; ++p) body(r, p);
+      return end - begin;
+    });
+    return;
+  }
   constexpr Index kAhead = 8;  // rows: no hardware prefetcher follows the runs
-  const Index block = std::max<Index>(columns_at_once(a), 1);
-  const bool in_one = block >= a.cols;
-  std::vector<Index> next(in_one ? 0 : at(a.rows + kAhead));  // of each row's entries
-  for (Index r = 0; !in_one && r < a.rows; ++r) next[at(r)] = a.offsets[r];
-  Index next_poll = 0, done = 0;
+  std::vector<Index> next(at(a.rows + kAhead));
+  for (Index r = 0; r < a.rows; ++r) next[at(r)] = a.offsets[r];
   for (Index first = 0; first < a.cols; first += block) {
     const auto limit = static_cast<std::uint64_t>(std::min(first + block, a.cols));
-    for (Index r = 0; r < a.rows; ++r) {
-      if (done >= next_poll) {
-        poll();
-        next_poll = done + kPollEntries;
-      }
-      if (!in_one) __builtin_prefetch(columns + next[at(r + kAhead)]);
-      const Index begin = in_one ? a.offsets[r] : next[at(r)];
+    for_each_row(a, until_poll, [&](Index r) {
+      __builtin_prefetch(columns + next[at(r + kAhead)]);
+      const Index begin = next[at(r)], end = a.offsets[r + 1];
       Index p = begin;
-      for (const Index end = a.offsets[r + 1]; p < end && columns[p] < limit; ++p) body(r, p);
-      done += p - begin + 1;
-      if (!in_one) next[at(r)] = p;
-    }
+      for (; p < end && columns[p] < limit; ++p) body(r, p);
+      next[at(r)] = p;
+      return p - begin;
+    });
   }
 }
 

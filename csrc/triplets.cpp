@@ -8,6 +8,7 @@
 #include <type_traits>
 #include <utility>
 
+#include "merged_csr.h"
 #include "parallel.h"
 #include "sorted_entries.h"
 
@@ -90,19 +91,29 @@ struct Triplets {
   }
 };
 
-// Whether every entry lies after the one before it.
+// Whether no entry lies before the one before it, and how many lie where that does.
+struct Ascent {
+  bool sorted = true;
+  Index repeats = 0;
+};
 template <class Wide>
-bool is_canonical(const Triplets& source) {
+Ascent ascent_of(const Triplets& source) {
   Wide keys[kSortWindow];
+  Ascent result;
   for (Index begin = 0; begin < source.size(); begin += kSortWindow - 1) {  // one in common
     poll();
     const Index count = std::min(kSortWindow, source.size() - begin);
     source.read_checked(begin, count, keys);
     bool ascending = true;
     for (Index i = 1; i < count; ++i) ascending &= keys[i - 1] < keys[i];
-    if (!ascending) return false;
+    if (ascending) continue;
+    for (Index i = 1; i < count; ++i) {
+      result.sorted &= keys[i - 1] <= keys[i];
+      result.repeats += keys[i - 1] == keys[i] ? 1 : 0;
+    }
+    if (!result.sorted) break;
   }
-  return true;
+  return result;
 }
 
 void copy_values(const Values& values, Index size) {
@@ -169,7 +180,11 @@ CanonicalCsr csr_from_triplets(const IndexView& row, const IndexView& col, Index
                                                 KeyBits bits, Wide, Low, Payload) {
         CanonicalCsr result;
         run_alone([&] {
-          if (is_canonical<Wide>(source)) result = canonical_csr(source);
+          const Ascent ascent = ascent_of<Wide>(source);
+          if (!ascent.sorted) return;
+          result = ascent.repeats == 0
+                       ? canonical_csr(source)
+                       : merged_csr<Wide>(source, target, ascent.repeats, duplicates, values);
         });
         if (result.structure) return result;
         return sorted_csr<Wide, Low, Payload>(source, target, bits, duplicates, values, threads);
@@ -185,7 +200,10 @@ CanonicalTriplets sum_triplets(const IndexView& row, const IndexView& col, Index
                                                 KeyBits bits, Wide, Low, Payload) {
         CanonicalTriplets result;
         bool canonical = false;
-        run_alone([&] { canonical = is_canonical<Wide>(source); });
+        run_alone([&] {
+          const Ascent ascent = ascent_of<Wide>(source);
+          canonical = ascent.sorted && ascent.repeats == 0;
+        });
         if (canonical) {
           copy_values(values, source.size());
           return CanonicalTriplets{narrowed(row, rows), narrowed(col, cols), {}};

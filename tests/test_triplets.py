@@ -103,6 +103,29 @@ def test_inputs_in_some_order(order, repeated):
     assert not np.shares_memory(A.data, triplets[0])
 
 
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("shape", [(3, 200), (300, 400), (70_000, 3), *WIDE], ids=str)
+def test_sorted_inputs_with_duplicates(shape, dtype):
+    """Runs cross the windows of 512 entries that are read at once."""
+    for count in (2, 513, 1_100, 5_000):
+        data, row, col = drawn(shape, count, dtype, seed=10)
+        data, order = data // 3, np.lexsort((col, row))
+        triplets = data, row[order], col[order]
+        check(csr(triplets, shape), triplets, shape)
+        if len(expected(*triplets)[0]) < count:
+            with pytest.raises(ValueError, match="duplicate entry at row"):
+                sc.COO((data, triplets[1:]), shape).tocsr("error")
+
+
+def test_sorted_duplicates_of_values_that_track_gradients():
+    torch = pytest.importorskip("torch")
+    data = torch.arange(1.0, 6, dtype=torch.float64, requires_grad=True)
+    A = sc.COO((data, ([0, 0, 1, 1, 1], [1, 1, 0, 2, 2])), shape=(2, 3)).tocsr()
+    assert A.data.tolist() == [3, 3, 9]
+    (A.data * torch.tensor([1.0, 10, 100])).sum().backward()
+    assert data.grad.tolist() == [1, 1, 10, 100, 100]
+
+
 def test_one_coordinate_very_often():
     count = 50_000
     ones = np.ones(count)

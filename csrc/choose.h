@@ -1,6 +1,6 @@
-// The rules: how a product is run, by pattern, shape, dtype and the target's vectors only, never by
-// the values or the machine's load, so that the same call gives the same bits. (plans/make.cpp
-// looks at a pattern's skew besides.)
+// The rules: how a product is run, by pattern, shape, dtype, the target's vectors and what the
+// processor is good at (dispatch.h) only, never by the values or the machine's load, so that the
+// same call gives the same bits. (plans/make.cpp looks at a pattern's skew besides.)
 #pragma once
 
 #include <cstdint>

@@ -44,6 +44,20 @@ constexpr Target kTargets[] = {SPARSECORE_TARGETS(SPARSECORE_TARGET_ENTRY)};
 
 std::atomic<const Target*> active{nullptr};
 
+bool is_amd() noexcept {
+#if defined(__x86_64__)
+  return __builtin_cpu_is("amd") != 0;
+#else
+  return false;
+#endif
+}
+
+Gathers default_gathers() noexcept {
+  return is_amd() ? Gathers::kSingleLoads : Gathers::kInstruction;
+}
+
+std::atomic<Gathers> gathers{default_gathers()};
+
 std::string joined(const std::vector<std::string>& names) {
   std::string text;
   for (const std::string& name : names) text += (text.empty() ? "" : ", ") + name;
@@ -106,6 +120,12 @@ bool has_avx512_vnni() {
 #else
   return false;
 #endif
+}
+
+Gathers best_gathers() { return gathers.load(std::memory_order_relaxed); }
+
+void set_gathers(std::optional<Gathers> chosen) {
+  gathers.store(chosen.value_or(default_gathers()));
 }
 
 }  // namespace sparsecore

@@ -1,6 +1,7 @@
 // Which CPU target runs: detected once, overridable by SPARSECORE_TARGET and set_target().
 #pragma once
 
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -30,6 +31,12 @@ const TargetKernels& active_kernels();
 
 // Whether this processor multiplies bytes four at a time, 64-byte vectors included.
 bool has_avx512_vnni();
+
+// This processor's faster way to gather. AMD's gathers take longer than the loads that they consist
+// of: on Zen 5 1.5 to 1.8 times, where Intel's Xeons take 0.75 times as long (docs/adr/0011). So
+// that either way is tested on any processor, tests choose; nullopt goes back to the processor's.
+Gathers best_gathers();
+void set_gathers(std::optional<Gathers> gathers);
 
 template <class Acc>
 const Kernels<Acc>& kernels();

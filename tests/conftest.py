@@ -10,6 +10,7 @@ import pytest
 from hypothesis import settings
 
 import sparsecore as sc
+from sparsecore import _core
 
 # How long one example takes says nothing about it on a shared machine.
 settings.register_profile("sparsecore", deadline=None)
@@ -30,6 +31,14 @@ def target(request: pytest.FixtureRequest) -> Iterator[str]:
     sc.cpu.set_target(request.param)
     yield request.param
     sc.cpu.set_target(before)
+
+
+@pytest.fixture(params=[False, True], ids=["instruction", "single loads"])
+def gathers(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Run the test once for each way to gather, of which a processor has one."""
+    _core.set_gathers(request.param)
+    yield
+    _core.set_gathers(None)
 
 
 @pytest.fixture(scope="session")

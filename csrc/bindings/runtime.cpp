@@ -4,6 +4,7 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include <optional>
 #include <stdexcept>
 #include <utility>
 
@@ -61,6 +62,13 @@ void register_runtime(py::module_& module) {
   module.def("supported_targets", supported_targets);
   module.def("compiled_targets", compiled_targets);
   module.def("set_target", [](const std::string& name) { set_target(name); }, py::arg("name"));
+  module.def(
+      "set_gathers",
+      [](std::optional<bool> single_loads) {
+        if (!single_loads) return set_gathers(std::nullopt);
+        set_gathers(*single_loads ? Gathers::kSingleLoads : Gathers::kInstruction);
+      },
+      py::arg("single_loads"));
   module.def("cuda_status", [] {
     const cuda::Status status = cuda::status();
     return std::pair(status.available, status.reason);

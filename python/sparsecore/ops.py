@@ -86,7 +86,19 @@ def csr_matmul(
     array([37.])
     """
     if scale is None and _is_simple(A, X, out):
-        return _run(A, X, False, (None, None, None, None, out), threads, "csr_matmul")
+        rest = (
+            False,
+            None,
+            None,
+            None,
+            None,
+            out,
+            resolved(threads, name="csr_matmul"),
+            "csr_matmul",
+        )
+        if type(A) is Plan:
+            return A._plan.run(X, *rest)
+        return _core.csr_matmul(A._structure, A._data, X, *rest)
     left, transposed = _left(A, "csr_matmul")
     return matmul(left, X, transposed=transposed, scale=scale, out=out, threads=threads)
 

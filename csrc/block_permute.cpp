@@ -21,7 +21,7 @@ constexpr Index kWidestGather = 65535;  // the last field is for padding
 
 // Gathered windows of nearly equal widths.
 Index window_of(ChunkForm form, Index cols) {
-  if (form == ChunkForm::kPermuted) return kPermutedPadding;
+  if (form != ChunkForm::kGathered) return permuted_padding(form);
   const Index windows = std::max<Index>(1, (cols + kWidestGather - 1) / kWidestGather);
   return std::max<Index>(1, (cols + windows - 1) / windows);
 }
@@ -93,7 +93,7 @@ Index BlockPermuteStructure::nbytes() const {
 }
 
 Index BlockPermuteStructure::copy_length() const {
-  if (form_ == ChunkForm::kPermuted) return csr_->cols() + window_;
+  if (form_ != ChunkForm::kGathered) return csr_->cols() + window_;
   return (csr_->cols() + window_ - 1) / window_ * (window_ + 1);
 }
 
@@ -146,6 +146,7 @@ BlockPermuteStructure::Chunks BlockPermuteStructure::cut(Index row_block) {
         std::uint64_t base = *std::min_element(column.begin(), column.end());
         if (base == kNone) break;
         if (form_ == ChunkForm::kGathered) base -= base % padding;
+        if (form_ == ChunkForm::kPermutedWide) base -= base % kChunkRows;
         const std::uint64_t limit = base + padding;
         result.bases.push_back(static_cast<std::uint32_t>(position(static_cast<Index>(base))));
         for (std::size_t i = 0; i < kChunkRows; ++i) {

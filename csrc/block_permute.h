@@ -2,23 +2,26 @@
 //
 // Sixteen rows lie side by side, a row to a lane, so that sums need no adding across lanes and no
 // masks. Their entries are taken in chunks. A chunk has a base, the first column that any of the
-// sixteen rows still needs, and of each row the next entries (up to 5, or 2: chunk_codes.h) whose
+// sixteen rows still needs, and of each row the next entries (up to 5, 4 or 2: chunk_codes.h) whose
 // columns lie in a window behind the base: values[step][row], and one 32-bit code a row that holds
 // their distances from the base. What is left of a row's steps is padding, the value zero.
 //   Permuted: a window of 63 columns. Processors that pick any lane of two registers in one
 // instruction take X from registers. As each chunk begins where the slowest row is, rows run ahead
 // and fall behind within the window, and little is padded: random matrices of density 0.5, 0.2, 0.1
 // have 1.03, 1.13, 1.36 slots an entry.
-//   Gathered: a window of up to 65535 columns, for sparser matrices and other processors. 1.01
+//   Permuted, wide: a window of 127 columns, for sparser matrices: 1.15, 1.35, 2.0 slots an entry
+// at density 0.1, 0.05, 0.02. Bases are multiples of sixteen, as twice as many registers that each
+// lie across two cache lines would take as long to load as the permutations.
+//   Gathered: a window of up to 65535 columns, for the sparsest matrices and other processors. 1.01
 //   to 1.1.
-// Windows of 32 and 128 columns, and fields of 8 bits, were measured too (docs/adr/0011).
+// Windows of 32 and 256 columns, and fields of 8 bits, were measured too (docs/adr/0011).
 //
 // Rows are sorted by length within row blocks of 128, so that the sixteen are about equally long.
 //
-// Padding never meets what X holds: kernels put a zero in the permuted window's 64th place, and the
+// Padding never meets what X holds: kernels put a zero in the permuted window's last place, and the
 // gathered form reads a copy of X with a zero behind every window (position()).
 //
-// Bytes: 4.8 a slot of fp32 (permuted) or 6, and 4 a chunk; a lane's number a row.
+// Bytes: 4.8 a slot of fp32 (permuted), 5 (wide) or 6, and 4 a chunk; a lane's number a row.
 #pragma once
 
 #include <cstdint>
@@ -60,7 +63,7 @@ class BlockPermuteStructure {
   // Where the copy of X that kernels read has a column (bases are such positions), and its length.
   std::int64_t window() const { return window_; }
   std::int64_t position(std::int64_t column) const {
-    return form_ == ChunkForm::kPermuted ? column : column + column / window_;
+    return form_ == ChunkForm::kGathered ? column + column / window_ : column;
   }
   std::int64_t copy_length() const;
 

@@ -106,6 +106,12 @@ bool pays_to_pack(std::int64_t rows, std::int64_t cols, std::int64_t nnz, std::i
   return nnz / kReuseOfCopy >= cols && nnz / least >= rows;
 }
 
+// AMD's gathers take longer than the loads that they consist of: on Zen 5 1.5 to 1.8 times, where
+// Intel's Xeons take 0.75 times as long (docs/adr/0011).
+Gathers best_gathers() {
+  return processor_maker() == Maker::kAmd ? Gathers::kSingleLoads : Gathers::kInstruction;
+}
+
 // Picking takes a shuffle an entry. Some processors shuffle in one of the units that multiply
 // 64-byte vectors, others beside them. (1024 x 1024, N = 128, 50, 70, 80 and 90 %, in GF, with and
 // without: Zen 5 160, 156, 146, 121 and 142, 134, 127, 107; a Xeon 128, 113, 101, 80 and 135, 118,
@@ -169,31 +175,39 @@ bool pays_to_transpose(std::int64_t nnz, std::int64_t columns) {
 // has elements to copy. Up to four: where registers are looked up in, as fetching X once more
 // costs two cycles for sixteen entries; a gather costs ten, and then packing is as fast. (1024 x
 // 1024, GF, permuted against packed: N = 4 90 % 24, 24, 95 % 17, 21; N = 3 98 % 8, 10; N = 2 98 %
-// 7, 7.)
+// 7, 7. In wide windows, Zen 5, us: N = 4 95 % 21, 16; N = 3 98 % 13, 11; N = 2 98 % 7.6, 11.4.)
 bool pays_to_permute(std::int64_t rows, std::int64_t cols, std::int64_t nnz, std::int64_t columns,
                      DType dtype, bool permutes) {
-  const bool is_permuted = chunk_form(rows, cols, nnz, dtype, permutes) == ChunkForm::kPermuted;
+  const ChunkForm form = chunk_form(rows, cols, nnz, dtype, permutes);
   const bool is_sparse =
       static_cast<double>(nnz) < 0.08 * static_cast<double>(rows) * static_cast<double>(cols);
   return columns >= 1 &&
-         columns <= (!is_permuted ? 1
-                     : is_sparse  ? 2
-                                  : 4) &&
+         columns <= (form == ChunkForm::kGathered ? 1
+                     : is_sparse                  ? 2
+                                                  : 4) &&
          rows >= kLeastPermutedRows && nnz / kEntriesOfPermutedRow >= rows &&
          nnz / kReuseOfCopy >= cols && cols <= kMostPermutedColumns;
 }
 
 // Permuted windows are padded the more the fewer entries they have: 1.4 slots an entry at density
 // 0.1, 1.9 at 0.05, where they are still the faster form as long as what is read stays in the
-// second-level cache; from memory the gathered form's fewer bytes count (4096 x 4096, 95 %: 190 us
-// against 285).
+// second-level cache; from memory the gathered form's fewer bytes count (4096 x 4096, 95 %, Xeon:
+// 190 us against 285).
+// Where gathers are slow, the wide windows take their place: 1.15, 1.35, 2.0 slots an entry at 0.1,
+// 0.05, 0.02, a step of them 1.5 times as long. (Zen 5, in us, 64, 128, gathered. 1024 x 1024: 85 %
+// 10.8, 11.6, 26.7; 90 % 7.8, 7.8, 18.3; 98 % 4.0, 3.0, 4.0; 99 % 4.0, 2.5, 2.4. 4096 x 4096: 80 %
+// 611, 559, 641; 90 % 310, 223, 279; 98 % 110, 53, 58. 2048 x 2048, 99 %: 20, 9.9, 8.4.)
 ChunkForm chunk_form(std::int64_t rows, std::int64_t cols, std::int64_t nnz, DType dtype,
                      bool permutes) {
   const double cells = static_cast<double>(rows) * static_cast<double>(cols);
-  const double least = nnz <= kEntriesInCache ? 0.04 : 0.08;
-  const bool is_dense_enough = static_cast<double>(nnz) >= least * cells;
-  return permutes && dtype != DType::kFloat64 && is_dense_enough ? ChunkForm::kPermuted
-                                                                 : ChunkForm::kGathered;
+  const double density = static_cast<double>(nnz) / std::max(cells, 1.0);
+  const bool is_in_cache = nnz <= kEntriesInCache;
+  if (!permutes || dtype == DType::kFloat64) return ChunkForm::kGathered;
+  if (best_gathers() == Gathers::kInstruction) {
+    return density >= (is_in_cache ? 0.04 : 0.08) ? ChunkForm::kPermuted : ChunkForm::kGathered;
+  }
+  if (density >= (is_in_cache ? 0.1 : 0.2)) return ChunkForm::kPermuted;
+  return density >= 0.015 ? ChunkForm::kPermutedWide : ChunkForm::kGathered;
 }
 
 // The first two ways copy X, which few rows do not repay: with 1024 columns of A and a row-major X,

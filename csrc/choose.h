@@ -1,11 +1,12 @@
-// The rules: how a product is run, by pattern, shape, dtype and the target's vectors only, never by
-// the values or the machine's load, so that the same call gives the same bits. (plans/make.cpp
-// looks at a pattern's skew besides.)
+// The rules: how a product is run, by pattern, shape, dtype, the target's vectors and what the
+// processor is good at (dispatch.h) only, never by the values or the machine's load, so that the
+// same call gives the same bits. (plans/make.cpp looks at a pattern's skew besides.)
 #pragma once
 
 #include <cstdint>
 
 #include "chunk_codes.h"
+#include "kernels.h"
 #include "views.h"
 
 namespace sparsecore {
@@ -27,6 +28,9 @@ bool needs_panel(const MatrixView& x, DType accumulator, std::int64_t nnz, std::
 // Whether a plan for products with `columns` right-hand columns (negative: unknown, many) packs the
 // matrix.
 bool pays_to_pack(std::int64_t rows, std::int64_t cols, std::int64_t nnz, std::int64_t columns);
+
+// The processor's faster way to gather.
+Gathers best_gathers();
 
 // Whether wide packed products load values and offsets four at a time and pick them apart.
 bool picks_from_registers();

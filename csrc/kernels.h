@@ -15,6 +15,11 @@
 
 namespace sparsecore {
 
+// How elements of X are fetched into lanes by their numbers: by the processor's instruction for
+// that, or put together from single loads. Targets without the instruction ignore this. The sums,
+// and so the bits, are the same.
+enum class Gathers : std::uint8_t { kInstruction, kSingleLoads };
+
 // The part of a product that one kernel call computes: y[r - row_begin][0 ... n) for rows
 // [row_begin, row_end), from the n columns of the right side that `x` points at.
 template <class Acc>
@@ -25,7 +30,8 @@ struct SweepTile {
   std::int64_t x_stride;
   Acc* y;  // y[(r - row_begin) * y_stride + j]
   std::int64_t y_stride;
-  std::int64_t n;  // 1 ... Kernels<Acc>::tile_width
+  std::int64_t n;                           // 1 ... Kernels<Acc>::tile_width
+  Gathers gathers = Gathers::kInstruction;  // of CSR, where n is 1
 };
 
 // The rows of a row block. Those of its last group that do not exist have numbers from here on.
@@ -114,12 +120,16 @@ struct BlockPermuteTile {
   DType dtype;
   const Acc* x;  // x[j * x_stride + base + field]
   std::int64_t x_stride;
-  int columns;  // 1 ... kPermuteColumns
+  int columns;  // 1 ... permute_columns(form)
   Acc* sums;    // sums[row * columns + j]
+  Gathers gathers;
 };
 
 // So many columns one block permutation takes: more windows of X do not fit 32 registers.
 constexpr int kPermuteColumns = 4;
+constexpr int permute_columns(ChunkForm form) {
+  return form == ChunkForm::kPermutedWide ? 2 : kPermuteColumns;
+}
 
 // What a sampled product takes at a time: some columns of U and V, for some rows of A.
 template <class Acc>

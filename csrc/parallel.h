@@ -26,6 +26,11 @@ int useful_threads(int threads, double ns);
 // throws is rethrown here. poll() is called before every chunk.
 void parallel_for(const Bounds& bounds, int threads,
                   const std::function<void(std::int64_t, std::int64_t)>& body);
+// (By reference, as a copy of a body that refers to much is an allocation.)
+template <class Body>
+void parallel_for(const Bounds& bounds, int threads, const Body& body) {
+  parallel_for(bounds, threads, std::function<void(std::int64_t, std::int64_t)>(std::cref(body)));
+}
 
 // Whether a job is so short that one thread does it at once, without bounds and without asking
 // whether it should stop; after a thousandth of a second of such jobs, one is asked.

@@ -10,6 +10,7 @@ import oracle
 import product_cases as products
 import sparsecore as sc
 from oracle import DTYPES, F32, F64
+from sparsecore import _core
 
 # Around the 16 rows of a group, the 128 of a row block, and the 63 columns of a window.
 SIZES = (1, 15, 16, 17, 62, 63, 64, 65, 127, 128, 129, 260)
@@ -25,10 +26,10 @@ def test_products(check, arguments):
     check(cases.prepared("block_permute"), *arguments)
 
 
-@pytest.mark.usefixtures("target")
+@pytest.mark.usefixtures("target", "tuned_as_amd")
 @pytest.mark.parametrize("density", [0.01, 0.05, 0.3, 1.0])
 def test_groups_and_windows(density):
-    """Sparse ones are gathered, dense ones permuted where the target can."""
+    """Sparse ones are gathered or in wide windows, dense ones permuted where the target can."""
     rng = np.random.default_rng(50)
     for m, k in [*((m, 200) for m in SIZES), *((150, k) for k in SIZES)]:
         W = cases.random_dense(rng, (m, k), density, F32)
@@ -39,8 +40,8 @@ def test_groups_and_windows(density):
             oracle.check(P @ X, want, f"{m}x{k}x{n}")
 
 
-@pytest.mark.usefixtures("target")
-@pytest.mark.parametrize("columns", [1300, 70_000])
+@pytest.mark.usefixtures("target", "tuned_as_amd")
+@pytest.mark.parametrize("columns", [700, 1300, 70_000])
 def test_rows_of_every_length_side_by_side(columns):
     """Rows run ahead and fall behind; padding never meets what X holds."""
     rng = np.random.default_rng(51)
@@ -57,8 +58,9 @@ def test_rows_of_every_length_side_by_side(columns):
     assert not (permuted(W) @ X)[~W.any(axis=1)].any()
 
 
+@pytest.mark.usefixtures("target", "tuned_as_amd")
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
-@pytest.mark.parametrize("density", [0.02, 0.3])
+@pytest.mark.parametrize("density", [0.01, 0.02, 0.3])
 def test_values_go_in_and_out(dtype, density):
     rng = np.random.default_rng(52)
     W = cases.random_dense(rng, (260, 270), density, dtype)
@@ -74,11 +76,13 @@ def test_values_go_in_and_out(dtype, density):
     oracle.check((X.T @ P).T, oracle.product(dense.T, dense.T != 0, X, result), "X.T @ P")
 
 
+@pytest.mark.usefixtures("tuned_as_amd")
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
-def test_a_plan_outlives_its_target(dtype):
+@pytest.mark.parametrize("density", [0.05, 0.3])
+def test_a_plan_outlives_its_target(dtype, density):
     """The layout is the target's choice, but every target multiplies by every layout."""
     rng = np.random.default_rng(53)
-    W = cases.random_dense(rng, (70, 90), 0.3, dtype)
+    W = cases.random_dense(rng, (70, 90), density, dtype)
     X = cases.numbers(rng, (90, 3), dtype)
     want = oracle.product(W, W != 0, X, oracle.result_dtype(dtype, dtype))
     before = sc.cpu.target()
@@ -93,9 +97,10 @@ def test_a_plan_outlives_its_target(dtype):
         sc.cpu.set_target(before)
 
 
+@pytest.mark.usefixtures("tuned_as_amd")
 def test_threads_do_not_change_the_bits():
     rng = np.random.default_rng(54)
-    for density in (0.01, 0.3):
+    for density in (0.01, 0.05, 0.3):
         P = permuted(cases.random_dense(rng, (1500, 700), density, F32))
         for n in (1, 6):
             X = cases.numbers(rng, (700, n), F32)
@@ -106,6 +111,22 @@ def test_threads_do_not_change_the_bits():
 
 
 @pytest.mark.usefixtures("target")
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_ways_to_gather_do_not_change_the_bits(dtype):
+    rng = np.random.default_rng(55)
+    W = cases.random_dense(rng, (150, 700), 0.01, dtype)  # too sparse for windows
+    P, x = permuted(W), cases.numbers(rng, 700, dtype)
+    try:
+        bits = []
+        for way in (False, True):
+            _core.tune_as_amd(way)
+            bits.append(oracle.bits(P @ x))
+    finally:
+        _core.tune_as_amd(None)
+    np.testing.assert_array_equal(*bits)
+
+
+@pytest.mark.usefixtures("target", "tuned_as_amd")
 def test_the_rule():
     """One column, or up to four of narrow values where registers are looked up in."""
     dense = np.ones((64, 64))

@@ -9,7 +9,8 @@ import oracle
 import product_cases as products
 import sparsecore as sc
 from cases import SAME
-from oracle import BF16, F16, F32, F64
+from oracle import BF16, DTYPES, F16, F32, F64, I8
+from sparsecore import _core
 
 pytestmark = pytest.mark.usefixtures("target")
 
@@ -17,6 +18,33 @@ pytestmark = pytest.mark.usefixtures("target")
 @products.CSR_CHECKS
 def test_products(check, arguments):
     check(cases.csr, *arguments)
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("columns", [200, 60_000, 70_000])
+def test_one_column_by_either_way_to_gather(dtype, columns):
+    """Rows of up to 40 entries, columns of one, two and four bytes; the bits are the same."""
+    rng = np.random.default_rng(16)
+    lengths = np.array([*range(41), 40, 3])
+    indices = [np.sort(rng.choice(columns, n, replace=False)) for n in lengths]
+    indptr = np.concatenate([[0], lengths.cumsum()])
+    data = cases.numbers(rng, indptr[-1], dtype)
+    A = sc.CSR((data, np.concatenate(indices), indptr), shape=(len(lengths), columns))
+    used = np.unique(A.indices)
+    x = np.full(columns, 100 if dtype == I8 else np.nan).astype(dtype)
+    x[used] = cases.numbers(rng, len(used), dtype)
+    W = A.toarray()[:, used]
+    want = oracle.product(W, W != 0, x[used, None], oracle.result_dtype(dtype, dtype))
+    bits = []
+    try:
+        for way in (False, True):
+            _core.tune_as_amd(way)
+            y = A @ x
+            oracle.check(y[:, None], want, f"single loads: {way}")
+            bits.append(oracle.bits(y))
+    finally:
+        _core.tune_as_amd(None)
+    np.testing.assert_array_equal(*bits)
 
 
 @pytest.mark.parametrize("mix", SAME, ids=str)

@@ -4,7 +4,8 @@
 // extended in registers, straight from where they lie. Bytes: value + column an entry, read once;
 // x stays in cache. Flops: 2 * nnz. Bound by the gathers, one load for each lane; hence eight lanes
 // at a time (sixteen are slower: 25 us against 21 for the 131072 entries of a 512 x 512 matrix on a
-// Xeon with 64-byte vectors), and no buffer between, which cost as much again.
+// Xeon with 64-byte vectors; on Zen 5, whose gathers are built, the same from 80 % sparsity down,
+// and above longer ends), and no buffer between, which cost as much again.
 // A row's last few entries are a whole vector too: what is read beyond the row's end belongs to the
 // next rows, and is replaced by zeros, x included.
 // Preconditions: columns < 2^31, of 1, 2 or 4 bytes; x_stride == 1.
@@ -37,30 +38,32 @@ SPARSECORE_INLINE DotVec<Acc> first_lanes(DotVec<Acc> v, std::int64_t count) {
   }
 }
 
-// Upper half onto lower half.
+// Upper half onto lower half. (The last two by vectors, or GCC takes a horizontal addition, which
+// is three operations.)
 template <int L, class Acc>
 SPARSECORE_INLINE Acc sum_lanes(typename LanesOf<L, Acc>::type v) {
   if constexpr (L == 8) {
     return sum_lanes<4, Acc>(__builtin_shufflevector(v, v, 0, 1, 2, 3) +
                              __builtin_shufflevector(v, v, 4, 5, 6, 7));
+  } else if constexpr (L == 4 && sizeof(Acc) == 4) {
+    v += __builtin_shufflevector(v, v, 2, 3, 2, 3);
+    v += __builtin_shufflevector(v, v, 1, 1, 1, 1);
+    return v[0];
   } else if constexpr (L == 4) {
     return sum_lanes<2, Acc>(__builtin_shufflevector(v, v, 0, 1) +
                              __builtin_shufflevector(v, v, 2, 3));
   } else {
-    return v[0] + v[1];
+    v += __builtin_shufflevector(v, v, 1, 1);
+    return v[0];
   }
 }
 
-template <class Acc, class T, class Column>
+template <Gathers kWay, class Acc, class T, class Column>
 SPARSECORE_INLINE Acc dot_row(const T* values, const Column* columns, std::int64_t count,
                               std::int64_t readable, const Acc* x) {
   constexpr int L = kDotLanes<Acc>;
-  using Index = typename LanesOf<L, std::int32_t>::type;
   const auto value = [&](std::int64_t t) { return load_widened<Acc, L>(values + t); };
-  const auto factor = [&](std::int64_t t) {
-    return gather_lanes<L, Acc>(x,
-                                __builtin_convertvector(load_lanes<L, Column>(columns + t), Index));
-  };
+  const auto factor = [&](std::int64_t t) { return gather_columns<L, kWay>(x, columns + t); };
   DotVec<Acc> even = {}, odd = {};
   std::int64_t t = 0;
   for (; t + 2 * L <= count; t += 2 * L) {
@@ -71,9 +74,10 @@ SPARSECORE_INLINE Acc dot_row(const T* values, const Column* columns, std::int64
     even += value(t) * factor(t);
     t += L;
   }
-  if (t == count) return sum_lanes<L, Acc>(even + odd);
   if (t + L <= readable) {
-    odd += first_lanes<Acc>(value(t), count - t) * first_lanes<Acc>(factor(t), count - t);
+    if (t < count) {
+      odd += first_lanes<Acc>(value(t), count - t) * first_lanes<Acc>(factor(t), count - t);
+    }
     return sum_lanes<L, Acc>(even + odd);
   }
   Acc rest = 0;
@@ -81,7 +85,25 @@ SPARSECORE_INLINE Acc dot_row(const T* values, const Column* columns, std::int64
   return sum_lanes<L, Acc>(even + odd) + rest;
 }
 
-template <class Acc, class T, class Column>
+// Out of line: inlined, it would be compiled into every kernel.
+__attribute__((noinline)) inline void load_offsets(const IndexView& offsets, std::int64_t first,
+                                                   std::int64_t n, std::int64_t* to) {
+  const auto widen = [&](const auto* from) {
+    for (std::int64_t i = 0; i < n; ++i) to[i] = static_cast<std::int64_t>(from[first + i]);
+  };
+  switch (offsets.width) {
+    case 1:
+      return widen(static_cast<const std::uint8_t*>(offsets.data));
+    case 2:
+      return widen(static_cast<const std::uint16_t*>(offsets.data));
+    case 4:
+      return widen(static_cast<const std::uint32_t*>(offsets.data));
+    default:
+      return widen(static_cast<const std::uint64_t*>(offsets.data));
+  }
+}
+
+template <Gathers kWay, class Acc, class T, class Column>
 void dot_rows(const CsrView& a, const SweepTile<Acc>& tile) {
   constexpr std::int64_t kOffsets = 128;
   std::int64_t offsets[kOffsets + 1];
@@ -89,25 +111,26 @@ void dot_rows(const CsrView& a, const SweepTile<Acc>& tile) {
   const Column* const columns = static_cast<const Column*>(a.columns.data);
   for (std::int64_t r = tile.row_begin; r < tile.row_end; r += kOffsets) {
     const std::int64_t rows = tile.row_end - r < kOffsets ? tile.row_end - r : kOffsets;
-    for (std::int64_t i = 0; i <= rows; ++i) offsets[i] = a.offsets[r + i];
-    Acc* const y = tile.y + (r - tile.row_begin) * tile.y_stride;
-    for (std::int64_t i = 0; i < rows; ++i) {
-      const std::int64_t p = offsets[i];
-      y[i * tile.y_stride] =
-          dot_row<Acc>(values + p, columns + p, offsets[i + 1] - p, a.nnz() - p, tile.x);
+    load_offsets(a.offsets, r, rows + 1, offsets);
+    Acc* y = tile.y + (r - tile.row_begin) * tile.y_stride;
+    std::int64_t p = offsets[0];
+    for (std::int64_t i = 1; i <= rows; ++i) {
+      *y = dot_row<kWay>(values + p, columns + p, offsets[i] - p, a.nnz() - p, tile.x);
+      p = offsets[i];
+      y += tile.y_stride;
     }
   }
 }
 
-template <class Acc, class T>
+template <Gathers kWay, class Acc, class T>
 void dot_rows_of(const CsrView& a, const SweepTile<Acc>& tile) {
   switch (a.columns.width) {
     case 1:
-      return dot_rows<Acc, T, std::uint8_t>(a, tile);
+      return dot_rows<kWay, Acc, T, std::uint8_t>(a, tile);
     case 2:
-      return dot_rows<Acc, T, std::uint16_t>(a, tile);
+      return dot_rows<kWay, Acc, T, std::uint16_t>(a, tile);
     default:
-      return dot_rows<Acc, T, std::uint32_t>(a, tile);
+      return dot_rows<kWay, Acc, T, std::uint32_t>(a, tile);
   }
 }
 
@@ -118,7 +141,9 @@ SPARSECORE_INLINE bool can_dot_rows(const CsrView& a) {
 
 template <class Acc>
 void csr_dot(const CsrView& a, const SweepTile<Acc>& tile) {
-  with_values<Acc>(a.dtype, [&]<class T>(T) { dot_rows_of<Acc, T>(a, tile); });
+  with_gathers(tile.gathers, [&]<Gathers kWay>(GatherWay<kWay>) {
+    with_values<Acc>(a.dtype, [&]<class T>(T) { dot_rows_of<kWay, Acc, T>(a, tile); });
+  });
 }
 
 }  // namespace sparsecore::SPARSECORE_TARGET

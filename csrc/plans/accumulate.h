@@ -130,8 +130,11 @@ class PanelCopies {
   PanelCopies(std::int64_t size, int threads, bool may_share = false)
       : size_((size + 63) / 64 * 64),
         is_shared_(may_share && size * std::int64_t{sizeof(Acc)} > kOwnCopyBytes),
-        data_(size_ * (is_shared_ ? 1 : threads)),
-        loaded_(static_cast<std::size_t>(is_shared_ || size == 0 ? 0 : threads), -1) {}
+        is_small_(size_ == 0 || (threads == 1 && size_ <= kSmall)),
+        data_(is_small_ ? 0 : size_ * (is_shared_ ? 1 : threads)),
+        loaded_(static_cast<std::size_t>(is_shared_ || is_small_ ? 0 : threads), -1) {}
+  PanelCopies(const PanelCopies&) = delete;
+  PanelCopies& operator=(const PanelCopies&) = delete;
 
   // Before the threads ask for the copy of a tile: makes the one that they share, if they do, by
   // load(room, begin, end) for parts of its `units`.
@@ -147,19 +150,25 @@ class PanelCopies {
   // use.
   template <class Load>
   const Acc* get(std::int64_t col, Load load) {
-    if (is_shared_ || size_ == 0) return data_.data();
-    const int thread = this_thread();
-    Acc* const own = data_.data() + thread * size_;
-    if (std::exchange(loaded_[static_cast<std::size_t>(thread)], col) != col) load(own);
+    if (is_shared_) return data_.data();
+    const int thread = is_small_ ? 0 : this_thread();
+    Acc* const own = data() + thread * size_;
+    std::int64_t& loaded = is_small_ ? loaded_small_ : loaded_[static_cast<std::size_t>(thread)];
+    if (std::exchange(loaded, col) != col) load(own);
     return own;
   }
-  Acc* data() { return data_.data(); }  // the first copy
+  Acc* data() { return is_small_ ? small_ : data_.data(); }  // the first copy
 
  private:
+  // A small copy for one thread needs no allocation, which takes about as long.
+  static constexpr std::int64_t kSmall = 2048;
+
   std::int64_t size_;
-  bool is_shared_;
+  bool is_shared_, is_small_;
   Scratch<Acc> data_;
   std::vector<std::int64_t> loaded_;  // by thread, the `col` that its copy is of
+  std::int64_t loaded_small_ = -1;
+  alignas(64) Acc small_[kSmall];
 };
 
 // The epilogue's vectors in the accumulator type, owned for the time of a product.

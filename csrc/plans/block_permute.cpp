@@ -30,7 +30,7 @@ template <class Acc>
 void load_columns(const Kernels<Acc>& k, const Structure& a, const MatrixView& x, Acc* panel,
                   std::int64_t stride) {
   const std::int64_t window =
-      a.form() == ChunkForm::kPermuted ? std::max<std::int64_t>(x.rows, 1) : a.window();
+      std::max<std::int64_t>(a.form() == ChunkForm::kGathered ? a.window() : x.rows, 1);
   // Its columns are the panel's rows.
   const MatrixView turned{x.data, x.dtype, x.cols, x.rows, x.col_stride, x.row_stride};
   for (std::int64_t c = 0; c < x.rows; c += window) {
@@ -51,10 +51,10 @@ void load_columns(const Kernels<Acc>& k, const Structure& a, const MatrixView& x
   const std::int64_t length = a.copy_length();
   for (std::int64_t j = 0; j < x.cols; ++j) {
     Acc* const row = panel + j * stride;
-    if (a.form() == ChunkForm::kPermuted) {
-      std::fill(row + x.rows, row + length, Acc{0});
-    } else {
+    if (a.form() == ChunkForm::kGathered) {
       for (std::int64_t zero = window; zero < length; zero += window + 1) row[zero] = 0;
+    } else {
+      std::fill(row + x.rows, row + length, Acc{0});
     }
   }
 }
@@ -76,7 +76,8 @@ class BlockPermuteProduct {
 
   // Columns in tiles of nearly equal width: 5 are 3 + 2, not 4 + 1.
   void run(int threads) {
-    const std::int64_t tiles = (x_.cols + kPermuteColumns - 1) / kPermuteColumns;
+    const std::int64_t most = permute_columns(a_.form());
+    const std::int64_t tiles = (x_.cols + most - 1) / most;
     const std::int64_t widest = tiles == 0 ? 0 : (x_.cols + tiles - 1) / tiles;
     const double ns = block_permute_ns(a_.size(), out_.rows, widest);
     const int useful = useful_threads(threads, ns);
@@ -97,7 +98,11 @@ class BlockPermuteProduct {
 
  private:
   void row_block(std::int64_t b, std::int64_t col, std::int64_t n, const Acc* panel) const {
-    alignas(64) Acc sums[kSumRows * kPermuteColumns];
+    const std::int64_t row = b * Structure::kRows;
+    const std::int64_t rows = std::min(Structure::kRows, out_.rows - row);
+    alignas(64) Acc room[kSumRows * kPermuteColumns];
+    const bool in_place = sums_are_result(n) && rows % kChunkRows == 0;
+    Acc* const sums = in_place ? static_cast<Acc*>(out_.data) + row * n : room;
     const Structure::Block block = a_.block(b);
     k_.block_permute({.starts = block.starts.data(),
                       .groups = std::ssize(block.starts) - 1,
@@ -110,9 +115,9 @@ class BlockPermuteProduct {
                       .x = panel,
                       .x_stride = stride_,
                       .columns = static_cast<int>(n),
-                      .sums = sums});
-    const std::int64_t row = b * Structure::kRows;
-    const std::int64_t rows = std::min(Structure::kRows, out_.rows - row);
+                      .sums = sums,
+                      .gathers = gathers_});
+    if (in_place) return;
     if (is_plain_) return copy_out(sums, block_of(out_, row, rows, col, n));
     bool fits = true;
     for (std::int64_t r = 0; r < rows; r += kBlockRows) {
@@ -120,6 +125,11 @@ class BlockPermuteProduct {
                            block_of(out_, row + r, std::min(kBlockRows, rows - r), col, n));
     }
     require_fits(fits);
+  }
+
+  // Whether the sums of so many columns lie in the result as they do in a row block.
+  bool sums_are_result(std::int64_t n) const {
+    return is_plain_ && out_.cols == n && out_.row_stride == n && (n == 1 || out_.col_stride == 1);
   }
 
   static void copy_out(const Acc* sums, const MatrixView& out) {
@@ -140,6 +150,7 @@ class BlockPermuteProduct {
   bool is_plain_;
   const MatrixView& out_;
   std::int64_t stride_;
+  Gathers gathers_ = best_gathers();
 };
 
 class BlockPermutePlan final : public Plan {
@@ -158,7 +169,7 @@ class BlockPermutePlan final : public Plan {
     const CsrStructure& csr = *structure_.csr();
     const DType sums = accumulator_for(dtype_, x.dtype, longest_row_);
     // Registers are looked up in 32 bits at a time.
-    const bool is_unfit = structure_.form() == ChunkForm::kPermuted && sums == DType::kFloat64;
+    const bool is_unfit = structure_.form() != ChunkForm::kGathered && sums == DType::kFloat64;
     if (transposed || is_unfit) {
       const std::unique_ptr<std::byte[]> csr_values(
           new std::byte[static_cast<std::size_t>(csr.nnz() * item_size(dtype_))]);

@@ -66,6 +66,7 @@ void run(const View& a, const MatrixView& x, const Epilogue& epilogue, const Mat
   const bool direct = epilogue.empty() && out.dtype == DTypeOf<Acc>::value &&
                       (out.col_stride == 1 || out.cols == 1);
   const EpilogueLoader<Acc> loaded(k, epilogue);
+  const Gathers gathers = best_gathers();
   // A single column is gathered from, which wants it contiguous.
   const auto is_copied = [&](std::int64_t n) {
     return panel_needed || (n == 1 && x.row_stride != 1);
@@ -91,6 +92,7 @@ void run(const View& a, const MatrixView& x, const Epilogue& epilogue, const Mat
       tile.n = n;
       tile.x = static_cast<const Acc*>(columns.data);
       tile.x_stride = columns.row_stride;
+      tile.gathers = gathers;
       if (is_copied(n)) {
         tile.x = shared ? copies.data()
                         : copies.get(col, [&](Acc* room) { k.load_panel(columns, room, n); });

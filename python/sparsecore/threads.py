@@ -2,8 +2,7 @@
 
 import operator
 import os
-
-from sparsecore import interop
+import sys
 
 # 0: follow torch where it is loaded, else the cores this process may use.
 _setting = 0
@@ -41,18 +40,21 @@ def get_num_threads() -> int:
     It is what `set_num_threads` was given, else ``torch.get_num_threads()`` where torch is loaded,
     else the number of cores that this process may use.
     """
-    if _setting:
-        return _setting
-    torch = interop.torch_or_none()
+    return _setting or _count()
+
+
+def _count() -> int:
+    torch = sys.modules.get("torch")
     if torch is not None:
-        return int(torch.get_num_threads())
+        count: int = torch.get_num_threads()
+        return count
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def resolved(threads: int | None, *, name: str) -> int:
     """Return a call's own number of threads, or the setting."""
     if threads is None:
-        return _setting or get_num_threads()
+        return _setting or _count()
     return checked(threads, name=f"{name}: threads")
 
 

@@ -100,9 +100,9 @@ bool pays_to_pack(std::int64_t rows, std::int64_t cols, std::int64_t nnz, std::i
     return in_place || nnz / (4 + columns / 8) >= cols;
   }
   const bool is_medium = columns > 0 && columns <= 4 * lanes;
-  const std::int64_t least =
-      lanes >= kLanesThatPayToBlock && (is_medium || picks_from_registers()) ? kEntriesOfMediumRow
-                                                                             : kEntriesOfPackedRow;
+  const std::int64_t least = lanes >= kLanesThatPayToBlock && (is_medium || picks_from_registers())
+                                 ? kEntriesOfMediumRow
+                                 : kEntriesOfPackedRow;
   return nnz / kReuseOfCopy >= cols && nnz / least >= rows;
 }
 

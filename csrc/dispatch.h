@@ -33,8 +33,8 @@ const TargetKernels& active_kernels();
 // Whether this processor multiplies bytes four at a time, 64-byte vectors included.
 bool has_avx512_vnni();
 
-// Who made the processor: its gathers and shuffles cost otherwise than others' (choose.cpp). So that
-// the ways for all of them are tested on any, tests choose; nullopt goes back to the true one.
+// Who made the processor: its gathers and shuffles cost otherwise than others' (choose.cpp). So
+// that the ways for all of them are tested on any, tests choose; nullopt goes back to the true one.
 enum class Maker : std::uint8_t { kAmd, kOther };
 Maker processor_maker();
 void set_processor_maker(std::optional<Maker> maker);

@@ -9,7 +9,7 @@ import cases
 import oracle
 import product_cases as products
 import sparsecore as sc
-from oracle import DTYPES, F16, F32, F64
+from oracle import DTYPES, F32, F64
 
 # Around the 128 rows of a row block, and the 128, 256 and 512 columns of a column block.
 SIZES = (1, 3, 4, 5, 127, 128, 129, 255, 257, 511, 513, 1030)

@@ -1,4 +1,4 @@
-"""int8 by int8, several entries at once: csrc/combined.*, plans/combined.*, cpu/combined_sweep.h."""
+"""int8 by int8, several entries at once: csrc/combined.*, plans/combined.*, cpu/combined_sweep.*."""
 
 import numpy as np
 import pytest
@@ -64,7 +64,7 @@ def test_updates_and_floating_right_sides_on_the_same_plan():
     before = P.nbytes
     scale = np.ones(140, F32)
     for _ in range(3):
-        assert (P @ X == exact(W, X)).all()
+        assert (exact(W, X) == P @ X).all()
         assert P.nbytes > before
         assert (sc.csr_matmul(P, X.astype(F32), scale=scale) == exact(W, X)).all()
         assert (P.tocsr().toarray() == W).all()
@@ -98,6 +98,6 @@ def test_a_plan_of_one_target_runs_on_every_other():
             P = packed(W)
             for run in (made, *sc.cpu.targets()):
                 sc.cpu.set_target(run)
-                assert (P @ X == exact(W, X)).all(), f"made for {made}, run on {run}"
+                assert (exact(W, X) == P @ X).all(), f"made for {made}, run on {run}"
     finally:
         sc.cpu.set_target(before)

@@ -15,10 +15,7 @@ LEFT = {
     "transposed": cases.transposed,
     "plan": cases.plan,
     "24": cases.sparse24,
-    **{
-        kernel: cases.prepared(kernel)
-        for kernel in ("packed_sweep", "block_permute", "row_sweep")
-    },
+    **{kernel: cases.prepared(kernel) for kernel in ("packed_sweep", "block_permute", "row_sweep")},
 }
 SIDES = st.integers(0, 40)
 

@@ -34,9 +34,7 @@ def test_wide_right_sides_of_integers():
 
 
 @pytest.mark.usefixtures("target")
-@pytest.mark.parametrize(
-    "kernel", [None, "packed_sweep", "block_permute", "row_sweep"]
-)
+@pytest.mark.parametrize("kernel", [None, "packed_sweep", "block_permute", "row_sweep"])
 def test_plans_for_both_directions(kernel):
     rng = np.random.default_rng(52)
     W = cases.random_dense(rng, (200, 170), 0.7, F32)

@@ -99,8 +99,8 @@ class BlockProduct {
   bool x_is_panel() const {
     const std::int64_t width = block_width(x_.cols, k_.lanes);
     return !a_.has_zero_rows() && x_.dtype == DTypeOf<Acc>::value && x_.cols > 0 &&
-           x_.cols == width && x_.cols <= k_.block_vectors * k_.lanes && x_.col_stride == 1 && x_.row_stride == width &&
-           !pays_to_align(x_, a_.entries());
+           x_.cols == width && x_.cols <= k_.block_vectors * k_.lanes && x_.col_stride == 1 &&
+           x_.row_stride == width && !pays_to_align(x_, a_.entries());
   }
 
   // Copies what a column block needs of a tile's columns of X.

@@ -37,7 +37,7 @@ class CombinedBlocks {
     tile.panel += panel_offset;
     (a_.width() == 4 ? k.combined.quad_sweep : k.combined.pair_sweep)(
         {{tile, a_.packed().offsets(), a_.packed().start(row_block, column_block),
-          true,   // what padding names is multiplied by zero, and nothing is infinite
+          true,  // what padding names is multiplied by zero, and nothing is infinite
           false},
          values_.first_sums.data() + row_block * kBlockedRows});
   }

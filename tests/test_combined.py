@@ -1,4 +1,4 @@
-"""int8 by int8, several entries at once: csrc/combined.*, plans/combined.*, cpu/combined_sweep.*."""
+"""int8 by int8, several entries at once: csrc/combined.*, plans/combined.*, combined_sweep.h."""
 
 import numpy as np
 import pytest

@@ -95,6 +95,7 @@ struct Wide24Tile {
   Acc* sums;         // sums[(r - row_begin) * vectors * lanes + j]
   int vectors;       // 1 ... Kernels<Acc>::wide24_vectors
   bool first;        // the sums begin with this column block
+  bool picks;        // values are loaded four at a time (choose.h)
 };
 constexpr std::int64_t kMostWide24Columns = 512;
 

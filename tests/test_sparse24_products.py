@@ -8,6 +8,7 @@ import product_cases as products
 import sparsecore as sc
 from cases import MIXES, Mix
 from oracle import DTYPES, F32, I8
+from sparsecore import _core
 
 pytestmark = pytest.mark.usefixtures("target")
 
@@ -17,6 +18,7 @@ INNER = (28, 31, 32, 33, 36, 63, 64, 65, 129)
 WIDTHS = (1, 2, 5, 8, 9, 12, 17, 40)
 
 
+@pytest.mark.usefixtures("tuned_as_amd")
 @pytest.mark.parametrize("mix", MIXES, ids=str)
 def test_tails_of_every_step(mix):
     rng = np.random.default_rng(1)
@@ -28,6 +30,7 @@ def test_tails_of_every_step(mix):
             products.check_product(operand, X, mix, rng, f"k={k}, n={n}")
 
 
+@pytest.mark.usefixtures("tuned_as_amd")
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 def test_blocks_of_columns_and_strips_of_rows(dtype):
     rng = np.random.default_rng(2)
@@ -39,6 +42,26 @@ def test_blocks_of_columns_and_strips_of_rows(dtype):
             products.check_product(operand, X, Mix(dtype, dtype), rng, f"n={n}, {layout}")
 
 
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_every_number_of_vectors_by_either_way_to_load_values(dtype):
+    """One row more than any number of them that kernels take at a time; the bits are the same."""
+    rng = np.random.default_rng(7)
+    operand = cases.sparse24(cases.random_dense(rng, (73, 90), 0.6, dtype))
+    wide = cases.numbers(rng, (90, 128), dtype)
+    try:
+        for n in range(13, 129, 5):
+            X = np.ascontiguousarray(wide[:, :n])
+            results = []
+            for picks in (False, True):
+                _core.tune_as_amd(picks)
+                products.check_product(operand, X, Mix(dtype, dtype), rng, f"n={n}, {picks}")
+                results.append(operand.matrix @ X)
+            np.testing.assert_array_equal(*results, f"n={n}")
+    finally:
+        _core.tune_as_amd(None)
+
+
+@pytest.mark.usefixtures("tuned_as_amd")
 def test_few_rows():
     """Fewer rows than the kernels take at a time, and one more."""
     rng = np.random.default_rng(3)
@@ -49,6 +72,7 @@ def test_few_rows():
             products.check_product(operand, X, Mix(F32, F32), rng, f"m={m}, n={n}")
 
 
+@pytest.mark.usefixtures("tuned_as_amd")
 @pytest.mark.parametrize("k", [30, 33, 66, 257])
 def test_slots_of_the_padding_never_multiply(k):
     """Values are the caller's: what is written to such a slot later does not matter."""

@@ -24,6 +24,11 @@ namespace sparsecore::SPARSECORE_TARGET {
 // Columns of A that a word of metadata covers, and entries.
 constexpr std::int64_t kStepColumns = 32, kStepEntries = 16;
 
+// So many bytes of values come from memory, by all likelihood. The next rows' are asked for while
+// these are used, in the order in which they lie there, into the second-level cache. (Zen 5, 4096 x
+// 4096, N = 1: 36 GB/s against 30 by rows alone. From the third-level cache it would be slower.)
+constexpr std::int64_t kBytesFromMemory = std::int64_t{32} << 20;
+
 constexpr int narrow24_pairs(int n) { return kVectorBytes == 64 || n <= 4 ? 2 : 1; }
 
 // Groups 0, 2, 4, ... or 1, 3, 5, ... of two neighbouring vectors.
@@ -152,13 +157,16 @@ template <class Acc, class T, int N, int P>
 SPARSECORE_INLINE void narrow24_rows(const Sparse24View& a, std::int64_t row, bool single,
                                      const SweepTile<Acc>& tile) {
   constexpr int W = kLanes<Acc>, kParts = kStepEntries / W, kRows = 2 * P;
-  // Bytes: the processor alone does not look far enough ahead.
-  constexpr std::int64_t kAhead = 4096;
+  constexpr std::int64_t kStepBytes = kRows * kStepEntries * static_cast<std::int64_t>(sizeof(T));
   const std::int64_t width = 2 * a.groups(), bytes = a.metadata_bytes_per_row();
   const T* values = static_cast<const T*>(a.values) + row * width;
   const std::uint8_t* words = a.metadata + row * bytes;
   std::int64_t next_values = single ? 0 : width, next_words = single ? 0 : bytes;
   const auto row_bytes = width * static_cast<std::int64_t>(sizeof(T));
+  const bool from_memory = a.rows * row_bytes >= kBytesFromMemory;
+  // Bytes: the processor alone does not look far enough ahead in every row.
+  const std::int64_t in_row = from_memory ? 2048 : 4096;
+  const char* next_rows = reinterpret_cast<const char*>(values + kRows * next_values);
   T rest[kRows][kStepEntries];
   std::uint32_t rest_words[kRows];
   Vec<Acc> sum[P][N] = {};
@@ -174,13 +182,14 @@ SPARSECORE_INLINE void narrow24_rows(const Sparse24View& a, std::int64_t row, bo
     }
     // A row's end is followed by the row after these.
     const std::int64_t done = c / 2 * static_cast<std::int64_t>(sizeof(T));
-    const char* ahead = reinterpret_cast<const char*>(values) + kAhead +
-                        (done + kAhead < row_bytes ? 0 : (kRows - 1) * row_bytes);
+    const char* ahead = reinterpret_cast<const char*>(values) + in_row +
+                        (done + in_row < row_bytes ? 0 : (kRows - 1) * row_bytes);
     if (c % 512 == 0) {  // a line of metadata
       for (int i = 0; i < kRows; ++i) __builtin_prefetch(words + (kRows + i) * next_words);
     }
     std::uint32_t word[kRows];
     for (int i = 0; i < kRows; ++i) {
+      if (from_memory && i * 64 < kStepBytes) __builtin_prefetch(next_rows + i * 64, 0, 2);
       __builtin_prefetch(ahead + i * next_values * static_cast<std::int64_t>(sizeof(T)));
       __builtin_memcpy(&word[i], words + i * next_words, 4);
     }
@@ -207,6 +216,7 @@ SPARSECORE_INLINE void narrow24_rows(const Sparse24View& a, std::int64_t row, bo
       }
     }
     values += kStepEntries;
+    next_rows += kStepBytes;
     words += 4;
   }
   Acc* y = tile.y + (row - tile.row_begin) * tile.y_stride;

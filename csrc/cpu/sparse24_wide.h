@@ -4,19 +4,22 @@
 // Layout: `panel` holds the part of X that a column block needs, one row of X after the other, up
 // to kWide24Vectors vectors each, at a distance that is a power of two: a column's place is then
 // its two bits of metadata, shifted and masked, plus a constant. So an entry costs one load of its
-// value and V loads fused with multiply-adds, and none for its index. All rows have the same
-// number of entries, so nothing needs to be sorted or padded.
+// value and V loads fused with multiply-adds, and none for its index; or a row's four values of two
+// groups share one load, and are picked apart in registers. All rows have the same number of
+// entries, so nothing needs to be sorted or padded.
 // The panel of a block (plans/sparse24.cpp says how wide) stays in the first-level cache while all
 // rows of a strip pass over it; the rows' values, a few lines from each of many pages, are fetched
 // ahead. Bytes: values and metadata once a tile of columns; sums read and written once a column
-// block. Flops: 2 * entries * N. Bound by the load ports: V + 1 loads for V multiply-adds, two of
-// either a cycle, which is why tiles are wide and rows few. Preconditions: the block begins at a
-// multiple of 16 columns; columns beyond the last one are left out, though a slot may name them.
+// block. Flops: 2 * entries * N. Bound by the load ports: V + 1 loads for V multiply-adds, or V + a
+// quarter, two of either a cycle, which is why tiles are wide and rows few.
+// Preconditions: the block begins at a multiple of 16 columns; columns beyond the last one are left
+// out, though a slot may name them.
 #pragma once
 
 #include <cassert>
 
 #include "../kernels.h"
+#include "block_sums.h"
 #include "entries.h"
 
 namespace sparsecore::SPARSECORE_TARGET {
@@ -24,9 +27,12 @@ namespace sparsecore::SPARSECORE_TARGET {
 constexpr int kWide24Vectors = kVectorBytes == 64 ? 8 : 6;
 
 // Rows in flight: as many sums as leave registers for a value and the loads, and at least eight,
-// which hide the latency of an addition.
-constexpr int wide24_rows(int vectors) {
+// which hide the latency of an addition. Picked values take a register more for each row. (Two
+// vectors, picked, by 4, 6 and 8 rows, Zen 5, 1024 x 1024: 163, 158, 155 GF.)
+constexpr int wide24_rows_in_flight(int vectors, bool picks) {
   constexpr int kSums = kVectorBytes == 64 ? 18 : 12;
+  if (picks && kVectorBytes == 32) return vectors == 1 ? 6 : 14 / (vectors + 1);
+  if (picks && vectors == 2) return 4;
   return vectors == 1 ? 8 : kSums / vectors;
 }
 
@@ -43,9 +49,43 @@ struct Wide24Row {
   const std::uint8_t* metadata;
 };
 
-template <class Acc, int V, int R>
+// All rows' values and metadata of a block. Members are inline, always: where GCC 12 has fetch() as
+// a function, it takes it for one without effect and leaves the call out.
+template <class Acc>
+struct Wide24Rows {
+  const char* values;
+  const std::uint8_t* metadata;
+  DType dtype;
+  std::int64_t entries, bytes;  // of a row's block
+  std::int64_t stride, metadata_stride;
+
+  SPARSECORE_INLINE Wide24Rows(const Sparse24View& a, const Wide24Tile<Acc>& tile)
+      : metadata(a.metadata + tile.column / 8),
+        dtype(a.dtype),
+        entries((tile.columns + 3) / 4 * 2),  // the block ends at a whole group, or the row
+        metadata_stride(a.metadata_bytes_per_row()) {
+    const std::int64_t item = item_size(dtype);
+    values = static_cast<const char*>(a.values) + tile.column / 2 * item;
+    stride = 2 * a.groups() * item;
+    bytes = entries * item;
+  }
+  SPARSECORE_INLINE Wide24Row<Acc> row(std::int64_t r, Acc* buffer) const {
+    const char* from = values + r * stride;
+    const std::uint8_t* bits = metadata + r * metadata_stride;
+    if (dtype == DTypeOf<Acc>::value) return {reinterpret_cast<const Acc*>(from), bits};
+    return {decode_values(from, dtype, 0, entries, buffer), bits};
+  }
+  SPARSECORE_INLINE void fetch(std::int64_t r) const {
+    const char* from = values + r * stride;
+    for (std::int64_t b = 0; b < bytes; b += 64) __builtin_prefetch(from + b);
+    __builtin_prefetch(from + bytes - 1);  // rows need not begin where a line does
+    __builtin_prefetch(metadata + r * metadata_stride);
+  }
+};
+
+template <class Acc, int V, int R, bool kPicks>
 SPARSECORE_INLINE void wide24_rows_of(const Wide24Row<Acc>* rows, std::int64_t steps,
-                                      std::int64_t rest, const Acc* panel, Acc* sums, bool first) {
+                                      std::int64_t rest, const Wide24Tile<Acc>& tile, Acc* sums) {
   constexpr int W = kLanes<Acc>;
   constexpr std::int64_t kStride = V * W;
   constexpr int kPitch = round_up_to_power_of_two(V) * kVectorBytes;  // bytes of a panel row
@@ -53,13 +93,14 @@ SPARSECORE_INLINE void wide24_rows_of(const Wide24Row<Acc>* rows, std::int64_t s
   constexpr int kEntries = 8;  // of two bytes of metadata, 16 columns
   Vec<Acc> sum[R][V];
   for (int i = 0; i < R; ++i) {
-    for (int v = 0; v < V; ++v) sum[i][v] = first ? Vec<Acc>{} : load(sums + i * kStride + v * W);
+    for (int v = 0; v < V; ++v) {
+      sum[i][v] = tile.first ? Vec<Acc>{} : load(sums + i * kStride + v * W);
+    }
   }
-  const char* x = reinterpret_cast<const char*>(panel);
-  const auto add = [&](int i, Acc value, std::uint64_t bits, int e) {
+  const char* x = reinterpret_cast<const char*>(tile.panel);
+  const auto add = [&](int i, Vec<Acc> factor, std::uint64_t bits, int e) {
     const auto place = static_cast<std::int64_t>((bits >> (2 * e)) & (std::uint64_t{3} << kShift));
     const Acc* row = reinterpret_cast<const Acc*>(x + e / 2 * 4 * kPitch + place);
-    const Vec<Acc> factor = broadcast(value);
     for (int v = 0; v < V; ++v) sum[i][v] = fma<Acc>(factor, load(row + v * W), sum[i][v]);
   };
   for (std::int64_t t = 0; t < steps; ++t, x += 16 * kPitch) {
@@ -69,9 +110,27 @@ SPARSECORE_INLINE void wide24_rows_of(const Wide24Row<Acc>* rows, std::int64_t s
       __builtin_memcpy(&pair, rows[i].metadata + 2 * t, 2);
       bits[i] = std::uint64_t{pair} << kShift;
     }
+    if constexpr (kPicks) {
+      // Entry by entry, not row by row: a row's sums are to wait for their last additions.
+#pragma GCC unroll 2
+      for (int e = 0; e < kEntries; e += 4) {
+        Vec<Acc> four[R];
+        for (int i = 0; i < R; ++i) four[i] = repeat_four<W>(rows[i].values + kEntries * t + e);
+        const auto add_each = [&]<int kWhich>(std::integral_constant<int, kWhich> which) {
+          for (int i = 0; i < R; ++i) {
+            add(i, one_of_four_as<which>(four[i], Ascending<W>{}), bits[i], e + which);
+          }
+        };
+        add_each(std::integral_constant<int, 0>{});
+        add_each(std::integral_constant<int, 1>{});
+        add_each(std::integral_constant<int, 2>{});
+        add_each(std::integral_constant<int, 3>{});
+      }
+    } else {
 #pragma GCC unroll 8
-    for (int e = 0; e < kEntries; ++e) {
-      for (int i = 0; i < R; ++i) add(i, rows[i].values[kEntries * t + e], bits[i], e);
+      for (int e = 0; e < kEntries; ++e) {
+        for (int i = 0; i < R; ++i) add(i, broadcast(rows[i].values[kEntries * t + e]), bits[i], e);
+      }
     }
   }
   if (rest > 0) {
@@ -82,7 +141,7 @@ SPARSECORE_INLINE void wide24_rows_of(const Wide24Row<Acc>* rows, std::int64_t s
       for (int e = 0; e < kEntries; ++e) {
         const std::uint64_t pair = low | high << 8;
         if (e / 2 * 4 + static_cast<std::int64_t>((pair >> (2 * e)) & 3u) >= rest) break;
-        add(i, rows[i].values[kEntries * steps + e], pair << kShift, e);
+        add(i, broadcast(rows[i].values[kEntries * steps + e]), pair << kShift, e);
       }
     }
   }
@@ -91,39 +150,37 @@ SPARSECORE_INLINE void wide24_rows_of(const Wide24Row<Acc>* rows, std::int64_t s
   }
 }
 
-template <class Acc, int V>
-void wide24_block(const Sparse24View& a, const Wide24Tile<Acc>& tile) {
-  constexpr int R = wide24_rows(V);
+template <class Acc, int V, bool kPicks>
+void wide24_rows(const Sparse24View& a, const Wide24Tile<Acc>& tile) {
+  constexpr int R = wide24_rows_in_flight(V, kPicks);
   constexpr std::int64_t kStride = V * kLanes<Acc>;
   constexpr std::int64_t kMostEntries = kMostWide24Columns / 2;
-  constexpr std::int64_t kAhead = R < 4 ? 3 * R : R;  // rows: longer than a fetch takes
+  // Rows: longer than a fetch takes. (Two vectors, picked, by 4, 8, 12, 16 rows, Zen 5, 4096 x 4096
+  // from memory: 133, 148, 150, 147 GF.)
+  constexpr std::int64_t kAhead = R < (kPicks ? 5 : 4) ? 3 * R : R;
   alignas(64) Acc decoded[R][kMostEntries];
-  const std::int64_t width = 2 * a.groups(), bytes = a.metadata_bytes_per_row();
-  const std::int64_t first = tile.column / 2, item = item_size(a.dtype);
-  const std::int64_t entries =
-      (tile.columns + 3) / 4 * 2;  // the block ends at a whole group, or the row
-  const auto row_of = [&](std::int64_t r, Acc* buffer) -> Wide24Row<Acc> {
-    return {decode_values(a.values, a.dtype, r * width + first, entries, buffer),
-            a.metadata + r * bytes + tile.column / 8};
-  };
-  const auto fetch = [&](std::int64_t r) {
-    const char* values = static_cast<const char*>(a.values) + (r * width + first) * item;
-    for (std::int64_t b = 0; b < entries * item; b += 64) __builtin_prefetch(values + b);
-    __builtin_prefetch(a.metadata + r * bytes + tile.column / 8);
-  };
+  const Wide24Rows<Acc> all(a, tile);
   const std::int64_t steps = tile.columns / 16, rest = tile.columns % 16;
   Acc* sums = tile.sums;
   std::int64_t r = tile.row_begin;
   for (; r + R <= tile.row_end; r += R, sums += R * kStride) {
     Wide24Row<Acc> rows[R];
-    for (int i = 0; i < R; ++i) rows[i] = row_of(r + i, decoded[i]);
-    for (int i = 0; i < R && r + kAhead + i < tile.row_end; ++i) fetch(r + kAhead + i);
-    wide24_rows_of<Acc, V, R>(rows, steps, rest, tile.panel, sums, tile.first);
+    for (int i = 0; i < R; ++i) rows[i] = all.row(r + i, decoded[i]);
+    for (int i = 0; i < R && r + kAhead + i < tile.row_end; ++i) all.fetch(r + kAhead + i);
+    wide24_rows_of<Acc, V, R, kPicks>(rows, steps, rest, tile, sums);
   }
   for (; r < tile.row_end; ++r, sums += kStride) {
-    const Wide24Row<Acc> row = row_of(r, decoded[0]);
-    wide24_rows_of<Acc, V, 1>(&row, steps, rest, tile.panel, sums, tile.first);
+    const Wide24Row<Acc> row = all.row(r, decoded[0]);
+    wide24_rows_of<Acc, V, 1, kPicks>(&row, steps, rest, tile, sums);
   }
+}
+
+template <class Acc, int V>
+SPARSECORE_INLINE void wide24_block(const Sparse24View& a, const Wide24Tile<Acc>& tile) {
+  if constexpr (sizeof(Acc) == 4 && kVectorBytes >= 32) {
+    if (tile.picks) return wide24_rows<Acc, V, true>(a, tile);
+  }
+  wide24_rows<Acc, V, false>(a, tile);
 }
 
 template <class Acc>

@@ -121,7 +121,8 @@ class Product {
                             .panel = panel + c * pitch(vectors),
                             .sums = sums,
                             .vectors = static_cast<int>(vectors),
-                            .first = c == 0});
+                            .first = c == 0,
+                            .picks = picks_from_registers()});
     }
     bool fits = true;
     for (std::int64_t r = begin; r < end; r += kBlockRows) {

@@ -148,7 +148,7 @@ void packed_product(const CsrView& a, const MatrixView& x, const Epilogue& epilo
                     const MatrixView& out, int threads) {
   const PackedStructure packed(a, x.cols, threads);
   const std::int64_t item = item_size(a.dtype);
-  Pages<std::byte> values(packed.size() * item);
+  const Pages<std::byte> values(packed.size() * item);
   packed.pack(a.values, item, values.data(), threads);
   const PackedBlocks blocks(packed, values.data(), a.dtype);
   with_accumulator(accumulator_for(a.dtype, x.dtype, longest_row(a.offsets)), [&]<class Acc>(Acc) {

@@ -44,7 +44,7 @@ constexpr Target kTargets[] = {SPARSECORE_TARGETS(SPARSECORE_TARGET_ENTRY)};
 
 std::atomic<const Target*> active{nullptr};
 
-Maker true_maker() {
+Maker true_maker() noexcept {
 #if defined(__x86_64__)
   if (__builtin_cpu_is("amd") != 0) return Maker::kAmd;
 #endif

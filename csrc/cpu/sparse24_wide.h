@@ -27,13 +27,13 @@ namespace sparsecore::SPARSECORE_TARGET {
 constexpr int kWide24Vectors = kVectorBytes == 64 ? 8 : 6;
 
 // Rows in flight: as many sums as leave registers for a value and the loads, and at least eight,
-// which hide the latency of an addition. Picked values take a register more for each row. (Two
-// vectors, picked, by 4, 6 and 8 rows, Zen 5, 1024 x 1024: 163, 158, 155 GF.)
+// which hide the latency of an addition. Picked values take a register more for each row. (Picked,
+// Zen 5, 1024 x 1024: two vectors by 4, 6 and 8 rows 163, 158, 155 GF; three by 4 and 6 163, 150.)
 constexpr int wide24_rows_in_flight(int vectors, bool picks) {
   constexpr int kSums = kVectorBytes == 64 ? 18 : 12;
-  if (picks && kVectorBytes == 32) return vectors == 1 ? 6 : 14 / (vectors + 1);
-  if (picks && vectors == 2) return 4;
-  return vectors == 1 ? 8 : kSums / vectors;
+  if (vectors == 1) return picks && kVectorBytes == 32 ? 6 : 8;
+  if (picks && kVectorBytes == 32) return 14 / (vectors + 1);
+  return picks && vectors <= 3 ? 4 : kSums / vectors;
 }
 
 constexpr int round_up_to_power_of_two(int n) {
@@ -83,32 +83,62 @@ struct Wide24Rows {
   }
 };
 
+// The panel of tiles V vectors wide, and what an entry adds to its row's sums.
+template <class Acc, int V>
+struct Wide24Panel {
+  static constexpr int W = kLanes<Acc>;
+  static constexpr std::int64_t kStride = V * W;                             // of the sums
+  static constexpr int kPitch = round_up_to_power_of_two(V) * kVectorBytes;  // bytes of a row
+  static constexpr int kShift = __builtin_ctz(kPitch);
+  static constexpr int kEntries = 8;  // of two bytes of metadata, 16 columns
+
+  // Entry e of those of `bits`, two bytes that are shifted by kShift; x: the first row for these.
+  static SPARSECORE_INLINE void add(Vec<Acc> (&sum)[V], Vec<Acc> factor, const char* x,
+                                    std::uint64_t bits, int e) {
+    const auto place = static_cast<std::int64_t>((bits >> (2 * e)) & (std::uint64_t{3} << kShift));
+    const Acc* row = reinterpret_cast<const Acc*>(x + e / 2 * 4 * kPitch + place);
+    for (int v = 0; v < V; ++v) sum[v] = fma<Acc>(factor, load(row + v * W), sum[v]);
+  }
+};
+
+// The columns of a row's block, fewer than 16, that follow `steps` times 16. (Not inline: beside a
+// loop over some of the entries, sums would not stay in registers.)
+template <class Acc, int V>
+__attribute__((noinline)) void wide24_rest(const Wide24Row<Acc>& row, std::int64_t steps,
+                                           std::int64_t rest, const Acc* panel, Acc* sums) {
+  using Panel = Wide24Panel<Acc, V>;
+  const char* x = reinterpret_cast<const char*>(panel) + steps * 16 * Panel::kPitch;
+  Vec<Acc> sum[V];
+  for (int v = 0; v < V; ++v) sum[v] = load(sums + v * Panel::W);
+  const std::uint8_t* bytes = row.metadata + 2 * steps;
+  const std::uint64_t low = bytes[0];
+  const std::uint64_t pair = rest > 8 ? low | std::uint64_t{bytes[1]} << 8 : low;
+  for (int e = 0; e < Panel::kEntries; ++e) {
+    if (e / 2 * 4 + static_cast<std::int64_t>((pair >> (2 * e)) & 3u) >= rest) break;
+    Panel::add(sum, broadcast(row.values[Panel::kEntries * steps + e]), x, pair << Panel::kShift,
+               e);
+  }
+  for (int v = 0; v < V; ++v) store(sums + v * Panel::W, sum[v]);
+}
+
 template <class Acc, int V, int R, bool kPicks>
 SPARSECORE_INLINE void wide24_rows_of(const Wide24Row<Acc>* rows, std::int64_t steps,
                                       std::int64_t rest, const Wide24Tile<Acc>& tile, Acc* sums) {
-  constexpr int W = kLanes<Acc>;
-  constexpr std::int64_t kStride = V * W;
-  constexpr int kPitch = round_up_to_power_of_two(V) * kVectorBytes;  // bytes of a panel row
-  constexpr int kShift = __builtin_ctz(kPitch);
-  constexpr int kEntries = 8;  // of two bytes of metadata, 16 columns
+  using Panel = Wide24Panel<Acc, V>;
+  constexpr int W = Panel::W, kEntries = Panel::kEntries;
   Vec<Acc> sum[R][V];
   for (int i = 0; i < R; ++i) {
     for (int v = 0; v < V; ++v) {
-      sum[i][v] = tile.first ? Vec<Acc>{} : load(sums + i * kStride + v * W);
+      sum[i][v] = tile.first ? Vec<Acc>{} : load(sums + i * Panel::kStride + v * W);
     }
   }
   const char* x = reinterpret_cast<const char*>(tile.panel);
-  const auto add = [&](int i, Vec<Acc> factor, std::uint64_t bits, int e) {
-    const auto place = static_cast<std::int64_t>((bits >> (2 * e)) & (std::uint64_t{3} << kShift));
-    const Acc* row = reinterpret_cast<const Acc*>(x + e / 2 * 4 * kPitch + place);
-    for (int v = 0; v < V; ++v) sum[i][v] = fma<Acc>(factor, load(row + v * W), sum[i][v]);
-  };
-  for (std::int64_t t = 0; t < steps; ++t, x += 16 * kPitch) {
+  for (std::int64_t t = 0; t < steps; ++t, x += 16 * Panel::kPitch) {
     std::uint64_t bits[R];
     for (int i = 0; i < R; ++i) {
       std::uint16_t pair;
       __builtin_memcpy(&pair, rows[i].metadata + 2 * t, 2);
-      bits[i] = std::uint64_t{pair} << kShift;
+      bits[i] = std::uint64_t{pair} << Panel::kShift;
     }
     if constexpr (kPicks) {
       // Entry by entry, not row by row: a row's sums are to wait for their last additions.
@@ -118,7 +148,8 @@ SPARSECORE_INLINE void wide24_rows_of(const Wide24Row<Acc>* rows, std::int64_t s
         for (int i = 0; i < R; ++i) four[i] = repeat_four<W>(rows[i].values + kEntries * t + e);
         const auto add_each = [&]<int kWhich>(std::integral_constant<int, kWhich> which) {
           for (int i = 0; i < R; ++i) {
-            add(i, one_of_four_as<which>(four[i], Ascending<W>{}), bits[i], e + which);
+            const Vec<Acc> factor = one_of_four_as<which>(four[i], Ascending<W>{});
+            Panel::add(sum[i], factor, x, bits[i], e + which);
           }
         };
         add_each(std::integral_constant<int, 0>{});
@@ -129,24 +160,17 @@ SPARSECORE_INLINE void wide24_rows_of(const Wide24Row<Acc>* rows, std::int64_t s
     } else {
 #pragma GCC unroll 8
       for (int e = 0; e < kEntries; ++e) {
-        for (int i = 0; i < R; ++i) add(i, broadcast(rows[i].values[kEntries * t + e]), bits[i], e);
-      }
-    }
-  }
-  if (rest > 0) {
-    for (int i = 0; i < R; ++i) {
-      const std::uint8_t* bytes = rows[i].metadata + 2 * steps;
-      const std::uint64_t low = bytes[0];
-      const std::uint64_t high = rest > 8 ? bytes[1] : 0;
-      for (int e = 0; e < kEntries; ++e) {
-        const std::uint64_t pair = low | high << 8;
-        if (e / 2 * 4 + static_cast<std::int64_t>((pair >> (2 * e)) & 3u) >= rest) break;
-        add(i, broadcast(rows[i].values[kEntries * steps + e]), pair << kShift, e);
+        for (int i = 0; i < R; ++i) {
+          Panel::add(sum[i], broadcast(rows[i].values[kEntries * t + e]), x, bits[i], e);
+        }
       }
     }
   }
   for (int i = 0; i < R; ++i) {
-    for (int v = 0; v < V; ++v) store(sums + i * kStride + v * W, sum[i][v]);
+    for (int v = 0; v < V; ++v) store(sums + i * Panel::kStride + v * W, sum[i][v]);
+  }
+  for (int i = 0; rest > 0 && i < R; ++i) {
+    wide24_rest<Acc, V>(rows[i], steps, rest, tile.panel, sums + i * Panel::kStride);
   }
 }
 

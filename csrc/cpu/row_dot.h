@@ -12,6 +12,7 @@
 #pragma once
 
 #include "../kernels.h"
+#include "entries.h"
 #include "lookup.h"
 
 namespace sparsecore::SPARSECORE_TARGET {
@@ -85,24 +86,6 @@ SPARSECORE_INLINE Acc dot_row(const T* values, const Column* columns, std::int64
   return sum_lanes<L, Acc>(even + odd) + rest;
 }
 
-// Out of line: inlined, it would be compiled into every kernel.
-__attribute__((noinline)) inline void load_offsets(const IndexView& offsets, std::int64_t first,
-                                                   std::int64_t n, std::int64_t* to) {
-  const auto widen = [&](const auto* from) {
-    for (std::int64_t i = 0; i < n; ++i) to[i] = static_cast<std::int64_t>(from[first + i]);
-  };
-  switch (offsets.width) {
-    case 1:
-      return widen(static_cast<const std::uint8_t*>(offsets.data));
-    case 2:
-      return widen(static_cast<const std::uint16_t*>(offsets.data));
-    case 4:
-      return widen(static_cast<const std::uint32_t*>(offsets.data));
-    default:
-      return widen(static_cast<const std::uint64_t*>(offsets.data));
-  }
-}
-
 template <Gathers kWay, class Acc, class T, class Column>
 void dot_rows(const CsrView& a, const SweepTile<Acc>& tile) {
   constexpr std::int64_t kOffsets = 128;
@@ -111,7 +94,7 @@ void dot_rows(const CsrView& a, const SweepTile<Acc>& tile) {
   const Column* const columns = static_cast<const Column*>(a.columns.data);
   for (std::int64_t r = tile.row_begin; r < tile.row_end; r += kOffsets) {
     const std::int64_t rows = tile.row_end - r < kOffsets ? tile.row_end - r : kOffsets;
-    load_offsets(a.offsets, r, rows + 1, offsets);
+    decode_offsets(a.offsets, r, rows, offsets);
     Acc* y = tile.y + (r - tile.row_begin) * tile.y_stride;
     std::int64_t p = offsets[0];
     for (std::int64_t i = 1; i <= rows; ++i) {

@@ -63,8 +63,11 @@ std::span<Entry<Low, Payload>> sort_by_digits(std::span<Entry<Low, Payload>> ent
   const int passes = (bits + widest - 1) / widest;
   const int digit_bits = (bits + passes - 1) / passes;
   const std::size_t digits = std::size_t{1} << digit_bits;
+  // Counting reads up to two digits beyond the last pass: of whatever bits there are, never used.
   const auto digit = [=](const Entry<Low, Payload>& e, int pass) {
-    return static_cast<std::size_t>(e.key >> (first_bit + pass * digit_bits)) & (digits - 1);
+    constexpr int kLastBit = 8 * static_cast<int>(sizeof(Low)) - 1;
+    const int shift = std::min(first_bit + pass * digit_bits, kLastBit);
+    return static_cast<std::size_t>(e.key >> shift) & (digits - 1);
   };
   const auto for_each = [](std::span<const Entry<Low, Payload>> all, auto body) {
     for (std::size_t begin = 0; begin < all.size(); begin += kSortPoll) {

@@ -28,9 +28,12 @@ class Pages {
     const std::size_t bytes = items * sizeof(T);
     const std::size_t huge_bytes = (bytes + kHuge / 2) / kHuge * kHuge;
     const std::size_t alignment = huge_bytes > 0 ? kHuge : 64;
-    const std::size_t whole = (std::max(bytes, huge_bytes) + 64) / 64 * 64;
-    data_.reset(static_cast<T*>(std::aligned_alloc(alignment, whole)));
-    if (!data_) throw std::bad_alloc();
+    // Not std::aligned_alloc, which may refuse a size that is no multiple of the alignment.
+    void* memory = nullptr;
+    if (posix_memalign(&memory, alignment, std::max({bytes, huge_bytes, sizeof(T)})) != 0) {
+      throw std::bad_alloc();
+    }
+    data_.reset(static_cast<T*>(memory));
 #if defined(__linux__)
     // A hint: may fail, changes no result.
     if (huge_bytes > 0) madvise(data_.get(), huge_bytes, MADV_HUGEPAGE);

@@ -11,6 +11,7 @@
 
 #include "chunk_codes.h"
 #include "epilogue.h"
+#include "image.h"
 #include "views.h"
 
 namespace sparsecore {
@@ -82,6 +83,34 @@ struct CombinedTile : PackedTile<std::int32_t> {
 
 // write_out takes blocks of at most so many rows.
 constexpr std::int64_t kWrittenRows = 128;
+
+// Columns of a convolution's right side (patches.h) that follow one another: the first, and where
+// the element lies that the kernel's first place meets there, counted from the image's first; it may
+// lie outside.
+struct PatchRun {
+  std::int64_t first, count, source;
+};
+// A place of the kernel: so many elements after the first one. Bit j is set where it meets the image
+// in column j of the tile.
+struct PatchTap {
+  std::int64_t offset;
+  std::uint64_t inside;
+};
+constexpr std::int64_t kMostPatchColumns = 64;
+
+// Rows of a tile of such columns: panel[r * width + j], r counted from first_row.
+template <class Acc>
+struct PatchTile {
+  const ImageView* image;
+  const PatchRun* runs;
+  std::int64_t run_count;
+  const PatchTap* taps;
+  std::int64_t tap_count;
+  std::int64_t step;  // between neighbouring columns of a run
+  std::int64_t first_row, rows;
+  Acc* panel;
+  std::int64_t width;  // of the panel; the runs fill it
+};
 
 // What a wide 2:4 product adds to the sums of some rows: their entries in one block of columns
 // (cpu/sparse24_wide.h).
@@ -207,6 +236,9 @@ struct Kernels {
 
   // panel[r * panel_stride + j] = block[r][j], converted (cpu/convert.h).
   void (*load_panel)(const MatrixView& block, Acc* panel, std::int64_t panel_stride);
+
+  // The same for rows of a convolution's right side (cpu/patches.h).
+  void (*load_patches)(const PatchTile<Acc>& tile);
 
   // out = epilogue(block); `block` is overwritten. Row r of the block is row `first_row + r` of
   // the epilogue's vectors. False if a value does not fit `out` (int32 only) (cpu/write_out.h).

@@ -84,19 +84,6 @@ MatrixView as_column(const VectorView& v) {
   return {const_cast<void*>(v.data), v.dtype, v.size, 1, v.stride, 1};
 }
 
-void check_vector(std::string_view name, const char* what, const VectorView& v, std::int64_t rows,
-                  DType result) {
-  if (v.data == nullptr) return;
-  if (v.size != rows) {
-    fail(name, std::string(what) + " has " + std::to_string(v.size) + " entries, A has " +
-                   std::to_string(rows) + " rows");
-  }
-  if (!is_floating(v.dtype) || !is_floating(result)) {
-    throw TypeMismatch(std::string(name) + ": " + what + " is " + dtype_name(v.dtype) +
-                       ", the result " + dtype_name(result) + "; both must be floating");
-  }
-}
-
 // Shapes, dtypes and overlaps of a product with a matrix of `rows` x `cols` (already transposed if
 // the product is).
 void check_product(const Product& p, std::int64_t rows, std::int64_t cols, DType dtype,
@@ -150,6 +137,19 @@ MatrixView flat(const void* values, DType dtype, std::int64_t size) {
 }
 
 }  // namespace
+
+void check_vector(std::string_view name, const char* what, const VectorView& v, std::int64_t rows,
+                  DType result) {
+  if (v.data == nullptr) return;
+  if (v.size != rows) {
+    fail(name, std::string(what) + " has " + std::to_string(v.size) + " entries, A has " +
+                   std::to_string(rows) + " rows");
+  }
+  if (!is_floating(v.dtype) || !is_floating(result)) {
+    throw TypeMismatch(std::string(name) + ": " + what + " is " + dtype_name(v.dtype) +
+                       ", the result " + dtype_name(result) + "; both must be floating");
+  }
+}
 
 DType product_dtype(std::string_view name, DType values, DType x, bool has_scale) {
   if (!mix_is_allowed(values, x)) {

@@ -33,6 +33,11 @@ bool is_brief(const Product& product, const PlanShape& shape, DType dtype);
 // The dtype of values @ x; throws TypeMismatch where the mix is not allowed.
 DType product_dtype(std::string_view name, DType values, DType x, bool has_scale);
 
+// Whether `v`, where there is one, has an entry for each of `rows` output features and goes with a
+// result of this dtype; else throws, naming the function and `what` it is.
+void check_vector(std::string_view name, const char* what, const VectorView& v, std::int64_t rows,
+                  DType result);
+
 void csr_matmul(const CsrView& a, const Product& product);
 void plan_matmul(const Plan& plan, const Product& product);
 void sparse24_matmul(const Sparse24View& a, const Product& product);

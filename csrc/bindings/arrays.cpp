@@ -36,6 +36,8 @@ std::optional<DType> storage_dtype(const py::dtype& dtype) {
   return std::nullopt;
 }
 
+}  // namespace
+
 bool addressable(const py::array& array) {
   const py::ssize_t item = array.itemsize();
   if (reinterpret_cast<std::uintptr_t>(array.data()) % static_cast<std::uintptr_t>(item) != 0) {
@@ -46,8 +48,6 @@ bool addressable(const py::array& array) {
   }
   return true;
 }
-
-}  // namespace
 
 std::string ArgName::text() const {
   return (function_.empty() ? "" : std::string(function_) + ": ") + argument_;

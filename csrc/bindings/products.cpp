@@ -11,18 +11,12 @@
 #include "arrays.h"
 #include "fast_call.h"
 #include "gil.h"
+#include "options.h"
 #include "registration.h"
 #include "tensors.h"
 
 namespace sparsecore::bindings {
 namespace {
-
-std::string_view text_of(py::handle value) {
-  Py_ssize_t size = 0;
-  const char* const text = PyUnicode_AsUTF8AndSize(value.ptr(), &size);
-  if (text == nullptr) throw py::error_already_set();
-  return {text, static_cast<std::size_t>(size)};
-}
 
 // The arguments that every product shares, as they follow the matrix: arrays and tensors, None
 // where one is left out.
@@ -55,16 +49,6 @@ struct ProductArgs {
     std::swap(arg.view.row_stride, arg.view.col_stride);
   }
 };
-
-Activation activation_from(const ProductArgs& args) {
-  if (args.activation.is_none()) return Activation::kNone;
-  const std::string_view name = text_of(args.activation);
-  if (name == "relu") return Activation::kRelu;
-  if (name == "gelu") return Activation::kGelu;
-  if (name == "silu") return Activation::kSilu;
-  throw py::value_error(std::string(args.name) + ": activation is '" + std::string(name) +
-                        "', expected None, 'relu', 'gelu' or 'silu'");
-}
 
 bool is_column_major(const MatrixView& m) {
   return m.rows > 1 && m.cols > 1 && std::abs(m.row_stride) < std::abs(m.col_stride);
@@ -127,15 +111,6 @@ class Output {
   DenseArg written_;
 };
 
-// How many threads a call may use, which only the longer ones ask.
-int threads_of(const ProductArgs& args) {
-  if (!args.threads.is_none()) return args.threads.cast<int>();
-  PYBIND11_CONSTINIT static py::gil_safe_call_once_and_store<py::object> storage;
-  auto& get_num_threads = storage.call_once_and_store_result(
-      [] { return py::object(py::module_::import("sparsecore.threads").attr("get_num_threads")); });
-  return get_num_threads.get_stored()().cast<int>();
-}
-
 // Fills in a Product and hands it to `call`, without the GIL. `shape` is the matrix's; `values` are
 // its own as the caller holds them and as the kernel reads them, where a plan has none.
 template <class Call>
@@ -161,14 +136,14 @@ py::object run_product(const ProductArgs& args, const py::array& values_given,
   output.refuse_overlap(args, "bias", bias_given, bias.array);
   output.refuse_overlap(args, "residual", residual_given, residual.array);
   Product product{.x = x.view,
-                  .epilogue = {scale.view, bias.view, residual.view, activation_from(args)},
+                  .epilogue = {scale.view, bias.view, residual.view, activation_arg(args.activation, args.name)},
                   .out = output.view(),
                   .transposed = args.transposed,
                   .name = args.name};
   if (is_brief(product, shape, dtype)) {
     call(product);
   } else {
-    product.threads = threads_of(args);
+    product.threads = threads_arg(args.threads);
     without_gil([&] { call(product); });
   }
   return output.finish(args);

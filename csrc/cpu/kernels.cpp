@@ -6,6 +6,7 @@
 #include "compress24.h"
 #include "dense_rows.h"
 #include "packed_sweep.h"
+#include "patches.h"
 #include "row_scatter.h"
 #include "row_sweep.h"
 #include "sddmm.h"
@@ -59,6 +60,7 @@ constexpr Kernels<Acc> kTable = {
     .csr_scatter = csr_scatter<Acc>,
     .sddmm = sddmm<Acc>,
     .load_panel = load_panel<Acc>,
+    .load_patches = load_patches<Acc>,
     .write_out = write_out<Acc>,
 };
 

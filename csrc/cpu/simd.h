@@ -60,7 +60,8 @@ SPARSECORE_INLINE Vec<T> broadcast(T value) {
   return value - Vec<T>{};  // exact for every value, -0.0 included
 }
 
-// The first `count` lanes (0 ... kLanes) of a vector; the others are neither read nor written.
+// The first `count` lanes (0 ... kLanes) of a vector, or those of set bits; the others are neither
+// read nor written.
 template <class T>
 struct LaneMask;
 template <class T>
@@ -118,6 +119,11 @@ struct LaneMask {
   std::uint32_t bits;
   SPARSECORE_INLINE explicit LaneMask(std::int64_t count)
       : bits(static_cast<std::uint32_t>((1u << count) - 1u)) {}
+  static SPARSECORE_INLINE LaneMask of_bits(std::uint64_t set) {
+    LaneMask mask(0);
+    mask.bits = static_cast<std::uint32_t>(set);
+    return mask;
+  }
 };
 
 template <>
@@ -216,6 +222,17 @@ struct LaneMask {
       lanes = _mm256_cmpgt_epi64(_mm256_set1_epi64x(count), _mm256_setr_epi64x(0, 1, 2, 3));
     }
   }
+  static SPARSECORE_INLINE LaneMask of_bits(std::uint64_t set) {  // as signs: all that counts
+    LaneMask mask(0);
+    if constexpr (sizeof(T) == 4) {
+      mask.lanes = _mm256_sllv_epi32(_mm256_set1_epi32(static_cast<int>(set)),
+                                     _mm256_setr_epi32(31, 30, 29, 28, 27, 26, 25, 24));
+    } else {
+      mask.lanes = _mm256_sllv_epi64(_mm256_set1_epi64x(static_cast<std::int64_t>(set)),
+                                     _mm256_setr_epi64x(63, 62, 61, 60));
+    }
+    return mask;
+  }
 };
 
 template <>
@@ -305,19 +322,30 @@ constexpr bool kHasPermuteQuads = true;
 
 template <class T>
 struct LaneMask {
-  int count;
-  SPARSECORE_INLINE explicit LaneMask(std::int64_t lanes) : count(static_cast<int>(lanes)) {}
+  std::uint32_t bits;
+  SPARSECORE_INLINE explicit LaneMask(std::int64_t count)
+      : bits(static_cast<std::uint32_t>((1u << count) - 1u)) {}
+  static SPARSECORE_INLINE LaneMask of_bits(std::uint64_t set) {
+    LaneMask mask(0);
+    mask.bits = static_cast<std::uint32_t>(set);
+    return mask;
+  }
+  SPARSECORE_INLINE bool has(int lane) const { return (bits >> lane & 1u) != 0; }
 };
 
 template <class T>
 SPARSECORE_INLINE Vec<T> load(const T* p, const LaneMask<T>& m) {
   Vec<T> v = {};
-  for (int i = 0; i < m.count; ++i) v[i] = p[i];
+  for (int i = 0; i < kLanes<T>; ++i) {
+    if (m.has(i)) v[i] = p[i];
+  }
   return v;
 }
 template <class T>
 SPARSECORE_INLINE void store(T* p, Vec<T> v, const LaneMask<T>& m) {
-  for (int i = 0; i < m.count; ++i) p[i] = v[i];
+  for (int i = 0; i < kLanes<T>; ++i) {
+    if (m.has(i)) p[i] = v[i];
+  }
 }
 template <class T>
 SPARSECORE_INLINE Vec<T> gather(const T* base, const std::uint32_t* index) {
@@ -328,7 +356,9 @@ SPARSECORE_INLINE Vec<T> gather(const T* base, const std::uint32_t* index) {
 template <class T>
 SPARSECORE_INLINE Vec<T> gather(const T* base, const std::uint32_t* index, const LaneMask<T>& m) {
   Vec<T> v = {};
-  for (int i = 0; i < m.count; ++i) v[i] = base[index[i]];
+  for (int i = 0; i < kLanes<T>; ++i) {
+    if (m.has(i)) v[i] = base[index[i]];
+  }
   return v;
 }
 

@@ -1,7 +1,7 @@
 """sparsecore: makes pruned neural networks really smaller and faster, and says where it cannot.
 
 Formats (`COO`, `CSR`, `Sparse24`), operations on them (`csr_matmul`, `sparse24_matmul`, `linear`,
-`csr_sddmm`, `prune_24`), what sparsity costs (`analysis`), pruning (`pruning`) and torch modules
+`conv2d`, `csr_sddmm`, `prune_24`), what sparsity costs (`analysis`), pruning (`pruning`) and torch modules
 (`nn`). numpy in, numpy out; torch in, torch out; torch is imported only by those who use it.
 """
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from sparsecore import analysis, cpu, cuda
 from sparsecore._core import __version__
+from sparsecore.conv import ConvPlan, conv2d
 from sparsecore.formats import COO, CSR, Sparse24, Storage
 from sparsecore.io import load, save
 from sparsecore.ops import (
@@ -28,11 +29,13 @@ if TYPE_CHECKING:
 __all__ = [
     "COO",
     "CSR",
+    "ConvPlan",
     "Plan",
     "Sparse24",
     "Storage",
     "__version__",
     "analysis",
+    "conv2d",
     "cpu",
     "csr_matmul",
     "csr_sddmm",

@@ -107,6 +107,44 @@ def csr_from_dense(dense: _Array, threads: int) -> tuple[CsrStructure, _Array]: 
 
 # `columns`: the number of right-hand columns expected; negative where it is not known.
 # `kernel`: empty for the one that suits them.
+@final
+class ConvPlan:
+    # A sparse convolution, packed.
+
+    @property
+    def structure(self) -> CsrStructure: ...
+    @property
+    def shape(self) -> tuple[int, int]: ...
+    @property
+    def nnz(self) -> int: ...
+    @property
+    def in_channels(self) -> int: ...
+    @property
+    def nbytes(self) -> int: ...
+    def update(self, values: _Array, threads: int) -> None: ...
+    def unpack(self, threads: int) -> _Array: ...
+
+def prepare_conv2d(
+    weights: CsrStructure,
+    values: _Array,
+    kernel: tuple[int, int],
+    stride: tuple[int, int],
+    padding: tuple[int, int],
+    dilation: tuple[int, int],
+    groups: int,
+    threads: int,
+) -> ConvPlan: ...
+def conv2d(
+    plan: ConvPlan,
+    x: _Values,
+    out: _Values | None,
+    threads: int | None,
+    scale: _Values | None = None,
+    bias: _Values | None = None,
+    residual: _Values | None = None,
+    activation: str | None = None,
+    /,
+) -> _Values: ...
 def prepare_csr(
     structure: CsrStructure, values: _Array, columns: int, backward: bool, kernel: str, threads: int
 ) -> Plan: ...

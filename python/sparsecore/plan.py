@@ -55,6 +55,10 @@ class Plan:
         return self._plan.structure
 
     @property
+    def _keeps_structure(self) -> bool:
+        return self._plan.keeps_structure
+
+    @property
     def shape(self) -> tuple[int, int]:
         """(rows, columns)."""
         return self._plan.shape

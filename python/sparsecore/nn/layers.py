@@ -52,31 +52,32 @@ class Use:
 # ---- what can be exchanged ----
 
 
-def obstacle(linear: nn.Linear) -> str | None:
-    """Say why exchanging `linear` would lose something, and what to do; None where it would not.
+def obstacle(layer: nn.Linear | nn.Conv2d) -> str | None:
+    """Say why exchanging `layer` would lose something, and what to do; None where it would not.
 
     A copy of the weight stands for the layer only where the weight is a plain Parameter and the
-    forward is nn.Linear's own.
+    forward is torch's own.
     """
-    if parametrize.is_parametrized(linear):
+    if parametrize.is_parametrized(layer):
         return (
             "its parameters are parametrized: call "
             "torch.nn.utils.parametrize.remove_parametrizations on it first"
         )
-    if type(linear) is not nn.Linear:
+    plain = nn.Conv2d if isinstance(layer, nn.Conv2d) else nn.Linear
+    if type(layer) is not plain:
         return (
-            f"it is a {type(linear).__name__}, not a plain nn.Linear: others may read its weight "
-            "directly, as torch.nn.MultiheadAttention does"
+            f"it is a {type(layer).__name__}, not a plain nn.{plain.__name__}: others may read its "
+            "weight directly, as torch.nn.MultiheadAttention does"
         )
-    if "forward" in vars(linear):
+    if "forward" in vars(layer):
         return "its forward was replaced on the instance"
-    hooks = [hook for kind in _HOOKS for hook in getattr(linear, kind).values()]
+    hooks = [hook for kind in _HOOKS for hook in getattr(layer, kind).values()]
     if any(isinstance(hook, prune.BasePruningMethod) for hook in hooks):
         return "its mask is still applied in forward: call torch.nn.utils.prune.remove on it first"
-    if hooks or _tensor_hooks(linear.weight):
+    if hooks or _tensor_hooks(layer.weight):
         return "it has hooks, which would be lost: remove them first"
-    if type(linear._parameters.get("weight")) is not nn.Parameter:
-        return f"its weight is a {type(linear.weight).__name__}, not a plain Parameter"
+    if type(layer._parameters.get("weight")) is not nn.Parameter:
+        return f"its weight is a {type(layer.weight).__name__}, not a plain Parameter"
     return None
 
 

@@ -1,20 +1,19 @@
 """Linear layers whose weight is sparse: ordinary torch modules with ordinary tensors."""
 
-import copy
-from collections.abc import Callable
-from typing import Any, Self
+from typing import Self
 
 import torch
 from torch import Tensor, nn
 
 from sparsecore.formats import CSR, Sparse24
+from sparsecore.nn.csr_layer import CSRLayer, narrow
 from sparsecore.nn.sparse_linear import SparseLinear, plain_weight
 from sparsecore.plan import Plan
 
 __all__ = ["CSRLinear", "Sparse24Linear"]
 
 
-class CSRLinear(SparseLinear[CSR]):
+class CSRLinear(CSRLayer, SparseLinear[CSR]):
     """A linear layer, ``y = x W^T + b``, whose weight W is stored as CSR; ``matrix()`` returns W.
 
     Built by :meth:`from_dense`; the constructor makes a layer without nonzeros, to be filled by
@@ -63,17 +62,8 @@ class CSRLinear(SparseLinear[CSR]):
     True
     """
 
-    indices: Tensor
-    indptr: Tensor
-    _buffer_names = ("indices", "indptr")
-    _format = "csr"
-    _plan: Plan | None = None
-    _prepared_for: int | None = None
-    _trainable = True
-
-    @property
-    def _kernel(self) -> str:
-        return "per call" if self._plan is None else self._plan.kernel
+    def _prepared(self, matrix: CSR, n: int | None) -> Plan:
+        return matrix.prepare(n=n)
 
     def _zeros(self, dtype: torch.dtype | None) -> tuple[Tensor, ...]:
         indptr = torch.zeros(self.out_features + 1, dtype=torch.int8)
@@ -97,120 +87,8 @@ class CSRLinear(SparseLinear[CSR]):
             If it has hooks or parametrizations, which a copy of its weight would lose.
         """
         matrix = CSR.from_dense(plain_weight(linear, cls))
-        indices, indptr = _narrow(matrix.indices), _narrow(matrix.indptr)
+        indices, indptr = narrow(matrix.indices), narrow(matrix.indptr)
         return cls._in_place_of(linear, matrix.data, indices, indptr)
-
-    # ---- prepared for running ----
-
-    def prepare_(self, n: int | None = None) -> Self:
-        """Keep the weight in a plan only, for running: faster, and one copy of the values.
-
-        `values`, `indices` and `indptr` are None until `restore_`; ``state_dict()`` makes them
-        again. The layer cannot be trained meanwhile; gradients reach its input and its bias.
-
-        Parameters
-        ----------
-        n : int, optional
-            Rows of the inputs expected, as in `CSR.prepare`.
-        """
-        plan = self.matrix().prepare(n=n)
-        if self._plan is None:
-            self._trainable = self.values.requires_grad
-        self._plan, self._prepared_for = plan, n
-        self.values = self.indices = self.indptr = None  # type: ignore[assignment]
-        self._held = None
-        return self
-
-    def restore_(self) -> Self:
-        """Undo `prepare_`: the weight becomes tensors again, for an optimizer made afterwards."""
-        if self._plan is not None:
-            with torch.inference_mode(False):
-                values, self.indices, self.indptr = self._unpacked(self._plan)
-                self.values = nn.Parameter(values, requires_grad=self._trainable)
-            self._plan = None
-        return self
-
-    def requires_grad_(self, requires_grad: bool = True) -> Self:
-        """Say whether autograd records the parameters; those of `restore_`, too."""
-        super().requires_grad_(requires_grad)
-        self._trainable = requires_grad
-        return self
-
-    def _unpacked(self, plan: Plan) -> tuple[Tensor, Tensor, Tensor]:
-        matrix = plan.tocsr()
-        return matrix.data, _narrow(matrix.indices), _narrow(matrix.indptr)
-
-    def matrix(self) -> CSR:
-        """Return the weight; of a prepared layer, a copy."""
-        return super().matrix() if self._plan is None else self._plan.tocsr()
-
-    def _operand(self) -> CSR | Plan:
-        return super().matrix() if self._plan is None else self._plan
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of the weight in memory: its tensors and the kernels' structure, or the plan."""
-        plan = self._plan
-        if plan is None:
-            return super().nbytes
-        return plan.nbytes + (plan._structure.nbytes if plan._plan.keeps_structure else 0)
-
-    def to_dense(self) -> nn.Linear:
-        """Return an nn.Linear with the same weight and a copy of the bias."""
-        if self._plan is None:
-            return super().to_dense()
-        return copy.deepcopy(self).restore_().to_dense()
-
-    def extra_repr(self) -> str:
-        """Describe the layer as print() shows it."""
-        if self._plan is None:
-            return super().extra_repr()
-        return self._description(self._plan.nnz, self._plan.dtype)
-
-    def _save_to_state_dict(
-        self, destination: dict[str, Any], prefix: str, keep_vars: bool
-    ) -> None:
-        if self._plan is None:
-            super()._save_to_state_dict(destination, prefix, keep_vars)
-            return
-        values, *buffers = self._unpacked(self._plan)
-        destination[prefix + "values"] = values
-        super()._save_to_state_dict(destination, prefix, keep_vars)
-        for name, tensor in zip(self._buffer_names, buffers, strict=True):
-            destination[prefix + name] = tensor
-
-    def _load_from_state_dict(
-        self, state_dict: dict[str, Any], prefix: str, *arguments: Any
-    ) -> None:
-        was_prepared = self._plan is not None
-        self.restore_()
-        super()._load_from_state_dict(state_dict, prefix, *arguments)
-        if was_prepared:
-            self.prepare_(self._prepared_for)
-
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
-        was_prepared = self._plan is not None
-        self.restore_()
-        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
-        if was_prepared and self.values.is_cpu:
-            self.prepare_(self._prepared_for)
-        return self
-
-    def _build(self, *tensors: Tensor) -> CSR:
-        values, indices, indptr = tensors
-        matrix = CSR((values, indices, indptr), shape=(self.out_features, self.in_features))
-        if matrix.data is not values:
-            msg = "CSRLinear: the columns of a row in indices are not ascending and unique"
-            raise ValueError(msg)
-        return matrix
-
-    def _make_room(self, incoming: dict[str, Tensor]) -> None:
-        device = self.values.device
-        if (values := incoming.get("values")) is not None and values.shape != self.values.shape:
-            self.values.data = self.values.data.new_empty(values.shape)
-        for name in self._buffer_names:
-            if (buffer := incoming.get(name)) is not None:
-                setattr(self, name, torch.empty_like(_narrow(buffer), device=device))
 
 
 class Sparse24Linear(SparseLinear[Sparse24]):
@@ -285,10 +163,3 @@ class Sparse24Linear(SparseLinear[Sparse24]):
     def _build(self, *tensors: Tensor) -> Sparse24:
         values, metadata = tensors
         return Sparse24((values, metadata), shape=(self.out_features, self.in_features))
-
-
-def _narrow(indices: Tensor) -> Tensor:
-    """Return non-negative integers in the narrowest signed dtype that holds them."""
-    largest = int(indices.max()) if indices.numel() else 0
-    signed = (torch.int8, torch.int16, torch.int32, torch.int64)
-    return indices.to(next(dtype for dtype in signed if largest <= torch.iinfo(dtype).max))

@@ -1,50 +1,25 @@
-"""What CSRLinear and Sparse24Linear share: a linear layer that holds a sparse matrix.
+"""What CSRLinear and Sparse24Linear share."""
 
-Inheritance, where functions would do elsewhere: torch's modules are classes, and what they share is
-their methods.
-"""
-
-from typing import Any, ClassVar, Generic, Self
+from typing import Self
 
 import torch
 from torch import Tensor, nn
 
 from sparsecore import ops
-from sparsecore.nn.held import Held, Matrix, refreshed
+from sparsecore.nn.held import Matrix
 from sparsecore.nn.layers import obstacle
+from sparsecore.nn.sparse_layer import SparseLayer
 
 
-class SparseLinear(nn.Module, Generic[Matrix]):
-    """A linear layer whose weight is a sparse matrix around `values`, its structure in buffers."""
+class SparseLinear(SparseLayer[Matrix]):
+    """A linear layer whose weight is a sparse matrix."""
 
     in_features: int
     out_features: int
-    values: nn.Parameter
-    bias: nn.Parameter | None
-    _held: Held[Matrix] | None
-
-    # What a format says of itself. Its tensors are the values and the buffers in this order.
-    _buffer_names: ClassVar[tuple[str, ...]]
-    _format: ClassVar[str]
 
     def _zeros(self, dtype: torch.dtype | None) -> tuple[Tensor, ...]:
         """Return the tensors of a weight of zeros."""
         raise NotImplementedError
-
-    def _build(self, *tensors: Tensor) -> Matrix:
-        """Return the matrix around these very values, or raise what is wrong with the tensors."""
-        raise NotImplementedError
-
-    def _operand(self) -> Any:
-        """Return what products run on."""
-        return self.matrix()
-
-    @property
-    def _kernel(self) -> str:
-        raise NotImplementedError
-
-    def _make_room(self, incoming: dict[str, Tensor]) -> None:
-        """Take the sizes and dtypes of valid tensors about to be loaded, where they can vary."""
 
     def __init__(
         self,
@@ -57,13 +32,15 @@ class SparseLinear(nn.Module, Generic[Matrix]):
         super().__init__()
         self.in_features = in_features
         self.out_features = out_features
-        values, *buffers = self._zeros(dtype)
-        self.values = nn.Parameter(values)
-        for name, buffer in zip(self._buffer_names, buffers, strict=True):
-            self.register_buffer(name, buffer)
+        self._hold(*self._zeros(dtype))
         zeros = nn.Parameter(torch.zeros(out_features, dtype=dtype))
         self.register_parameter("bias", zeros if bias else None)
-        self._held = None
+
+    def _weight_shape(self) -> tuple[int, int]:
+        return (self.out_features, self.in_features)
+
+    def _sizes(self) -> str:
+        return f"in_features={self.in_features}, out_features={self.out_features}"
 
     @classmethod
     def _in_place_of(cls, linear: nn.Linear, values: Tensor, *buffers: Tensor) -> Self:
@@ -87,35 +64,6 @@ class SparseLinear(nn.Module, Generic[Matrix]):
                 linear.bias = nn.Parameter(self.bias.clone(), self.bias.requires_grad)
         return linear.train(self.training)
 
-    def matrix(self) -> Matrix:
-        """Return the weight, (out_features, in_features), as the kernels see it now.
-
-        Raises
-        ------
-        ValueError, IndexError, TypeError
-            If a buffer was edited into something that is not a matrix of this format and shape.
-        RuntimeError
-            If the layer is not on the CPU.
-        """
-        now = refreshed(self._held, self._validated, *self._tensors())
-        if now is not self._held:  # Module.__setattr__ costs more than the rest
-            self._held = now
-        return now.matrix
-
-    def _tensors(self) -> tuple[Tensor, ...]:
-        return (self.values, *[getattr(self, name) for name in self._buffer_names])
-
-    def _validated(self, *tensors: Tensor) -> Matrix:
-        for tensor in tensors:
-            if tensor.device.type != "cpu":
-                msg = (
-                    f"{type(self).__name__}: its tensors are on {tensor.device}, but its kernels "
-                    'run on the CPU: call .to("cpu"), or convert it back with .to_dense() before '
-                    "moving the model"
-                )
-                raise RuntimeError(msg)
-        return self._build(*tensors)
-
     def forward(self, input: Tensor) -> Tensor:
         """Return ``x W^T + b``: (..., in_features) -> (..., out_features), differentiable.
 
@@ -124,64 +72,8 @@ class SparseLinear(nn.Module, Generic[Matrix]):
         TypeError
             If `input` is no torch.Tensor.
         """
-        if not isinstance(input, Tensor):
-            kind = f"{type(input).__module__}.{type(input).__qualname__}"
-            msg = f"{type(self).__name__}: input is a {kind}, expected a torch.Tensor"
-            raise TypeError(msg)
-        y: Tensor = ops.linear(input, self._operand(), self.bias)
+        y: Tensor = ops.linear(self._checked(input), self._operand(), self.bias)
         return y
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of the weight in memory: its tensors and, once used, the kernels' structure."""
-        own = sum(tensor.nbytes for tensor in self._tensors())
-        held = self._held
-        return own if held is None else own + held.matrix.nbytes - self.values.nbytes
-
-    def extra_repr(self) -> str:
-        """Describe the layer as print() shows it."""
-        return self._description(self.values.numel(), self.values.dtype)
-
-    def _description(self, entries: int, dtype: torch.dtype) -> str:
-        sparsity = max(0.0, 1 - entries / max(self.in_features * self.out_features, 1))
-        return (
-            f"in_features={self.in_features}, out_features={self.out_features}, "
-            f"bias={self.bias is not None}, format={self._format}, sparsity={sparsity:.3f}, "
-            f"dtype={str(dtype).removeprefix('torch.')}, kernel={self._kernel}, "
-            f"bytes={self.nbytes}"
-        )
-
-    def _load_from_state_dict(
-        self, state_dict: dict[str, Any], prefix: str, *arguments: Any
-    ) -> None:
-        errors: list[str] = arguments[-1]
-        try:
-            incoming = self._incoming(state_dict, prefix)
-            # Before anything is copied: an integer copied into a narrower one would wrap.
-            names = ("values", *self._buffer_names)
-            self._validated(*(incoming.get(name, getattr(self, name)) for name in names))
-        except (ValueError, IndexError, TypeError, RuntimeError) as error:
-            errors.append(f"{prefix}{{{','.join(('values', *self._buffer_names))}}}: {error}")
-            return
-        self._make_room(incoming)
-        super()._load_from_state_dict(state_dict, prefix, *arguments)
-
-    def _incoming(self, state_dict: dict[str, Any], prefix: str) -> dict[str, Tensor]:
-        """Return those of the layer's tensors that the state has, on the CPU."""
-        incoming = {}
-        for name in ("values", *self._buffer_names):
-            if prefix + name not in state_dict:
-                continue
-            tensor = state_dict[prefix + name]
-            if not isinstance(tensor, Tensor):
-                msg = f"{name} is a {type(tensor).__name__}, expected a tensor"
-                raise TypeError(msg)
-            incoming[name] = tensor.cpu() if tensor.is_cuda else tensor
-        return incoming
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Leave the kernels' copy behind: pickle and deepcopy make it again from the buffers."""
-        return {**self.__dict__, "_held": None}
 
 
 def plain_weight(linear: object, cls: type[nn.Module]) -> Tensor:

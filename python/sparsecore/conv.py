@@ -1,0 +1,336 @@
+"""Convolutions with sparse weights.
+
+The weight is a CSR matrix, (out_channels, in_channels / groups * kernel_h * kernel_w): the rows of
+torch's conv2d weight, flattened.
+"""
+
+from dataclasses import dataclass
+from typing import Any, TypeAlias, final
+
+import numpy as np
+
+from sparsecore import _core, dense, interop
+from sparsecore.formats import CSR
+from sparsecore.interop import Values
+from sparsecore.ops import Activation
+from sparsecore.threads import checked, get_num_threads
+
+__all__ = ["ConvGeometry", "ConvPlan", "conv2d"]
+
+Pair: TypeAlias = tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class ConvGeometry:
+    """Where a kernel meets an image, as torch's ``conv2d``: (vertical, horizontal) each.
+
+    Examples
+    --------
+    >>> ConvGeometry.of(3, padding=1).padding
+    (1, 1)
+    """
+
+    kernel_size: Pair
+    stride: Pair
+    padding: Pair
+    dilation: Pair
+    groups: int
+
+    @classmethod
+    def of(
+        cls,
+        kernel_size: Any,
+        stride: Any = 1,
+        padding: Any = 0,
+        dilation: Any = 1,
+        groups: Any = 1,
+    ) -> "ConvGeometry":
+        """Take an int for both axes, or a pair.
+
+        Raises
+        ------
+        TypeError
+            If an argument is neither.
+        """
+        return cls(
+            _pair(kernel_size, "kernel_size"),
+            _pair(stride, "stride"),
+            _pair(padding, "padding"),
+            _pair(dilation, "dilation"),
+            _integer(groups, "groups"),
+        )
+
+
+def _pair(value: Any, name: str) -> Pair:
+    if isinstance(value, tuple | list):
+        if len(value) == 2:
+            return (_integer(value[0], name), _integer(value[1], name))
+        msg = f"conv2d: {name} has {len(value)} numbers, expected an int or a pair"
+        raise TypeError(msg)
+    both = _integer(value, name)
+    return (both, both)
+
+
+def _integer(value: Any, name: str) -> int:
+    if isinstance(value, bool) or not isinstance(value, int | np.integer):
+        msg = f"conv2d: {name} is {value!r}, expected an int or a pair of them"
+        raise TypeError(msg)
+    return int(value)
+
+
+@final
+class ConvPlan:
+    """A sparse convolution made ready for many images: the weights packed, a snapshot.
+
+    Gradients pass through to the images, not to the values.
+
+    Parameters
+    ----------
+    A : CSR, (out_channels, in_channels / groups * kernel_h * kernel_w)
+    kernel_size, stride, padding, dilation : int or (int, int)
+        As in torch's ``conv2d``; padding with zeros, the same on both sides.
+    groups : int
+
+    Raises
+    ------
+    ValueError
+        Where A does not fit the geometry.
+    TypeError
+        Where A is no CSR, or a number is none.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import sparsecore as sc
+    >>> edges = sc.CSR.from_dense(np.array([[-1.0, 1.0]]))  # one channel in, one out
+    >>> plan = ConvPlan(edges, kernel_size=(1, 2))
+    >>> sc.conv2d(np.array([[[[0.0, 0, 5, 5]]]]), plan)
+    array([[[[0., 5., 0.]]]])
+    """
+
+    __slots__ = ("_like", "_plan", "_version", "geometry")
+
+    format = "plan"
+    kernel = "packed_patches"
+    _keeps_structure = False  # what it keeps, its bytes count
+
+    def __init__(
+        self,
+        A: CSR,
+        *,
+        kernel_size: Any,
+        stride: Any = 1,
+        padding: Any = 0,
+        dilation: Any = 1,
+        groups: Any = 1,
+    ) -> None:
+        if not isinstance(A, CSR):
+            msg = f"conv2d: A is a {type(A).__name__}, expected a CSR"
+            raise TypeError(msg)
+        self.geometry = ConvGeometry.of(kernel_size, stride, padding, dilation, groups)
+        data = interop.to_numpy(A.data, name="conv2d: A.data")
+        g = self.geometry
+        self._plan = _core.prepare_conv2d(
+            A._structure,
+            data,
+            g.kernel_size,
+            g.stride,
+            g.padding,
+            g.dilation,
+            g.groups,
+            get_num_threads(),
+        )
+        self._version = 0  # counts updates, for backward passes to notice one in between
+        # An empty piece of the values: remembers their kind, dtype and device, not their memory.
+        self._like = interop.copy_values(
+            A.data[:0].detach() if interop.is_tensor(A.data) else A.data[:0]
+        )
+
+    @property
+    def _structure(self) -> _core.CsrStructure:
+        return self._plan.structure
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(out_channels, in_channels / groups * kernel_h * kernel_w)."""
+        return self._plan.shape
+
+    @property
+    def dtype(self) -> Any:
+        """The numpy or torch dtype of the values."""
+        return self._like.dtype
+
+    @property
+    def nnz(self) -> int:
+        """Number of stored entries."""
+        return self._plan.nnz
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that the plan holds."""
+        return self._plan.nbytes
+
+    def update(self, data: Values) -> None:
+        """Replace the values, (nnz,) in CSR order, of the plan's dtype."""
+        values = interop.to_numpy(data, name="ConvPlan.update: data")
+        if values.shape != (self.nnz,):
+            msg = f"ConvPlan.update: data has shape {values.shape}, expected ({self.nnz},)"
+            raise ValueError(msg)
+        self._plan.update(values, get_num_threads())
+        self._version += 1
+
+    def unpack(self) -> Values:
+        """Return the values in CSR order, in memory of their own."""
+        return interop.from_numpy(self._plan.unpack(get_num_threads()), like=self._like)
+
+    def tocsr(self) -> CSR:
+        """Return the weight in CSR, its values a copy."""
+        return CSR._wrap(self._structure, self.unpack())
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle and copy by way of the CSR: a plan's own layout is never saved."""
+        return _plan_of, (self.tocsr(), self.geometry)
+
+    def __repr__(self) -> str:
+        """Return one line: shape, geometry, nnz, dtype, bytes."""
+        m, n = self.shape
+        kernel = "x".join(map(str, self.geometry.kernel_size))
+        return (
+            f"<ConvPlan {m}x{n}, kernel {kernel}, nnz={self.nnz}, "
+            f"{interop.numpy_dtype(self.dtype)}, {self.nbytes} bytes>"
+        )
+
+
+def _plan_of(A: CSR, g: ConvGeometry) -> ConvPlan:
+    return ConvPlan(
+        A,
+        kernel_size=g.kernel_size,
+        stride=g.stride,
+        padding=g.padding,
+        dilation=g.dilation,
+        groups=g.groups,
+    )
+
+
+def conv2d(
+    x: Values,
+    A: CSR | ConvPlan,
+    bias: Values = None,
+    *,
+    kernel_size: Any = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: Any = 1,
+    groups: Any = 1,
+    activation: Activation | None = None,
+    residual: Values = None,
+    scale: Values = None,
+    out: Values = None,
+    threads: int | None = None,
+) -> Values:
+    """Convolve images with sparse kernels: ``activation(conv(x, A) * scale + bias + residual)``.
+
+    Parameters
+    ----------
+    x : (n, c, h, w) or (c, h, w) numpy array or torch CPU tensor
+        In any memory order; the result has that of x (torch's contiguous or channels_last).
+    A : CSR, (m, c / groups * kernel_h * kernel_w), or ConvPlan
+        A CSR is packed in each call; for many calls make a plan.
+    bias : (m,) array, optional
+    kernel_size, stride, padding, dilation : int or (int, int)
+        With a CSR, as in torch's ``conv2d``. A plan has its own.
+    groups : int
+    activation : {"relu", "gelu", "silu"}, optional
+    residual : like the result, optional
+    scale : (m,) array, optional
+        Factor of each output channel. Needed for int8 A with floating x.
+    out : like the result, optional
+        Where to write it.
+    threads : int, optional
+        As in `csr_matmul`.
+
+    Returns
+    -------
+    (n, m, h', w') or (m, h', w') array or tensor, as x
+        Sums are kept as in `csr_matmul`; the same call gives the same bits, with any number of
+        threads. Differentiable in x, the values of a CSR, `bias`, `residual` and `scale`.
+
+    Raises
+    ------
+    ValueError, TypeError, OverflowError, RuntimeError
+        As `csr_matmul`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import sparsecore as sc
+    >>> blur = sc.CSR.from_dense(np.array([[1.0, 0, 1, 0, 0, 0, 1, 0, 1]]))
+    >>> sc.conv2d(np.ones((1, 1, 3, 3)), blur, kernel_size=3, padding=1)[0, 0]
+    array([[1., 2., 1.],
+           [2., 4., 2.],
+           [1., 2., 1.]])
+    """
+    plan = _as_plan(A, (kernel_size, stride, padding, dilation, groups))
+    if not interop.is_tensor(x):
+        x = np.asarray(x)
+    if x.ndim == 3:
+        given = {"residual": residual, "out": out}
+        lifted = {name: None if v is None else v[None] for name, v in given.items()}
+        y = conv2d(
+            x[None], plan, bias, activation=activation, scale=scale, threads=threads, **lifted
+        )
+        return y[0] if out is None else out
+    if threads is not None:
+        threads = checked(threads, name="conv2d: threads")
+    epilogue = dense.Epilogue(scale, bias, residual, activation)
+    values = A.data if isinstance(A, CSR) else None
+    if _wants_grad(x, values, epilogue, out):
+        from sparsecore import torch_conv
+
+        return torch_conv.conv2d(x, plan, values, epilogue, threads)
+    return run(plan, x, epilogue, out=out, threads=threads)
+
+
+def run(
+    plan: ConvPlan, x: Values, epilogue: dense.Epilogue, *, out: Values, threads: int | None
+) -> Values:
+    """Convolve; records nothing."""
+    return _core.conv2d(
+        plan._plan,
+        x,
+        out,
+        threads,
+        epilogue.scale,
+        epilogue.bias,
+        epilogue.residual,
+        epilogue.activation,
+    )
+
+
+def _as_plan(A: Any, geometry: tuple[Any, ...]) -> ConvPlan:
+    if isinstance(A, ConvPlan):
+        if geometry != (None, 1, 0, 1, 1):
+            msg = "conv2d: A is a ConvPlan, which has a geometry of its own; give none"
+            raise TypeError(msg)
+        return A
+    if not isinstance(A, CSR):
+        msg = f"conv2d: A is a {type(A).__name__}, expected a CSR or a ConvPlan"
+        raise TypeError(msg)
+    if geometry[0] is None:
+        msg = "conv2d: kernel_size is missing, which a CSR needs"
+        raise TypeError(msg)
+    names = ("kernel_size", "stride", "padding", "dilation", "groups")
+    return ConvPlan(A, **dict(zip(names, geometry, strict=True)))
+
+
+def _wants_grad(x: Values, values: Values, epilogue: dense.Epilogue, out: Values) -> bool:
+    torch = interop.torch_or_none()
+    if torch is None or not interop.is_tensor(x) or not torch.is_grad_enabled():
+        return False
+    given = (x, values, epilogue.scale, epilogue.bias, epilogue.residual, out)
+    if not any(interop.is_tensor(t) and t.requires_grad for t in given):
+        return False
+    if out is not None:
+        msg = "conv2d: out takes no part in gradients, but an argument requires grad"
+        raise RuntimeError(msg)
+    return True

@@ -4,7 +4,7 @@ The weight is a CSR matrix, (out_channels, in_channels / groups * kernel_h * ker
 torch's conv2d weight, flattened.
 """
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, TypeAlias, final
 
 import numpy as np
@@ -201,15 +201,8 @@ class ConvPlan:
         )
 
 
-def _plan_of(A: CSR, g: ConvGeometry) -> ConvPlan:
-    return ConvPlan(
-        A,
-        kernel_size=g.kernel_size,
-        stride=g.stride,
-        padding=g.padding,
-        dilation=g.dilation,
-        groups=g.groups,
-    )
+def _plan_of(A: CSR, geometry: ConvGeometry) -> ConvPlan:
+    return ConvPlan(A, **asdict(geometry))
 
 
 def conv2d(

@@ -8,9 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sparsecore.nn.layers import Call
+from sparsecore.nn.fused import finished
+from sparsecore.nn.layers import Call, Dense
 
-__all__ = ["layer_error", "outputs_difference", "random_input", "tolerance"]
+__all__ = ["layer_error", "outputs_difference", "random_inputs", "tolerance"]
 
 _ORACLE_ROWS = 256
 
@@ -35,28 +36,45 @@ def tolerance(dtype: torch.dtype, k: int) -> float:
     return (k + 2) * accumulator.eps + torch.finfo(dtype).eps
 
 
-def layer_error(linear: nn.Linear, module: nn.Module, call: Call) -> float:
+def layer_error(dense: Dense, module: nn.Module, call: Call) -> float:
     """Return the largest error of a module's output on random inputs of the call's shape.
 
     Relative to the sum of magnitudes of what each output adds up, ``|x| |W|^T + |b|`` (plus the
     dtype's smallest normal number, below which rounding is absolute): the measure in which the
-    error of a sum is bounded. The truth is the dense product in fp64, for up to 256 of the rows.
+    error of a sum is bounded. The truth is the dense layer in fp64, for up to 256 of the rows of a
+    linear layer's input, or the first image of a convolution's.
     """
-    x = random_input(call)
-    y = module(x).reshape(-1, linear.out_features)
-    rows = torch.linspace(0, call.rows - 1, min(call.rows, _ORACLE_ROWS)).long()
-    x, y = x.reshape(-1, linear.in_features)[rows].double(), y[rows].double()
-    w = linear.weight.detach().double()
-    b = x.new_zeros(()) if linear.bias is None else linear.bias.detach().double()
-    expected = (F.linear(x, w) + b).to(call.dtype).double()
-    scale = F.linear(x.abs(), w.abs()) + b.abs()
+    x, residual = random_inputs(call)
+    y = module(x, *residual)
+    x, y, *added = (_compared(t, dense).double() for t in (x, y, *residual))
+    w = dense.weight.detach().double()
+    b = y.new_zeros(len(w)) if dense.bias is None else dense.bias.detach().double()
+    r = added[0] if added else y.new_zeros(())
+    apply = F.linear if isinstance(dense, nn.Linear) else dense._conv_forward
+    activation = getattr(dense, "activation", None)
+    expected = finished(apply(x, w, b) + r, None, activation).to(call.dtype).double()
+    scale = apply(x.abs(), w.abs(), b.abs()) + r.abs()
     return _largest(y, expected, scale + torch.finfo(call.dtype).smallest_normal)
 
 
-def random_input(call: Call) -> Tensor:
-    """Return normal numbers, the same each time, in the call's shape and dtype."""
+def _compared(t: Tensor, dense: Dense) -> Tensor:
+    """Return the part of an input or output that is compared."""
+    if isinstance(dense, nn.Conv2d):
+        return t[:1] if t.ndim == 4 else t
+    flat = t.reshape(-1, t.shape[-1])
+    return flat[torch.linspace(0, len(flat) - 1, min(len(flat), _ORACLE_ROWS)).long()]
+
+
+def random_inputs(call: Call) -> tuple[Tensor, tuple[Tensor, ...]]:
+    """Return an input and, where the call had one, a residual: normal numbers, always the same."""
     generator = torch.Generator().manual_seed(0)
-    return torch.randn(call.shape, generator=generator, dtype=torch.float64).to(call.dtype)
+
+    def numbers(shape: tuple[int, ...]) -> Tensor:
+        x = torch.randn(shape, generator=generator, dtype=torch.float64).to(call.dtype)
+        return x.contiguous(memory_format=torch.channels_last) if call.channels_last else x
+
+    x = numbers(call.shape)
+    return x, (numbers(call.result),) if call.residual else ()
 
 
 def outputs_difference(result: Any, expected: Any) -> float:

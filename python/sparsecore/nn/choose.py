@@ -9,8 +9,9 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sparsecore.nn.accuracy import layer_error, random_input, tolerance
-from sparsecore.nn.layers import Call, Site, Use
+from sparsecore.nn.accuracy import layer_error, random_inputs, tolerance
+from sparsecore.nn.conv import CSRConv2d
+from sparsecore.nn.layers import Call, Dense, Site, Use
 from sparsecore.nn.modules import CSRLinear, Sparse24Linear
 from sparsecore.nn.report import Format, duration
 from sparsecore.timing import Timer
@@ -20,7 +21,7 @@ __all__ = ["Decision", "Layer", "decide", "survey"]
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """A linear layer, how the example called it, and whether there is anything to choose."""
+    """A layer, how the example called it, and whether there is anything to choose."""
 
     site: Site
     calls: Mapping[Call, int]
@@ -53,8 +54,8 @@ class Decision:
     @property
     def tolerance(self) -> float:
         """The error that rounding explains."""
-        linear = self.layer.site.linear
-        return tolerance(linear.weight.dtype, linear.in_features)
+        site = self.layer.site
+        return tolerance(site.dense.weight.dtype, site.weight_shape[1])
 
     @property
     def saved(self) -> float:
@@ -63,7 +64,7 @@ class Decision:
 
     def back_to_dense(self, why: str) -> "Decision":
         """Return the decision undone, its measurements kept."""
-        module = self.layer.site.linear
+        module = self.layer.site.dense
         return replace(self, choice="dense", module=module, error=None, why=why)
 
 
@@ -72,7 +73,7 @@ class Decision:
 
 def survey(site: Site, use: Use | None) -> Layer:
     """Put together what is known of a layer; `use` is None where the example did not watch it."""
-    weight = _plain_weight(site.linear)
+    weight = _plain_weight(site.dense)
     zeros = 0 if weight is None else int((weight == 0).sum())
     obstacle = site.obstacle
     if use is not None:
@@ -82,24 +83,24 @@ def survey(site: Site, use: Use | None) -> Layer:
         site=site,
         calls={} if use is None else use.calls,
         sparsity=math.nan if weight is None else zeros / max(weight.numel(), 1),
-        is_24=weight is not None and is_24(weight),
+        is_24=weight is not None and is_24(weight.flatten(1)),
         obstacle=obstacle,
         idle=None if zeros else "it has no zeros: prune it first",
     )
 
 
-def _plain_weight(linear: nn.Linear) -> Tensor | None:
+def _plain_weight(dense: Dense) -> Tensor | None:
     """Return the weight where it can be looked at without computing it."""
-    weight: Any = linear._parameters.get("weight", vars(linear).get("weight"))
+    weight: Any = dense._parameters.get("weight", vars(dense).get("weight"))
     if type(weight) not in {Tensor, nn.Parameter} or weight.is_meta:
         return None
     detached: Tensor = weight.detach()
     return detached
 
 
-def _weight_bytes(linear: nn.Linear) -> int:
+def _weight_bytes(dense: Dense) -> int:
     """Bytes of all parameters but the bias: a parametrized weight may have several."""
-    return sum(tensor.nbytes for name, tensor in linear.named_parameters() if name != "bias")
+    return sum(tensor.nbytes for name, tensor in dense.named_parameters() if name != "bias")
 
 
 def is_24(weight: Tensor) -> bool:
@@ -140,21 +141,22 @@ def decide(
     timer : Timer or None
         Measures the formats; None takes the sparse one with the fewest bytes.
     prepared : bool
-        Whether CSR layers are prepared for running, for the rows of the call that has most.
+        Whether CSR layers are prepared for running, for the call with the most rows.
 
     Raises
     ------
     ValueError
         If 2:4 is given and the weight is not.
     """
-    linear = layer.site.linear
-    dense = Decision(layer, "dense", "it was given", linear, {"dense": _weight_bytes(linear)})
+    held = layer.site.dense
+    dense = Decision(layer, "dense", "it was given", held, {"dense": _weight_bytes(held)})
     if given == "dense":
         return dense
     reason = layer.obstacle or layer.idle
     if given is None and reason is not None:
         return replace(dense, why=reason)
-    open_forms: tuple[Format, ...] = ("csr", "2:4") if layer.is_24 else ("csr",)
+    may_be_24 = layer.is_24 and isinstance(held, nn.Linear)
+    open_forms: tuple[Format, ...] = ("csr", "2:4") if may_be_24 else ("csr",)
     forms = open_forms if given is None else (given,)
     modules = {form: _build(layer, form, prepared=prepared) for form in forms}
     sizes = {form: module.nbytes for form, module in modules.items()}
@@ -205,20 +207,32 @@ def _fastest(choice: Format, seconds: Mapping[Format, float]) -> str:
     return f"{choice} is the fastest: {duration(seconds[choice])}, {', '.join(times)}"
 
 
-def _build(layer: Layer, form: Format, *, prepared: bool) -> CSRLinear | Sparse24Linear:
+def _build(
+    layer: Layer, form: Format, *, prepared: bool
+) -> CSRLinear | CSRConv2d | Sparse24Linear:
+    site = layer.site
     try:
-        module = (CSRLinear if form == "csr" else Sparse24Linear).from_dense(layer.site.linear)
+        module = _sparse(site.dense, form)
     except ValueError as error:
-        msg = f"sparsify_: layer {layer.site.name!r}: {error}"
+        msg = f"sparsify_: layer {site.name!r}: {error}"
         raise ValueError(msg) from error
-    if prepared and isinstance(module, CSRLinear):
-        return module.prepare_(max((call.rows for call in layer.calls), default=None))
+    if prepared and not isinstance(module, Sparse24Linear):
+        return module.prepare_(max(map(site.rows, layer.calls), default=None))
     module.matrix()  # so that its bytes count what the kernels hold
     return module
 
 
+def _sparse(dense: Dense, form: Format) -> CSRLinear | CSRConv2d | Sparse24Linear:
+    if isinstance(dense, nn.Linear):
+        return CSRLinear.from_dense(dense) if form == "csr" else Sparse24Linear.from_dense(dense)
+    if form == "csr":
+        return CSRConv2d.from_dense(dense)
+    msg = "convolutions have no 2:4 kernel"
+    raise ValueError(msg)
+
+
 def _error(layer: Layer, module: nn.Module) -> float:
-    return max(layer_error(layer.site.linear, module, call) for call in layer.calls)
+    return max(layer_error(layer.site.dense, module, call) for call in layer.calls)
 
 
 def _measure(
@@ -227,8 +241,8 @@ def _measure(
     """Return the median seconds that each module takes for all calls of one run of the model."""
     seconds: dict[Format, float] = dict.fromkeys(modules, 0.0)
     for call, times in calls.items():
-        x = random_input(call)
-        measured = timer({form: partial(module, x) for form, module in modules.items()})
+        x, residual = random_inputs(call)
+        measured = timer({form: partial(module, x, *residual) for form, module in modules.items()})
         for form in modules:
             seconds[form] += times * measured[form].median
     return seconds

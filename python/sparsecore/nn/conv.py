@@ -1,5 +1,7 @@
 """Convolutions whose weight is sparse: an ordinary torch module with ordinary tensors."""
 
+from dataclasses import asdict
+from functools import partial
 from typing import Any, Self
 
 import torch
@@ -8,7 +10,7 @@ from torch import Tensor, nn
 from sparsecore.conv import ConvGeometry, ConvPlan, conv2d
 from sparsecore.formats import CSR
 from sparsecore.nn.csr_layer import CSRLayer, narrow
-from sparsecore.nn.layers import obstacle
+from sparsecore.nn.layers import obstacle, uneven_padding
 
 __all__ = ["CSRConv2d"]
 
@@ -98,7 +100,7 @@ class CSRConv2d(CSRLayer):
         if not isinstance(conv, nn.Conv2d):
             msg = f"CSRConv2d.from_dense: conv is a {type(conv).__name__}, expected nn.Conv2d"
             raise TypeError(msg)
-        reason = obstacle(conv)
+        reason = obstacle(conv) or uneven_padding(conv)
         if reason is not None:
             msg = f"CSRConv2d.from_dense: {reason}"
             raise ValueError(msg)
@@ -109,7 +111,7 @@ class CSRConv2d(CSRLayer):
             conv.out_channels,
             conv.kernel_size,
             conv.stride,
-            even_padding(conv),
+            _padding(conv),
             conv.dilation,
             conv.groups,
             bias=False,
@@ -117,6 +119,7 @@ class CSRConv2d(CSRLayer):
         layer.values = nn.Parameter(matrix.data, requires_grad=conv.weight.requires_grad)
         layer.indices, layer.indptr = narrow(matrix.indices), narrow(matrix.indptr)
         layer.bias = conv.bias
+        layer.activation = getattr(conv, "activation", None)
         return layer.train(conv.training)
 
     def to_dense(self) -> nn.Module:
@@ -143,30 +146,18 @@ class CSRConv2d(CSRLayer):
                 conv.bias = nn.Parameter(self.bias.clone(), self.bias.requires_grad)
         return conv.train(self.training)
 
-    def forward(self, input: Tensor) -> Tensor:
+    def forward(self, input: Tensor, residual: Tensor | None = None) -> Tensor:
         """Convolve: (n, in_channels, h, w) -> (n, out_channels, h', w'), differentiable.
+
+        Where the layer has an activation, that of it, and of what `residual` adds.
 
         Raises
         ------
         TypeError
             If `input` is no torch.Tensor.
         """
-        x = self._checked(input)
-        if self._plan is not None:
-            y: Tensor = conv2d(x, self._plan, self.bias)
-            return y
-        g = self.geometry
-        y = conv2d(
-            x,
-            self.matrix(),
-            self.bias,
-            kernel_size=g.kernel_size,
-            stride=g.stride,
-            padding=g.padding,
-            dilation=g.dilation,
-            groups=g.groups,
-        )
-        return y
+        run = conv2d if self._plan is not None else partial(conv2d, **asdict(self.geometry))
+        return self._finished(run, self._checked(input), residual)
 
     def _weight_shape(self) -> tuple[int, int]:
         g = self.geometry
@@ -181,35 +172,15 @@ class CSRConv2d(CSRLayer):
         )
 
     def _prepared(self, matrix: CSR, n: int | None) -> ConvPlan:
-        g = self.geometry
-        return ConvPlan(
-            matrix,
-            kernel_size=g.kernel_size,
-            stride=g.stride,
-            padding=g.padding,
-            dilation=g.dilation,
-            groups=g.groups,
-        )
+        return ConvPlan(matrix, **asdict(self.geometry))
 
 
-def even_padding(conv: nn.Conv2d) -> tuple[int, int]:
-    """Return the zeros that a convolution pads on both sides, as numbers.
-
-    Raises
-    ------
-    ValueError
-        If it pads with something else, or more on one side than on the other.
-    """
-    if conv.padding_mode != "zeros":
-        msg = f"CSRConv2d: padding_mode is {conv.padding_mode!r}, expected 'zeros'"
-        raise ValueError(msg)
+def _padding(conv: nn.Conv2d) -> tuple[int, int]:
+    """Return the zeros that a convolution pads on both sides, as numbers."""
     if conv.padding == "valid":
         return (0, 0)
     if conv.padding == "same":
         spans = [d * (k - 1) for d, k in zip(conv.dilation, conv.kernel_size, strict=True)]
-        if any(span % 2 for span in spans):
-            msg = "CSRConv2d: padding='same' of a kernel that spans an even number of pixels"
-            raise ValueError(msg)
         return (spans[0] // 2, spans[1] // 2)
     vertical, horizontal = conv.padding
     return (int(vertical), int(horizontal))

@@ -1,15 +1,29 @@
-"""Which linear layers of a model can be exchanged, and what an example does with them."""
+"""Which layers of a model can be exchanged, and what an example does with them."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize, prune
 
-__all__ = ["Call", "Site", "Use", "find_linears", "install", "observe", "obstacle"]
+from sparsecore.nn.fused import FusedConv2d, FusedLinear
+
+__all__ = [
+    "Call",
+    "Dense",
+    "Site",
+    "Use",
+    "find_layers",
+    "install",
+    "observe",
+    "obstacle",
+    "watched",
+]
+
+Dense: TypeAlias = nn.Linear | nn.Conv2d
 
 _HOOKS = ("_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backward_hooks")
 _DTYPES = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
@@ -17,13 +31,28 @@ _DTYPES = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """A linear layer and every place of the model that holds it."""
+    """A linear layer or a convolution, and every place of the model that holds it."""
 
     name: str
-    linear: nn.Linear
+    dense: Dense
     slots: tuple[tuple[nn.Module, str], ...]
     # Why the layer must stay as it is, or None.
     obstacle: str | None
+
+    @property
+    def weight_shape(self) -> tuple[int, int]:
+        """Of the weight as a matrix: outputs, and what each of them sums up."""
+        dense = self.dense  # whose weight may have to be computed
+        if isinstance(dense, nn.Linear):
+            return (dense.out_features, dense.in_features)
+        columns = dense.in_channels // dense.groups * math.prod(dense.kernel_size)
+        return (dense.out_channels, columns)
+
+    def rows(self, call: "Call") -> int:
+        """Return how often a call applies the weight: rows of a matrix, or pixels of the result."""
+        if isinstance(self.dense, nn.Conv2d):
+            return math.prod(call.result[:-3]) * math.prod(call.result[-2:])
+        return math.prod(call.result[:-1])
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +61,10 @@ class Call:
 
     shape: tuple[int, ...]
     dtype: torch.dtype
-
-    @property
-    def rows(self) -> int:
-        """Rows of the matrix that the input is, its leading dimensions flattened."""
-        return math.prod(self.shape[:-1])
+    result: tuple[int, ...]
+    channels_last: bool = False
+    # Whether a residual came with the input.
+    residual: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +92,7 @@ def obstacle(layer: nn.Linear | nn.Conv2d) -> str | None:
             "torch.nn.utils.parametrize.remove_parametrizations on it first"
         )
     plain = nn.Conv2d if isinstance(layer, nn.Conv2d) else nn.Linear
-    if type(layer) is not plain:
+    if type(layer) not in {nn.Conv2d, nn.Linear, FusedConv2d, FusedLinear}:
         return (
             f"it is a {type(layer).__name__}, not a plain nn.{plain.__name__}: others may read its "
             "weight directly, as torch.nn.MultiheadAttention does"
@@ -81,45 +109,63 @@ def obstacle(layer: nn.Linear | nn.Conv2d) -> str | None:
     return None
 
 
+def watched(module: nn.Module) -> bool:
+    """Whether hooks run around a module's forward or backward."""
+    return any(getattr(module, kind) for kind in _HOOKS)
+
+
 def _tensor_hooks(tensor: Tensor) -> bool:
     return bool(tensor._backward_hooks or tensor._post_accumulate_grad_hooks)
 
 
-def find_linears(model: nn.Module) -> list[Site]:
-    """Find every nn.Linear of a model, each once, in the order of ``named_modules``.
+def find_layers(model: nn.Module) -> list[Site]:
+    """Find every nn.Linear and nn.Conv2d of a model, each once, in the order of ``named_modules``.
 
     Found by type, never by name. A layer registered several times is one site with several slots.
     """
-    names = {
-        module: name for name, module in model.named_modules() if isinstance(module, nn.Linear)
+    names: dict[Dense, str] = {
+        module: name
+        for name, module in model.named_modules()
+        if isinstance(module, nn.Linear | nn.Conv2d)
     }
-    slots: dict[nn.Module, list[tuple[nn.Module, str]]] = {linear: [] for linear in names}
+    slots: dict[nn.Module, list[tuple[nn.Module, str]]] = {layer: [] for layer in names}
     for parent in model.modules():
         for key, child in parent._modules.items():
             if child is not None and child in slots:
                 slots[child].append((parent, key))
     owners = _owners(model)
     return [
-        Site(name, linear, tuple(slots[linear]), _site_obstacle(name, linear, owners))
-        for linear, name in names.items()
-        if isinstance(linear, nn.Linear)
+        Site(name, layer, tuple(slots[layer]), _site_obstacle(name, layer, owners))
+        for layer, name in names.items()
     ]
 
 
-def _site_obstacle(name: str, linear: nn.Linear, owners: Mapping[int, Sequence[str]]) -> str | None:
-    reason = obstacle(linear)
+def _site_obstacle(name: str, layer: Dense, owners: Mapping[int, Sequence[str]]) -> str | None:
+    reason = obstacle(layer)
     if reason is not None:
         return reason
     if not name:
         return "the model is this layer itself: wrap it in torch.nn.Sequential"
-    weight = linear.weight
+    weight = layer.weight
     if weight.device.type != "cpu":
         return f"its weight is on {weight.device}, and the kernels run on the CPU"
     if weight.dtype not in _DTYPES:
         return f"its weight is {weight.dtype}, which has no kernel"
+    if isinstance(layer, nn.Conv2d) and (reason := uneven_padding(layer)) is not None:
+        return reason
     others = [owner for owner in owners[_storage(weight)] if owner != f"{name}.weight"]
     if others:
         return f"its weight is tied: {', '.join(others)} shares its memory"
+    return None
+
+
+def uneven_padding(conv: nn.Conv2d) -> str | None:
+    """Say why a sparse convolution could not pad as this one does; None where it can."""
+    if conv.padding_mode != "zeros":
+        return f"its padding_mode is {conv.padding_mode!r}, expected 'zeros'"
+    spans = [d * (k - 1) for d, k in zip(conv.dilation, conv.kernel_size, strict=True)]
+    if conv.padding == "same" and any(span % 2 for span in spans):
+        return "its padding='same' is one more on one side, as its kernel spans an even number"
     return None
 
 
@@ -155,24 +201,31 @@ class _Probe(nn.Module):
     calling the layers, except where a layer has hooks.
     """
 
-    def __init__(self, linear: nn.Linear, use: Use) -> None:
+    def __init__(self, dense: Dense, use: Use) -> None:
         super().__init__()
         # Past nn.Module's bookkeeping: as a submodule it would change the model's names.
-        vars(self).update(linear=linear, use=use, training=linear.training)
-        self.in_features = linear.in_features
-        self.out_features = linear.out_features
+        vars(self).update(dense=dense, use=use, training=dense.training)
+        for name in ("in_features", "out_features", "in_channels", "out_channels"):
+            if hasattr(dense, name):
+                setattr(self, name, getattr(dense, name))
         # A model may ask its parameters for their dtype: they are there, as a sparse layer's are.
-        self._parameters.update(values=linear._parameters["weight"], bias=linear.bias)
+        self._parameters.update(values=dense._parameters["weight"], bias=dense.bias)
 
-    def forward(self, input: Tensor) -> Tensor:
+    def forward(self, input: Tensor, *residual: Tensor) -> Tensor:
         """Note the call and answer as the dense layer."""
-        reason = _input_obstacle(input, self.linear.weight)
+        y: Tensor = self.dense(input, *residual)
+        reason = _input_obstacle(input, self.dense)
         if reason is None:
-            call = Call(tuple(input.shape), input.dtype)
+            call = Call(
+                tuple(input.shape),
+                input.dtype,
+                tuple(y.shape),
+                channels_last=_is_channels_last(input),
+                residual=bool(residual),
+            )
             self.use.calls[call] = self.use.calls.get(call, 0) + 1
         else:
             self.use.obstacles.append(reason)
-        y: Tensor = self.linear(input)
         return y
 
     def __getattr__(self, name: str) -> Any:
@@ -180,14 +233,21 @@ class _Probe(nn.Module):
         try:
             return super().__getattr__(name)
         except AttributeError:
-            value = getattr(self.linear, name)
+            value = getattr(self.dense, name)
             self.use.obstacles.append(
                 f"the model reads its {name} directly, which a sparse layer does not have"
             )
             return value
 
 
-def _input_obstacle(x: Tensor, weight: Tensor) -> str | None:
+def _is_channels_last(x: Tensor) -> bool:
+    """Whether images have their channels together, as convolutions then leave them."""
+    last = x.ndim == 4 and x.is_contiguous(memory_format=torch.channels_last)
+    return last and not x.is_contiguous()
+
+
+def _input_obstacle(x: Tensor, dense: Dense) -> str | None:
+    weight = dense.weight
     if torch.is_autocast_enabled("cpu"):
         return "the model calls it under autocast, which sparse layers do not follow"
     if x.is_nested or x.layout != torch.strided:
@@ -197,8 +257,8 @@ def _input_obstacle(x: Tensor, weight: Tensor) -> str | None:
     return None
 
 
-def observe(sites: Sequence[Site], run: Callable[[], Any]) -> tuple[Any, dict[str, Use]]:
-    """Run a model once and return its output and what became of each layer that has no obstacle.
+def observe(sites: Sequence[Site], run: Callable[[], Any]) -> dict[str, Use]:
+    """Run a model once and return what became of each layer that has no obstacle.
 
     Parameters
     ----------
@@ -209,17 +269,16 @@ def observe(sites: Sequence[Site], run: Callable[[], Any]) -> tuple[Any, dict[st
 
     Returns
     -------
-    output : object
-        What `run` returned.
-    uses : dict of str to Use
+    dict of str to Use
         By the sites' names.
     """
     probed = [site for site in sites if site.obstacle is None]
     uses = {site.name: Use({}, []) for site in probed}
     try:
         for site in probed:
-            install(site, _Probe(site.linear, uses[site.name]))
-        return run(), uses
+            install(site, _Probe(site.dense, uses[site.name]))
+        run()
+        return uses
     finally:
         for site in probed:
-            install(site, site.linear)
+            install(site, site.dense)

@@ -16,22 +16,23 @@ FORMATS: tuple[Format, ...] = get_args(Format)
 
 @dataclass(frozen=True, slots=True)
 class LayerReport:
-    """One linear layer: what it is, what was measured, what was chosen and why.
+    """One layer: what it is, what was measured, what was chosen and why.
 
     Attributes
     ----------
     name : str
         As in ``model.named_modules()``.
     shape : (int, int)
-        Of the weight: (out_features, in_features).
+        Of the weight as a matrix: (out_features, in_features), or (out_channels, in_channels /
+        groups * kernel_h * kernel_w).
     sparsity : float
         Fraction of the weight that is exactly zero; NaN where the weight is computed (by a
         parametrization) or on the meta device.
     is_24 : bool
         Whether no group of four in a row has more than two nonzeros.
     rows : tuple of int
-        Rows of each kind of input that the example gave the layer, leading dimensions flattened.
-        Empty where it was not called, or not watched because it has to stay as it is.
+        Rows of each kind of input that the example gave the layer, leading dimensions flattened;
+        of a convolution, pixels of the result. Empty where it was not called, or not watched because it has to stay as it is.
     seconds : mapping of str to float
         Median time in one run of the model, by format; empty where nothing was measured.
     nbytes : mapping of str to int
@@ -72,6 +73,10 @@ class Report:
         the largest magnitude of the output tensor.
     already_sparse : tuple of str
         Layers that were sparse before; they are not among `layers`.
+    seconds_fused : float or None
+        Of the model with dense layers, fused with what follows them; None where nothing was.
+    fused : str
+        What was fused: "53 BatchNorms, 16 residuals, 49 activations".
     choices : dict of str to {"dense", "csr", "2:4"}
         The format of each of `layers`, by name.
     """
@@ -83,6 +88,8 @@ class Report:
     bytes_after: int
     max_error: float
     already_sparse: tuple[str, ...] = ()
+    seconds_fused: float | None = None
+    fused: str = ""
 
     @property
     def choices(self) -> dict[str, Format]:
@@ -154,7 +161,7 @@ def _reasons(layers: Sequence[LayerReport]) -> list[str]:
 def _why_no_layers(report: Report) -> str:
     if report.already_sparse:
         return f"nothing to convert: already converted: {', '.join(report.already_sparse)}"
-    return "nothing to convert: the model has no nn.Linear layer"
+    return "nothing to convert: the model has no nn.Linear or nn.Conv2d layer"
 
 
 def _totals(report: Report) -> list[str]:
@@ -165,6 +172,10 @@ def _totals(report: Report) -> list[str]:
             f"time:   {duration(report.seconds_before)} -> {duration(report.seconds_after)} "
             f"({ratio:.2f}x)"
         )
+    if report.seconds_fused is not None:
+        lines.append(f"        dense, but fused: {duration(report.seconds_fused)}")
+    if report.fused:
+        lines.append(f"fused:  {report.fused}")
     lines.append(f"output: differs by {report.max_error:.2g} at most (relative)")
     return lines
 

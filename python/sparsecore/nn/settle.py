@@ -14,11 +14,12 @@ from torch import nn
 from sparsecore.nn.accuracy import outputs_difference
 from sparsecore.nn.choose import Decision
 from sparsecore.nn.example import Example, undisturbed
+from sparsecore.nn.fusion import Fusion
 from sparsecore.nn.layers import install
 from sparsecore.nn.report import duration
 from sparsecore.timing import Timer
 
-__all__ = ["Outcome", "Trial", "settle"]
+__all__ = ["Outcome", "Times", "Trial", "settle"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +33,9 @@ class Trial:
     max_error: float | None
     # Layers that were decided in advance: they do not go back for the sake of time.
     given: frozenset[str]
+    # What was fused, which the decisions' layers are a part of; and the error that explains.
+    fusion: Fusion = Fusion()
+    fusion_error: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,29 +44,52 @@ class Outcome:
 
     decisions: tuple[Decision, ...]
     error: float
-    seconds_before: float | None = None
-    seconds_after: float | None = None
+    times: "Times | None" = None
+    is_fused: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Times:
+    """Median seconds of the model: as it was, with dense layers fused, and as decided."""
+
+    before: float
+    fused: float
+    after: float
+
+    @property
+    def dense(self) -> float:
+        """Of the faster dense one."""
+        return min(self.before, self.fused)
+
+    def smaller(self, other: "Times") -> "Times":
+        """Return the smaller of both measurements, each."""
+        return Times(
+            min(self.before, other.before),
+            min(self.fused, other.fused),
+            min(self.after, other.after),
+        )
 
 
 def settle(trial: Trial, decisions: Sequence[Decision], timer: Timer | None) -> Outcome:
-    """Put the decisions into the model, check its output, and measure it if there is a timer.
+    """Put the decisions into the fused model, check its output, and measure it if there is a timer.
 
     All go back to dense where the output differs too much. While the model is not faster than the
-    dense one, in two measurements, the half that saved the least goes back. After an exception all
-    is dense.
+    dense one, in two measurements, the half that saved the least goes back; what was fused goes
+    back, too, where it alone is not faster. After an exception all is as it was.
     """
     try:
         outcome = _agreeing(trial, tuple(decisions))
         return outcome if timer is None else _faster(trial, outcome, timer)
     except BaseException:
         _put(decisions, dense=True)
+        trial.fusion.put(fused=False)
         raise
 
 
 def _put(decisions: Sequence[Decision], *, dense: bool = False) -> None:
     for decision in decisions:
         site = decision.layer.site
-        install(site, site.linear if dense else decision.module)
+        install(site, site.dense if dense else decision.module)
 
 
 def _exchanged(decisions: Sequence[Decision]) -> list[Decision]:
@@ -80,19 +107,21 @@ def _without(decisions: Sequence[Decision], names: frozenset[str], why: str) -> 
 
 def _agreeing(trial: Trial, decisions: Sequence[Decision]) -> Outcome:
     """Put the decisions in, or all dense where the model's output then differs too much."""
+    fused = bool(trial.fusion.changes)
     exchanged = _exchanged(decisions)
     if not exchanged:
-        return Outcome(tuple(decisions), 0.0)
+        return Outcome(tuple(decisions), _error(trial) if fused else 0.0, is_fused=fused)
     _put(exchanged)
     error = _error(trial)
     limit = trial.max_error
     if limit is None:
-        limit = sum(d.tolerance for d in exchanged)
+        limit = trial.fusion_error + sum(d.tolerance for d in exchanged)
     if error <= limit:
-        return Outcome(tuple(decisions), error)
+        return Outcome(tuple(decisions), error, is_fused=fused)
     names = frozenset(decision.name for decision in exchanged)
     why = f"the model's output differs by {error:.2g} with it, where {limit:.2g} is allowed"
-    return Outcome(tuple(_without(decisions, names, why)), 0.0)
+    undone = tuple(_without(decisions, names, why))
+    return Outcome(undone, _error(trial) if fused else 0.0, is_fused=fused)
 
 
 def _error(trial: Trial) -> float:
@@ -103,41 +132,61 @@ def _faster(trial: Trial, outcome: Outcome, timer: Timer) -> Outcome:
     """Let measured layers go back to dense, half of them at a time, until the model is faster."""
     decisions: Sequence[Decision] = outcome.decisions
     while True:
-        before, after = _times(trial, decisions, timer)
+        times = _times(trial, decisions, timer)
         movable = [d for d in _exchanged(decisions) if d.name not in trial.given]
-        if movable and after >= before:
+        if movable and times.after >= times.dense:
             # Other work on the machine only ever adds time: the smaller medians are the truer.
-            again = _times(trial, decisions, timer)
-            before, after = min(before, again[0]), min(after, again[1])
-        if after < before or not movable:
+            times = times.smaller(_times(trial, decisions, timer))
+        if times.after < times.dense or not movable:
             break
         ranked = sorted(movable, key=lambda decision: decision.saved)
         names = frozenset(decision.name for decision in ranked[: (len(ranked) + 1) // 2])
-        why = f"the whole model took {duration(after)} with it, dense {duration(before)}"
+        why = (
+            f"the whole model took {duration(times.after)} with it, "
+            f"dense {duration(times.dense)}"
+        )
         decisions = _without(decisions, names, why)
-    error = _error(trial) if _exchanged(decisions) else 0.0
-    return Outcome(tuple(decisions), error, before, after)
+    is_fused = outcome.is_fused
+    if is_fused and not _exchanged(decisions) and times.fused >= times.before:
+        trial.fusion.put(fused=False)
+        is_fused, times = False, Times(times.before, times.fused, times.before)
+    error = _error(trial) if is_fused or _exchanged(decisions) else 0.0
+    return Outcome(tuple(decisions), error, times, is_fused)
 
 
-def _times(trial: Trial, decisions: Sequence[Decision], timer: Timer) -> tuple[float, float]:
-    """Return the median seconds of the model, dense and with the decisions."""
+def _times(trial: Trial, decisions: Sequence[Decision], timer: Timer) -> Times:
+    """Measure the model dense, fused, and with the decisions, which it has afterwards."""
     exchanged = _exchanged(decisions)
     example = trial.example.copy()
-    dense_now = False
+    now = "after"
 
-    def run(*, dense: bool) -> Any:
-        nonlocal dense_now
+    def run(state: str) -> Any:
+        nonlocal now
         # Only the first call of a sample exchanges anything.
-        if dense is not dense_now:
-            _put(exchanged, dense=dense)
-            dense_now = dense
+        if state != now:
+            _into(trial, exchanged, state)
+            now = state
         return example.call(trial.model)
 
-    contenders = {"dense": partial(run, dense=True)}
+    states = ["before"]
+    if trial.fusion.changes:
+        states.append("fused")
     if exchanged:
-        contenders["sparse"] = partial(run, dense=False)
+        states.append("after")
     with undisturbed(trial.model):
-        times = timer(contenders)
-    _put(exchanged)
-    before = times["dense"].median
-    return before, times["sparse"].median if exchanged else before
+        measured = timer({_LABELS[state]: partial(run, state) for state in states})
+    _into(trial, exchanged, "after")
+    medians = {state: measured[_LABELS[state]].median for state in states}
+    fused = medians.get("fused", medians["before"])
+    return Times(medians["before"], fused, medians.get("after", fused))
+
+
+_LABELS = {"before": "dense", "fused": "fused", "after": "sparse"}
+
+
+def _into(trial: Trial, exchanged: Sequence[Decision], state: str) -> None:
+    """Make the model what it was before, the fused dense one, or the decided one."""
+    _put(exchanged, dense=True)
+    trial.fusion.put(fused=state != "before")
+    if state == "after":
+        _put(exchanged)

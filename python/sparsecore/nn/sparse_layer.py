@@ -4,11 +4,13 @@ Inheritance, where functions would do elsewhere: torch's modules are classes, an
 their methods.
 """
 
+from collections.abc import Callable
 from typing import Any, ClassVar, Generic
 
 import torch
 from torch import Tensor, nn
 
+from sparsecore.nn.fused import finished
 from sparsecore.nn.held import Held, Matrix, refreshed
 
 
@@ -17,6 +19,8 @@ class SparseLayer(nn.Module, Generic[Matrix]):
 
     values: nn.Parameter
     bias: nn.Parameter | None
+    # What `forward` ends with: None, "relu", "gelu" or "silu".
+    activation: str | None = None
     _held: Held[Matrix] | None
 
     # What a format says of itself. Its tensors are the values and the buffers in this order.
@@ -86,6 +90,15 @@ class SparseLayer(nn.Module, Generic[Matrix]):
                 raise RuntimeError(msg)
         return self._build(*tensors)
 
+    def _finished(
+        self, run: Callable[..., Tensor], input: Tensor, residual: Tensor | None
+    ) -> Tensor:
+        """Run the layer's product with what follows it, in the product where that is faster."""
+        # torch's other activations are vectorised, the kernels' are not.
+        activation = self.activation if self.activation == "relu" else None
+        y = run(input, self._operand(), self.bias, activation=activation, residual=residual)
+        return y if activation == self.activation else finished(y, None, self.activation)
+
     def _checked(self, input: object) -> Tensor:
         """Return the input of a forward if it is a tensor."""
         if not isinstance(input, Tensor):
@@ -110,10 +123,14 @@ class SparseLayer(nn.Module, Generic[Matrix]):
         sparsity = max(0.0, 1 - entries / max(rows * columns, 1))
         return (
             f"{self._sizes()}, "
-            f"bias={self.bias is not None}, format={self._format}, sparsity={sparsity:.3f}, "
+            f"bias={self.bias is not None}, {self._activated()}format={self._format}, "
+            f"sparsity={sparsity:.3f}, "
             f"dtype={str(dtype).removeprefix('torch.')}, kernel={self._kernel}, "
             f"bytes={self.nbytes}"
         )
+
+    def _activated(self) -> str:
+        return "" if self.activation is None else f"activation={self.activation}, "
 
     def _load_from_state_dict(
         self, state_dict: dict[str, Any], prefix: str, *arguments: Any

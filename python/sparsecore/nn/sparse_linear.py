@@ -49,6 +49,7 @@ class SparseLinear(SparseLayer[Matrix]):
         for name, buffer in zip(cls._buffer_names, buffers, strict=True):
             setattr(layer, name, buffer)
         layer.bias = linear.bias
+        layer.activation = getattr(linear, "activation", None)
         return layer.train(linear.training)
 
     def to_dense(self) -> nn.Linear:
@@ -64,16 +65,17 @@ class SparseLinear(SparseLayer[Matrix]):
                 linear.bias = nn.Parameter(self.bias.clone(), self.bias.requires_grad)
         return linear.train(self.training)
 
-    def forward(self, input: Tensor) -> Tensor:
+    def forward(self, input: Tensor, residual: Tensor | None = None) -> Tensor:
         """Return ``x W^T + b``: (..., in_features) -> (..., out_features), differentiable.
+
+        Where the layer has an activation, that of it, and of what `residual` adds.
 
         Raises
         ------
         TypeError
             If `input` is no torch.Tensor.
         """
-        y: Tensor = ops.linear(self._checked(input), self._operand(), self.bias)
-        return y
+        return self._finished(ops.linear, self._checked(input), residual)
 
 
 def plain_weight(linear: object, cls: type[nn.Module]) -> Tensor:

@@ -1,5 +1,6 @@
 """From a pruned torch model to one that runs sparse where that was measured to be faster."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -11,11 +12,13 @@ from torch.nn.parameter import is_lazy
 
 from sparsecore import timing
 from sparsecore.nn.choose import Decision, Layer, decide, survey
-from sparsecore.nn.example import Example
-from sparsecore.nn.layers import find_linears, observe
-from sparsecore.nn.modules import CSRLinear, Sparse24Linear
+from sparsecore.nn.accuracy import outputs_difference, tolerance
+from sparsecore.nn.example import Example, undisturbed
+from sparsecore.nn.fusion import Fusion, fuse
+from sparsecore.nn.layers import find_layers, observe
 from sparsecore.nn.report import Format, LayerReport, Report, check_choices
 from sparsecore.nn.settle import Outcome, Trial, settle
+from sparsecore.nn.sparse_layer import SparseLayer
 from sparsecore.nn.thread_count import using_threads
 
 __all__ = ["sparsify_"]
@@ -38,18 +41,23 @@ def sparsify_(
     progress: Callable[[int, int, str], object] | None = None,
     timer: timing.Timer | None = None,
 ) -> Report:
-    """Exchange the linear layers of a pruned model for sparse ones, in place, where that pays.
+    """Exchange the layers of a pruned model for sparse ones, in place, where that pays.
 
-    The model runs once on the example, which tells how each ``nn.Linear`` is called. Each is then
-    measured dense, as CSR and, where its weight is 2:4, as 2:4, on inputs of these shapes and
-    dtypes, and the fastest is taken. At last the whole model is measured against the dense one:
+    The model runs once on the example, which tells how each ``nn.Linear`` and ``nn.Conv2d`` is
+    called. Each is then measured dense, as CSR and, where a linear layer's weight is 2:4, as 2:4,
+    on inputs of these shapes, dtypes and memory orders, and the fastest is taken. At last the whole model is measured against the dense one:
     while it is not faster, in two measurements, the half of the exchanged layers that saved the
     least goes back to dense. So the model is faster than before, or all dense.
 
     A layer stays dense, and the report says why, where the example does not call it; where it has
     hooks, parametrizations or a pruning mask that is still applied; where it is a subclass of
-    nn.Linear, or the model reads its weight directly; where its weight is tied to another; and
+    torch's layer, or the model reads its weight directly; where its weight is tied to another; and
     where it has no zeros.
+
+    For running only (``trainable=False``), BatchNorms are folded into the convolutions before them,
+    and activations and residual additions become part of the layers that they follow, dense ones,
+    too, where torch.fx can follow the model's Python, or that of its children. The model keeps its
+    class and the names of its layers; its forward is replaced on the instance.
 
     Training goes on with the nonzeros: make the optimizer after ``sparsify_``, since the values are
     new Parameters, which an older one does not hold (biases are the same ones). The padding slots
@@ -76,8 +84,8 @@ def sparsify_(
     threads : int, optional
         Threads to measure with, for torch and sparsecore.
     trainable : bool
-        Whether the nonzeros stay Parameters. If not, CSR layers are measured and left prepared for
-        running (`CSRLinear.prepare_`): faster, and 6 bytes an fp32 nonzero in all where packed, 7
+        Whether the nonzeros stay Parameters. If not, layers are fused with what follows them, and
+        CSR layers are measured and left prepared for running (`CSRLinear.prepare_`): faster, and 6 bytes an fp32 nonzero in all where packed, 7
         to 11 where prepared for a few rows.
     choices : mapping of str to {"dense", "csr", "2:4"}, optional
         Layers that are decided in advance; the policy decides the others. They are not measured,
@@ -95,7 +103,7 @@ def sparsify_(
     Raises
     ------
     ValueError
-        If the policy is unknown, or a choice names no linear layer, a layer that cannot be
+        If the policy is unknown, or a choice names no linear or convolution layer, a layer that cannot be
         exchanged, or 2:4 for a weight that is not; or the model has lazy modules that never ran.
     TypeError
         If `example_inputs` is not a tensor, tuple or dict.
@@ -138,36 +146,63 @@ def sparsify_(
     measuring = policy == "measured"
     layer_timer = (timer or _LAYER_TIMER) if measuring else None
     model_timer = (timer or _MODEL_TIMER) if measuring else None
-    sparse = tuple(n for n, m in model.named_modules() if isinstance(m, CSRLinear | Sparse24Linear))
+    sparse = tuple(n for n, m in model.named_modules() if isinstance(m, SparseLayer))
     with (
         using_threads(threads, name="sparsify_: threads"),
         torch.inference_mode(False),
         torch.no_grad(),
     ):
-        sites = find_linears(model)
-        reference, uses = observe(sites, partial(example.output, model))
-        layers = [survey(site, uses.get(site.name)) for site in sites]
-        if not isinstance(policy, str):
-            layers = list(map(_closed, layers))
-        _check_given(given, layers)
-        decisions: list[Decision] = []
-        for layer in layers:
-            choice = given.get(layer.site.name)
-            decisions.append(
-                decide(
-                    layer,
-                    given=choice,
-                    max_error=max_error,
-                    timer=layer_timer,
-                    prepared=not trainable,
-                )
-            )
-            _tell(progress, len(decisions), len(layers) + 1, layer.site.name)
         size = _bytes(model)
-        trial = Trial(model, example, reference, max_error, frozenset(given))
+        reference = example.output(model)
+        fusion, fusion_error = (Fusion(), 0.0) if trainable else _fused(model, example, reference)
+        try:
+            sites = find_layers(model)
+            uses = observe(sites, partial(example.output, model))
+            layers = [survey(site, uses.get(site.name)) for site in sites]
+            if not isinstance(policy, str):
+                layers = list(map(_closed, layers))
+            _check_given(given, layers)
+            decisions: list[Decision] = []
+            for layer in layers:
+                choice = given.get(layer.site.name)
+                decisions.append(
+                    decide(
+                        layer,
+                        given=choice,
+                        max_error=max_error,
+                        timer=layer_timer,
+                        prepared=not trainable,
+                    )
+                )
+                _tell(progress, len(decisions), len(layers) + 1, layer.site.name)
+        except BaseException:
+            fusion.put(fused=False)
+            raise
+        trial = Trial(
+            model, example, reference, max_error, frozenset(given), fusion, fusion_error
+        )
+        sizes = (size, _bytes(model))
         outcome = settle(trial, decisions, model_timer)
         _tell(progress, len(layers) + 1, len(layers) + 1, "the whole model")
-    return _report(outcome, size, sparse)
+    return _report(outcome, sizes, fusion, sparse)
+
+
+def _fused(model: nn.Module, example: Example, reference: Any) -> tuple[Fusion, float]:
+    """Fuse what can be fused, unless the output then differs by more than rounding explains."""
+    with undisturbed(model):
+        fusion = fuse(model)
+    allowed = 0.0
+    for layer in fusion.layers:
+        allowed += tolerance(layer.weight.dtype, math.prod(layer.weight.shape[1:]))
+    fusion.put(fused=True)
+    try:
+        agrees = outputs_difference(example.output(model), reference) <= allowed
+    except Exception:  # the traced code met what the model's own would not have
+        agrees = False
+    if agrees:
+        return fusion, allowed
+    fusion.put(fused=False)
+    return Fusion(), 0.0
 
 
 # ---- arguments ----
@@ -197,7 +232,7 @@ def _check_given(given: Mapping[str, Format], layers: Sequence[Layer]) -> None:
     known = {layer.site.name: layer for layer in layers}
     for name, choice in given.items():
         if name not in known:
-            msg = f"sparsify_: the choices name {name!r}, which is no nn.Linear of the model"
+            msg = f"sparsify_: the choices name {name!r}, which is no nn.Linear or nn.Conv2d of the model"
             raise ValueError(msg)
         if choice != "dense" and known[name].obstacle is not None:
             msg = f"sparsify_: layer {name!r} cannot become {choice}: {known[name].obstacle}"
@@ -219,15 +254,20 @@ def _tell(
 # ---- result ----
 
 
-def _report(outcome: Outcome, model_bytes: int, already_sparse: tuple[str, ...]) -> Report:
+def _report(
+    outcome: Outcome, sizes: tuple[int, int], fusion: Fusion, already_sparse: tuple[str, ...]
+) -> Report:
     exchanged = sum(d.nbytes[d.choice] - d.nbytes["dense"] for d in outcome.decisions)
+    times = outcome.times
     return Report(
         layers=tuple(map(_layer_report, outcome.decisions)),
-        seconds_before=outcome.seconds_before,
-        seconds_after=outcome.seconds_after,
-        bytes_before=model_bytes,
-        bytes_after=model_bytes + exchanged,
+        seconds_before=None if times is None else times.before,
+        seconds_fused=None if times is None or not fusion.changes else times.fused,
+        seconds_after=None if times is None else times.after,
+        bytes_before=sizes[0],
+        bytes_after=(sizes[1] if outcome.is_fused else sizes[0]) + exchanged,
         max_error=outcome.error,
+        fused=str(fusion) if outcome.is_fused else "",
         already_sparse=already_sparse,
     )
 
@@ -236,10 +276,10 @@ def _layer_report(decision: Decision) -> LayerReport:
     layer = decision.layer
     return LayerReport(
         name=layer.site.name,
-        shape=(layer.site.linear.out_features, layer.site.linear.in_features),
+        shape=layer.site.weight_shape,
         sparsity=layer.sparsity,
         is_24=layer.is_24,
-        rows=tuple(dict.fromkeys(call.rows for call in layer.calls)),
+        rows=tuple(dict.fromkeys(map(layer.site.rows, layer.calls))),
         seconds=decision.seconds,
         nbytes=decision.nbytes,
         error=decision.error,

@@ -4,7 +4,6 @@ import sys
 from importlib.util import find_spec
 
 from sparsecore.bench.arguments import Options, parse
-from sparsecore.bench.e2e.arguments import SHORT_SPIN
 from sparsecore.bench.pinning import pin
 
 
@@ -20,11 +19,9 @@ def main(options: Options) -> None:
         except ValueError as error:
             sys.exit(str(error))
         return
-    whole_networks = options.command == "e2e"
-    if whole_networks and find_spec("torch") is None:
+    if options.command == "e2e" and find_spec("torch") is None:
         sys.exit("e2e needs torch: install sparsecore[bench]")
-    also = SHORT_SPIN if whole_networks else None
-    pinned = pin(options.threads, options.target, also=also)
+    pinned = pin(options.threads, options.target)
     # Only now: what this imports reads the number of threads when it is loaded.
     from sparsecore.bench.comparison import WrongResult
     from sparsecore.bench.run import run

@@ -37,7 +37,7 @@ def environment(threads: int, target: str | None) -> dict[str, str]:
     }
 
 
-def pin(threads: int, target: str | None = None, *, also: Mapping[str, str] | None = None) -> bool:
+def pin(threads: int, target: str | None = None) -> bool:
     """Keep the process on `threads` cores, the last ones, as interrupts favour the first.
 
     numpy has been imported by now, and with it a BLAS that has read its settings. So the process
@@ -54,7 +54,7 @@ def pin(threads: int, target: str | None = None, *, also: Mapping[str, str] | No
         if not 1 <= threads <= len(cores):
             sys.exit(f"--threads is {threads}, expected 1 to the {len(cores)} cores of the process")
         os.sched_setaffinity(0, cores[-threads:])
-    wanted = {**environment(threads, target), **(also or {})}
+    wanted = environment(threads, target)
     if any(os.environ.get(name) != value for name, value in wanted.items()):
         sys.stdout.flush()
         os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], {**os.environ, **wanted})

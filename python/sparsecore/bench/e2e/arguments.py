@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 from sparsecore.bench import words
 
-__all__ = ["ENGINES", "MODELS", "PATTERNS", "SHORT_SPIN", "VALUES", "add_options", "defaults"]
+__all__ = ["ENGINES", "MODELS", "PATTERNS", "VALUES", "add_options", "defaults"]
 
 MODELS = ("resnet50", "resnet20", "mobilenetv1", "bert", "mlp", "gpt")
 PATTERNS = ("uniform", "erk", "global", "2:4")
@@ -16,10 +16,6 @@ ENGINES = (
 # What the values of sparse weights are kept in. A narrower dtype goes here, and in
 # `variants.make_variant`, where the pruned weights are handed to sparsify_.
 VALUES = ("float32",)
-
-# GNU OpenMP's threads wait actively for milliseconds after a region, on the core that an engine
-# with threads of its own needs. This many turns, some 0.1 ms, still bridge the gap between layers.
-SHORT_SPIN = {"GOMP_SPINCOUNT": "10000"}
 
 _QUICK: Mapping[str, object] = {
     "models": ("resnet20", "mlp"),

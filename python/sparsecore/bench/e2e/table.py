@@ -69,7 +69,7 @@ def _engine(found: Row | None, *, best: bool) -> str:
 def _networks(rows: Sequence[Row]) -> Iterator[str]:
     heads = (
         *("network", "batch", "pattern", "sparsity", "sparsecore", "p10 to p90"),
-        *("best dense", "x", "x over int8", "MACs kept", "at most", "of it sparse"),
+        *("best dense", "x", "x over int8", "MACs kept", "at most", "prunable run sparse"),
         *("weights, MB", "error"),
     )
     yield line(heads)

@@ -25,8 +25,6 @@ def _call(workload: Workload, model: bytes) -> Callable[[], Any]:
     options.intra_op_num_threads = workload.threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
-    # Its threads may wait actively within a run, not while others are measured.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     feed = {name: x.numpy() for name, x in zip(workload.names, workload.inputs, strict=True)}
     return lambda: session.run(None, feed)[0]

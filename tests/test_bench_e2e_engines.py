@@ -13,7 +13,13 @@ from e2e_cases import TINY
 from sparsecore.bench.comparison import Absent
 from sparsecore.bench.e2e import engines
 from sparsecore.bench.e2e.arguments import ENGINES
-from sparsecore.bench.e2e.engines import Engine, Workload, find_engines, versions
+from sparsecore.bench.e2e.engines import (
+    Engine,
+    Workload,
+    find_engines,
+    torch_engines,
+    versions,
+)
 from sparsecore.bench.e2e.variants import relative_error
 from sparsecore.bench.models.weights import calibrate_, seeded
 
@@ -62,17 +68,14 @@ def test_an_engine_that_is_not_installed_or_not_asked_for_is_named(
     assert versions(present["onnxruntime"]) == {"torch": "1.0", "onnx": "1.0", "onnxruntime": "1.0"}
 
 
-def test_an_engine_without_a_way_for_a_network_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    from sparsecore.bench.e2e.engines import torch_engines
-
+def test_an_engine_without_a_way_for_a_network_says_so_and_names_no_path() -> None:
     line = Workload(torch.nn.Linear(3, 2), (torch.ones(1, 3),), (), threads=1)
     with pytest.raises(Absent, match="no convolutions"):
-        Engine("torch_engines", "channels_last").run(line)
+        Engine(torch_engines.channels_last).run(line)
 
     def fail(_: Workload) -> Any:
         msg = "/home/somebody/cache is full"
         raise RuntimeError(msg)
 
-    monkeypatch.setattr(torch_engines, "inductor", fail)
     with pytest.raises(Absent, match=r"^cannot run it: RuntimeError$"):
-        Engine("torch_engines", "inductor").run(line)
+        Engine(fail).run(line)

@@ -2,11 +2,11 @@
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Literal
 
 from sparsecore.bench.comparison import Absent
+from sparsecore.bench.e2e.engines import onnxruntime_engine, openvino_engine, torch_engines
 from sparsecore.bench.e2e.engines.workload import Workload
 
 __all__ = ["Engine", "Workload", "find_engines", "versions"]
@@ -21,33 +21,29 @@ class Engine:
     int8 computes something else, and is a line of its own.
     """
 
-    module: str
-    build: str
+    build: Callable[[Workload], Callable[[], Any]]
     packages: tuple[str, ...] = ()
     precision: Literal["float32", "int8"] = "float32"
 
     def run(self, workload: Workload) -> Callable[[], Any]:
         """Return the call to measure."""
-        # Only now: engines import packages that need not be there.
-        module = import_module(f"{__name__}.{self.module}")
         try:
-            call: Callable[[], Any] = getattr(module, self.build)(workload)
+            return self.build(workload)
         except (RuntimeError, NotImplementedError) as error:
             # No message: it may name paths of this machine.
             msg = f"cannot run it: {type(error).__name__}"
             raise Absent(msg) from error
-        return call
 
 
 _ONNX = ("onnx", "onnxruntime")
 _ALL: Mapping[str, Engine] = {
-    "torch eager": Engine("torch_engines", "eager"),
-    "torch channels_last": Engine("torch_engines", "channels_last"),
-    "torch inductor": Engine("torch_engines", "inductor"),
-    "onnxruntime": Engine("onnxruntime_engine", "float32", _ONNX),
-    "openvino": Engine("openvino_engine", "float32", ("onnx", "openvino")),
-    "onnxruntime int8": Engine("onnxruntime_engine", "int8", _ONNX, "int8"),
-    "openvino int8": Engine("openvino_engine", "int8", (*_ONNX, "openvino"), "int8"),
+    "torch eager": Engine(torch_engines.eager),
+    "torch channels_last": Engine(torch_engines.channels_last),
+    "torch inductor": Engine(torch_engines.inductor),
+    "onnxruntime": Engine(onnxruntime_engine.float32, _ONNX),
+    "openvino": Engine(openvino_engine.float32, ("onnx", "openvino")),
+    "onnxruntime int8": Engine(onnxruntime_engine.int8, _ONNX, "int8"),
+    "openvino int8": Engine(openvino_engine.int8, (*_ONNX, "openvino"), "int8"),
 }
 
 

@@ -3,8 +3,6 @@
 from collections.abc import Callable
 from typing import Any
 
-import onnxruntime as ort
-
 from sparsecore.bench.e2e.engines.workload import Workload
 
 __all__ = ["float32", "int8"]
@@ -21,6 +19,8 @@ def int8(workload: Workload) -> Callable[[], Any]:
 
 
 def _call(workload: Workload, model: bytes) -> Callable[[], Any]:
+    import onnxruntime as ort
+
     options = ort.SessionOptions()
     options.intra_op_num_threads = workload.threads
     options.inter_op_num_threads = 1

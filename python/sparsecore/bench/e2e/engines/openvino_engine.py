@@ -3,8 +3,6 @@
 from collections.abc import Callable
 from typing import Any
 
-import openvino
-
 from sparsecore.bench.e2e.engines.workload import Workload
 
 __all__ = ["float32", "int8"]
@@ -21,6 +19,8 @@ def int8(workload: Workload) -> Callable[[], Any]:
 
 
 def _call(workload: Workload, model: bytes) -> Callable[[], Any]:
+    import openvino
+
     core = openvino.Core()
     settings = {
         "INFERENCE_NUM_THREADS": workload.threads,

@@ -41,12 +41,10 @@ def row(
         Of the variant.
     """
     best, best_int8 = _fastest(engines, "float32"), _fastest(engines, "int8")
-    assert best is not None
+    times = {name: found.timing.median for name, found in engines.items()}
     return {
         **labels,
-        "pattern": variant.pattern,
-        "sparsity": variant.sparsity,
-        "zeros": variant.zeros,
+        **_about(variant),
         "sparsecore": {**asdict(timing), "error": variant.error},
         "engines": {
             name: {**asdict(found.timing), "error": found.error, "precision": found.precision}
@@ -54,11 +52,17 @@ def row(
         },
         "absent": dict(absent),
         "best_dense": best,
-        "speedup": engines[best].timing.median / timing.median,
+        "speedup": best and times[best] / timing.median,
         "best_int8": best_int8,
-        "speedup_over_int8": engines[best_int8].timing.median / timing.median
-        if best_int8
-        else None,
+        "speedup_over_int8": best_int8 and times[best_int8] / timing.median,
+    }
+
+
+def _about(variant: Variant) -> dict[str, Any]:
+    return {
+        "pattern": variant.pattern,
+        "sparsity": variant.sparsity,
+        "zeros": variant.zeros,
         "macs": variant.macs.total,
         "macs_kept": variant.macs.kept / variant.macs.total,
         "bound": variant.macs.bound,

@@ -115,7 +115,13 @@ def test_defaults_are_every_network_at_its_own_batches_and_less_where_it_is_quic
 
 @pytest.mark.parametrize(
     "words",
-    [["--models", "vgg"], ["--sparsities", "100"], ["--patterns", "1:4"], ["--target", "avx2"]],
+    [
+        ["--models", "vgg"],
+        ["--sparsities", "100"],
+        ["--patterns", "1:4"],
+        ["--target", "avx2"],
+        ["--quick", "--plot", "--output", "one-sparsity.json"],
+    ],
 )
 def test_words_that_make_no_sense_are_refused(words: list[str]) -> None:
     with pytest.raises(SystemExit):

@@ -113,6 +113,8 @@ def parse(arguments: Sequence[str] | None = None) -> Options:
     for name, value in _defaults(given["command"], quick=quick).items():
         if given.get(name) is None:
             given[name] = value
+    if given["command"] == "e2e" and given["plot"] and not end_to_end.has_series(**given):
+        parser.error("--plot needs a pattern other than 2:4, and two sparsities")
     return Options(**given)
 
 

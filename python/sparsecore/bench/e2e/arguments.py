@@ -1,11 +1,11 @@
 """What can be asked of ``e2e``. No torch here: it is loaded after the process is pinned."""
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from sparsecore.bench import words
 
-__all__ = ["ENGINES", "MODELS", "PATTERNS", "VALUES", "add_options", "defaults"]
+__all__ = ["ENGINES", "MODELS", "PATTERNS", "VALUES", "add_options", "defaults", "has_series"]
 
 MODELS = ("resnet50", "resnet20", "mobilenetv1", "bert", "mlp", "gpt")
 PATTERNS = ("uniform", "erk", "global", "2:4")
@@ -50,6 +50,11 @@ def add_options(command: argparse.ArgumentParser) -> None:
 def defaults(*, quick: bool) -> dict[str, object]:
     """Return what is measured where nothing is said."""
     return {"threads": 1, **(_QUICK if quick else _WHOLE)}
+
+
+def has_series(*, patterns: Sequence[str], sparsities: Sequence[float], **_: object) -> bool:
+    """Whether something is measured at several sparsities, which a plot needs."""
+    return set(patterns) != {"2:4"} and len(set(sparsities)) > 1
 
 
 def _sparsity(text: str) -> float:

@@ -76,6 +76,28 @@ def test_a_short_call_is_repeated_until_a_sample_lasts_long_enough() -> None:
     assert len(machine.calls) == calibration + 3 * 1024
 
 
+def test_a_rest_comes_before_every_sample_and_counts_in_none(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    machine = FakeMachine()
+
+    def sleep(seconds: float) -> None:
+        machine.now += seconds
+        machine.calls.append("rest")
+
+    monkeypatch.setattr(timing.time, "sleep", sleep)
+    times = timing.interleaved(
+        {"only": machine.contender("only", 0.5)},
+        min_runs=2,
+        min_seconds=0.0,
+        warmup=0,
+        pause=0.25,
+        clock=machine.clock,
+    )
+    assert machine.calls == ["only", "rest", "only", "rest", "only"]
+    assert times["only"] == timing.Timing(0.5, 0.5, 0.5, 2)
+
+
 def test_deciles_and_median_are_those_of_the_samples() -> None:
     machine = FakeMachine()
     calibration, samples = [1.0], [float(k) for k in range(1, 12)]

@@ -67,6 +67,7 @@ def interleaved(
     max_seconds: float = math.inf,
     warmup: int = 2,
     sample_seconds: float = 1e-3,
+    pause: float = 0.0,
     clock: Callable[[], float] = time.perf_counter,
 ) -> dict[str, Timing]:
     """Measure callables against each other, in turns.
@@ -89,6 +90,9 @@ def interleaved(
         Calls of each contender before its first sample.
     sample_seconds : float
         A sample repeats its contender until it lasts about this long.
+    pause : float
+        Seconds of rest before each sample, in which another contender's threads that wait actively
+        for their next call fall asleep.
     clock : callable
         Gives seconds; replaced in tests.
 
@@ -108,7 +112,7 @@ def interleaved(
     >>> times["sum"].runs >= 15 and times["sum"].p10 <= times["sum"].median <= times["sum"].p90
     True
     """
-    _check_options(contenders, min_runs, min_seconds, max_seconds, warmup, sample_seconds)
+    _check_options(contenders, min_runs, min_seconds, max_seconds, warmup, sample_seconds, pause)
     samples: dict[str, list[float]] = {name: [] for name in contenders}
     names = list(contenders)
     order = random.Random(0)
@@ -124,6 +128,8 @@ def interleaved(
                 break
             order.shuffle(names)
             for name in names:
+                if pause:
+                    time.sleep(pause)
                 elapsed = _elapsed(contenders[name], repeats[name], clock)
                 samples[name].append(elapsed / repeats[name])
             done += 1
@@ -137,6 +143,7 @@ def _check_options(
     max_seconds: float,
     warmup: int,
     sample_seconds: float,
+    pause: float,
 ) -> None:
     if not contenders:
         msg = "interleaved: contenders is empty, expected at least one callable"
@@ -146,6 +153,7 @@ def _check_options(
         ("min_seconds", min_seconds, 0),
         ("warmup", warmup, 0),
         ("sample_seconds", sample_seconds, 0),
+        ("pause", pause, 0),
     ):
         if not (math.isfinite(value) and value >= least):
             msg = f"interleaved: {name} is {value}, expected a finite number of at least {least}"

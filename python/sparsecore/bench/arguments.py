@@ -1,12 +1,13 @@
 """What can be asked for: the commands of ``python -m sparsecore.bench`` and their options."""
 
 import argparse
-import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from sparsecore.bench import words
+from sparsecore.bench.e2e import arguments as end_to_end
 from sparsecore.bench.pinning import TARGETS
 
 __all__ = ["PEERS", "Options", "parse"]
@@ -64,7 +65,8 @@ class Options:
     """A command with every default filled in.
 
     `dlmc` is None for random matrices, 0 for every DLMC pattern, else at most so many of each
-    sparsity; with it, no `sparsities` means all. `document` is the JSON file that ``plot`` reads.
+    sparsity; with it, no `sparsities` means all. `models` to `values` are of ``e2e``: no `batches`
+    means each network's own. `document` is the JSON file that ``plot`` reads.
     """
 
     command: str
@@ -77,6 +79,11 @@ class Options:
     triplets: Sequence[int] = ()
     peers: Sequence[str] = PEERS
     libraries: Sequence[Path] = ()
+    models: Sequence[str] = ()
+    batches: Sequence[int] = ()
+    patterns: Sequence[str] = ()
+    engines: Sequence[str] = end_to_end.ENGINES
+    values: str = "float32"
     threads: int = 1
     target: str | None = None
     min_runs: int = 15
@@ -106,10 +113,14 @@ def parse(arguments: Sequence[str] | None = None) -> Options:
     for name, value in _defaults(given["command"], quick=quick).items():
         if given.get(name) is None:
             given[name] = value
+    if given["command"] == "e2e" and given["plot"] and not end_to_end.has_series(**given):
+        parser.error("--plot needs a pattern other than 2:4, and two sparsities")
     return Options(**given)
 
 
 def _defaults(command: str, *, quick: bool) -> dict[str, object]:
+    if command == "e2e":
+        return end_to_end.defaults(quick=quick)
     found = _COMMANDS[command]
     threads = min(_cores(), 16) if command == "threads" else 1
     if not quick:
@@ -143,19 +154,22 @@ def _parser() -> argparse.ArgumentParser:
         description="Measure sparsecore against other libraries, in turns, results checked first.",
     )
     commands = parser.add_subparsers(dest="command", required=True)
-    common = _common()
+    common, operands = _common(), _operands()
     for name, found in _COMMANDS.items():
-        command = commands.add_parser(name, help=found.about, parents=[common])
+        command = commands.add_parser(name, help=found.about, parents=[operands, common])
         if name != "24":
-            command.add_argument("--sparsities", type=_percent, nargs="+", help="in percent")
+            command.add_argument("--sparsities", type=words.percent, nargs="+", help="in percent")
         if name == "build":
-            command.add_argument("--triplets", type=_count, nargs="+", help="numbers of them")
+            command.add_argument("--triplets", type=words.count, nargs="+", help="numbers of them")
         else:
             if name != "spmv":
-                command.add_argument("--columns", type=_count, nargs="+", help="widths of X")
+                command.add_argument("--columns", type=words.count, nargs="+", help="widths of X")
             _add_product_options(command, name)
+    end_to_end.add_options(
+        commands.add_parser("e2e", help="whole networks against dense engines", parents=[common])
+    )
     draw = commands.add_parser("plot", help="draw the JSON of an earlier run")
-    draw.add_argument("document", type=_json_path)
+    draw.add_argument("document", type=words.json_path)
     draw.add_argument("--output", type=Path, help="PNG; by default beside the JSON")
     return parser
 
@@ -177,60 +191,26 @@ def _add_product_options(command: argparse.ArgumentParser, name: str) -> None:
         )  # fmt: skip
 
 
-def _common() -> argparse.ArgumentParser:
-    common = argparse.ArgumentParser(add_help=False)
-    add = common.add_argument
-    add("--shape", "--sizes", dest="shapes", type=_shape, nargs="+", metavar="MxK")
+def _operands() -> argparse.ArgumentParser:
+    operands = argparse.ArgumentParser(add_help=False)
+    add = operands.add_argument
+    add("--shape", "--sizes", dest="shapes", type=words.shape, nargs="+", metavar="MxK")
     add("--peers", nargs="+", choices=PEERS, default=PEERS, help="numpy takes part always")
     add("--peer-library", dest="libraries", type=Path, nargs="+", default=(), metavar="PATH",
         help="shared libraries with the functions that bench/README.md names")  # fmt: skip
-    add("--threads", type=_count, help="cores of the run: 1, for `threads` all up to 16")
     add("--target", choices=TARGETS, help="hold every library to this instruction set")
+    return operands
+
+
+def _common() -> argparse.ArgumentParser:
+    common = argparse.ArgumentParser(add_help=False)
+    add = common.add_argument
+    add("--threads", type=words.count, help="cores of the run: 1, for `threads` all up to 16")
     add("--quick", action="store_true", help="few small cases, few samples: to try it out")
-    add("--min-runs", type=_count, help="samples of each contender")
+    add("--min-runs", type=words.count, help="samples of each contender")
     add("--min-seconds", type=float, help="seconds a row, at least")
     add("--max-seconds", type=float, default=20.0, help="a row, after five samples of each")
-    add("--seed", type=_seed, default=0)
-    add("--output", type=_json_path, help="JSON file; the table goes beside it")
+    add("--seed", type=words.seed, default=0)
+    add("--output", type=words.json_path, help="JSON file; the table goes beside it")
     add("--plot", action="store_true", help="with --output: a PNG beside it, too")
     return common
-
-
-def _shape(text: str) -> tuple[int, int]:
-    rows, _, columns = text.partition("x")
-    if not (rows.isdecimal() and columns.isdecimal() and int(rows) and int(columns)):
-        msg = f"{text!r} is no shape, expected ROWSxCOLUMNS"
-        raise argparse.ArgumentTypeError(msg)
-    return int(rows), int(columns)
-
-
-def _percent(text: str) -> float:
-    try:
-        percent = float(text)
-    except ValueError:
-        percent = math.nan
-    if not 0 <= percent <= 100:
-        msg = f"{text!r} is no sparsity, expected 0 to 100 percent"
-        raise argparse.ArgumentTypeError(msg)
-    return percent
-
-
-def _count(text: str) -> int:
-    if not (text.isdecimal() and int(text)):
-        msg = f"{text!r} is no number of things, expected 1 or more"
-        raise argparse.ArgumentTypeError(msg)
-    return int(text)
-
-
-def _seed(text: str) -> int:
-    if not text.isdecimal():
-        msg = f"{text!r} is no seed, expected 0 or more"
-        raise argparse.ArgumentTypeError(msg)
-    return int(text)
-
-
-def _json_path(text: str) -> Path:
-    if not text.endswith(".json"):
-        msg = f"{text!r} does not end in .json"
-        raise argparse.ArgumentTypeError(msg)
-    return Path(text)

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from sparsecore.bench.e2e.plot import draw_networks
 from sparsecore.bench.report import Row, mean_by_sparsity, series
 
 __all__ = ["draw", "draw_file"]
@@ -21,7 +22,8 @@ def draw_file(document: Path, output: Path | None = None) -> None:
     ValueError
         Where the run has no series of sparsities.
     """
-    figure = draw(json.loads(document.read_text(encoding="utf-8")))
+    found = json.loads(document.read_text(encoding="utf-8"))
+    figure = draw_networks(found) if found["name"] == "e2e" else draw(found)
     figure.savefig(output or document.with_suffix(".png"), dpi=120)
 
 

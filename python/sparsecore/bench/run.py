@@ -16,9 +16,9 @@ from sparsecore.bench.arguments import Options
 from sparsecore.bench.comparison import Comparison, verify
 from sparsecore.bench.floor import measure_floor
 from sparsecore.bench.peers import Roster, find_peers
-from sparsecore.timing import Timer, interleaved, machine_facts
+from sparsecore.timing import Timer, Timing, interleaved, machine_facts
 
-__all__ = ["COMPARISONS", "measure", "run"]
+__all__ = ["COMPARISONS", "QUIET", "checkout", "measure", "run", "timer"]
 
 COMPARISONS: Mapping[str, Callable[[Options, Roster], Comparison]] = {
     "spmm": products.spmm,
@@ -35,8 +35,11 @@ QUIET = 0.1
 def run(options: Options, *, pinned: bool) -> None:
     """Measure; print the table, and write what the options ask for."""
     sc.set_num_threads(options.threads)
-    document = measure(options, pinned=pinned)
-    text = table.markdown(document)
+    if options.command == "e2e":
+        document, text = _end_to_end(options, pinned=pinned)
+    else:
+        document = measure(options, pinned=pinned)
+        text = table.markdown(document)
     print(text)
     if options.output is None:
         return
@@ -49,14 +52,28 @@ def run(options: Options, *, pinned: bool) -> None:
         draw_file(options.output)
 
 
-def measure(options: Options, *, pinned: bool) -> dict[str, Any]:
-    """Return the document: floor, rows, floor again, and what they were taken on."""
-    clock = partial(
+def _end_to_end(options: Options, *, pinned: bool) -> tuple[dict[str, Any], str]:
+    # Only now: the other commands do without torch.
+    from sparsecore.bench.e2e import run as end_to_end
+    from sparsecore.bench.e2e import table as end_to_end_table
+
+    document = end_to_end.measure(options, pinned=pinned)
+    return document, end_to_end_table.markdown(document)
+
+
+def timer(options: Options) -> "partial[dict[str, Timing]]":
+    """Return the clock with the options filled in."""
+    return partial(
         interleaved,
         min_runs=options.min_runs,
         min_seconds=options.min_seconds,
         max_seconds=options.max_seconds,
     )
+
+
+def measure(options: Options, *, pinned: bool) -> dict[str, Any]:
+    """Return the document: floor, rows, floor again, and what they were taken on."""
+    clock = timer(options)
     roster = find_peers(options)
     compared = COMPARISONS[options.command](options, roster)
     absent = {name: [reason] for name, reason in roster.absent.items()}
@@ -68,7 +85,7 @@ def measure(options: Options, *, pinned: bool) -> dict[str, Any]:
         **{key: getattr(compared, key) for key in ("name", "title", "unit", "formula", "baseline")},
         "date": datetime.now(UTC).date().isoformat(),
         "protocol": _protocol(options, pinned=pinned),
-        "machine": machine_facts(_checkout()),
+        "machine": machine_facts(checkout()),
         "libraries": _libraries(roster),
         "absent": absent,
         "floor": {"before": before, "after": after, "drift": moved, "quiet": moved <= QUIET},
@@ -107,7 +124,7 @@ def _protocol(options: Options, *, pinned: bool) -> dict[str, Any]:
     }
 
 
-def _checkout() -> Path | None:
+def checkout() -> Path | None:
     """Return the working tree that this is started in, if it is sparsecore's own."""
     here = Path.cwd()
     return here if (here / "python" / "sparsecore" / "bench").is_dir() else None

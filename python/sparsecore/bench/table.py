@@ -5,7 +5,7 @@ from typing import Any
 
 from sparsecore.bench.report import Row, labels
 
-__all__ = ["markdown"]
+__all__ = ["line", "markdown", "seconds"]
 
 _PACKING = {
     "none": "no packing",
@@ -67,7 +67,7 @@ def _rows(document: Mapping[str, Any], common: Row) -> Iterator[str]:
     ours = next(iter(rows[0]["contenders"]))
     keys = list(dict.fromkeys(key for row in rows for key in labels(row) if key not in common))
     others = list(document["summary"])
-    yield _line(
+    yield line(
         [
             *keys,
             ours,
@@ -77,17 +77,17 @@ def _rows(document: Mapping[str, Any], common: Row) -> Iterator[str]:
             f"{document['baseline']} baseline",
         ]
     )
-    yield _line(["---"] * (len(keys) + len(others) + 4))
+    yield line(["---"] * (len(keys) + len(others) + 4))
     for row in rows:
         own, dense = row["contenders"][ours], row["dense_baseline"]
-        yield _line(
+        yield line(
             [
                 *(_number(row.get(key)) for key in keys),
-                _seconds(own["median"]),
-                f"{_seconds(own['p10'])} to {_seconds(own['p90'])}",
+                seconds(own["median"]),
+                f"{seconds(own['p10'])} to {seconds(own['p90'])}",
                 f"{own[unit]:.1f}",
                 *(_ratio(row["ratio"].get(name)) for name in others),
-                f"{dense}, {_seconds(row['contenders'][dense]['median'])}",
+                f"{dense}, {seconds(row['contenders'][dense]['median'])}",
             ]
         )
 
@@ -105,11 +105,11 @@ def _best(document: Mapping[str, Any], common: Row) -> Iterator[str]:
     heads = list(dict.fromkeys(heads))
     yield "Against the fastest one of each row: geometric mean of the ratios (the least)"
     yield ""
-    yield _line(["", "all", *heads])
-    yield _line(["---"] * (len(heads) + 2))
+    yield line(["", "all", *heads])
+    yield line(["---"] * (len(heads) + 2))
     for who, entry in entries:
         parts = {_heading(part): _spread(part) for part in entry["parts"]}
-        yield _line([who, _spread(entry), *(parts.get(head, "") for head in heads)])
+        yield line([who, _spread(entry), *(parts.get(head, "") for head in heads)])
     yield ""
     for who, entry in entries:
         where = _listed(_without(entry["least_at"], common))
@@ -138,10 +138,10 @@ def _break_even(found: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     }
     yield "Faster than the best dense one from this sparsity on, in percent"
     yield ""
-    yield _line(["", *columns])
-    yield _line(["---"] * (len(columns) + 1))
+    yield line(["", *columns])
+    yield line(["---"] * (len(columns) + 1))
     for name in dict.fromkeys(entry["contender"] for entry in found):
-        yield _line([name, *(cells.get((name, column), "") for column in columns)])
+        yield line([name, *(cells.get((name, column), "") for column in columns)])
 
 
 def _percent(entry: Mapping[str, Any]) -> str:
@@ -169,7 +169,8 @@ def _listed(found: Mapping[str, Any]) -> str:
     return ", ".join(f"{key} {_number(value)}" for key, value in found.items())
 
 
-def _line(cells: Sequence[str]) -> str:
+def line(cells: Sequence[str]) -> str:
+    """Return a line of a table."""
     return "| " + " | ".join(cells) + " |"
 
 
@@ -181,7 +182,8 @@ def _ratio(value: float | None) -> str:
     return "" if value is None else f"{value:.2f}"
 
 
-def _seconds(value: float) -> str:
+def seconds(value: float) -> str:
+    """Return a time with three digits and its unit."""
     for scale, name in ((1.0, "s"), (1e-3, "ms")):
         if value >= scale:
             return f"{value / scale:.3g} {name}"

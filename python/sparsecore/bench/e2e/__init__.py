@@ -1,0 +1,1 @@
+"""Whole networks, sparse against the dense engines: ``python -m sparsecore.bench e2e``."""

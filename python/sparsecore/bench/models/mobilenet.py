@@ -1,0 +1,49 @@
+"""MobileNetV1 for 224 x 224 pixels, for inference."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+__all__ = ["MobileNetV1"]
+
+# (outputs, stride) of each depthwise-separable pair.
+_PAIRS = (
+    *((64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2)),
+    *([(512, 1)] * 5),
+    *((1024, 2), (1024, 1)),
+)
+
+
+def _block(inputs: int, outputs: int, kernel: int, stride: int, groups: int = 1) -> nn.Sequential:
+    conv = nn.Conv2d(
+        inputs, outputs, kernel, stride, padding=kernel // 2, groups=groups, bias=False
+    )
+    return nn.Sequential(conv, nn.BatchNorm2d(outputs), nn.ReLU())
+
+
+class MobileNetV1(nn.Module):
+    """Of width 1.0: 4,231,976 parameters, 569 MMAC an image.
+
+    References
+    ----------
+    Howard et al., "MobileNets: Efficient Convolutional Neural Networks for Mobile Vision
+    Applications", arXiv:1704.04861, table 1.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        blocks, inputs = [_block(3, 32, 3, 2)], 32
+        for outputs, stride in _PAIRS:
+            blocks += [
+                _block(inputs, inputs, 3, stride, groups=inputs),
+                _block(inputs, outputs, 1, 1),
+            ]
+            inputs = outputs
+        self.features = nn.Sequential(*blocks)
+        self.fc = nn.Linear(inputs, 1000)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (n, 3, 224, 224) to (n, 1000)."""
+        x = F.adaptive_avg_pool2d(self.features(x), 1)
+        logits: Tensor = self.fc(torch.flatten(x, 1))
+        return logits

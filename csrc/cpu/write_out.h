@@ -42,29 +42,118 @@ SPARSECORE_INLINE bool add_residual(Acc& sum, Acc residual) {
   }
 }
 
-// The epilogue of n sums from (row, col) on: along a row, or down a column, where a row at a time
-// would each ask what there is to do. False if a sum no longer fits (int32 only).
-template <bool kDown, class Acc>
-SPARSECORE_INLINE bool apply_epilogue(Acc* sums, std::int64_t n, std::int64_t row, std::int64_t col,
-                                      const LoadedEpilogue<Acc>& epilogue) {
+// n sums that are multiplied by `scale` and added to `bias`: every `step`-th of them, or always the
+// same (0).
+template <class Acc>
+SPARSECORE_INLINE void scale_and_shift(Acc* sums, std::int64_t n, const Acc* scale, const Acc* bias,
+                                       std::int64_t step) {
+  if (scale != nullptr) {
+    for (std::int64_t i = 0; i < n; ++i) sums[i] *= scale[i * step];
+  }
+  if (bias != nullptr) {
+    for (std::int64_t i = 0; i < n; ++i) sums[i] += bias[i * step];
+  }
+}
+
+// sums[i] += residual[i * step]. False if a sum no longer fits (int32 only).
+template <class Acc, class T>
+SPARSECORE_INLINE bool add_residuals(Acc* sums, std::int64_t n, const T* residual,
+                                     std::int64_t step) {
   bool fits = true;
-  if (epilogue.scale != nullptr) {
-    for (std::int64_t i = 0; i < n; ++i) sums[i] *= epilogue.scale[kDown ? row + i : row];
+  if constexpr (__is_same(T, Acc) && !__is_same(Acc, std::int32_t)) {
+    if (step == 1) {
+      for (std::int64_t i = 0; i < n; ++i) sums[i] += residual[i];
+      return true;
+    }
   }
-  if (epilogue.bias != nullptr) {
-    for (std::int64_t i = 0; i < n; ++i) sums[i] += epilogue.bias[kDown ? row + i : row];
+  for (std::int64_t i = 0; i < n; ++i) {
+    fits &= add_residual(sums[i], load_as<Acc>(residual[i * step]));
   }
-  if (epilogue.residual.data != nullptr) {
-    const MatrixView& m = epilogue.residual;
+  return fits;
+}
+
+// The activation is chosen outside the loop: a choice in it is one for each sum.
+template <class Acc>
+SPARSECORE_INLINE void activate_all(Acc* sums, std::int64_t n, Activation activation) {
+  switch (activation) {
+    case Activation::kNone:
+      return;
+    case Activation::kRelu:
+      for (std::int64_t i = 0; i < n; ++i) sums[i] = activate(sums[i], Activation::kRelu);
+      return;
+    case Activation::kGelu:
+      for (std::int64_t i = 0; i < n; ++i) sums[i] = activate(sums[i], Activation::kGelu);
+      return;
+    case Activation::kSilu:
+      for (std::int64_t i = 0; i < n; ++i) sums[i] = activate(sums[i], Activation::kSilu);
+  }
+}
+
+// The residual of a block whose columns are its closer lines, transposed a piece of rows at a time.
+template <class Acc>
+SPARSECORE_INLINE void add_transposed(Acc* block, std::int64_t stride, const MatrixView& residual) {
+  constexpr std::int64_t kRows = 16, kCols = 64;
+  alignas(64) Acc piece[kRows * kCols];
+  for (std::int64_t r = 0; r < residual.rows; r += kRows) {
+    const std::int64_t rows = residual.rows - r < kRows ? residual.rows - r : kRows;
+    for (std::int64_t c = 0; c < residual.cols; c += kCols) {
+      const std::int64_t cols = residual.cols - c < kCols ? residual.cols - c : kCols;
+      load_columns(static_cast<const Acc*>(residual.data) + r + c * residual.col_stride,
+                   {nullptr, residual.dtype, rows, cols, 1, residual.col_stride}, piece, kCols);
+      for (std::int64_t i = 0; i < rows; ++i) {
+        add_residuals(block + (r + i) * stride + c, cols, piece + i * kCols, 1);
+      }
+    }
+  }
+}
+
+// The epilogue of a block, in its rows and columns from (row, col) on. False if a sum no longer fits
+// (int32 only).
+template <class Acc>
+SPARSECORE_INLINE bool apply_epilogue(Acc* block, std::int64_t stride, std::int64_t rows,
+                                      std::int64_t cols, std::int64_t row, std::int64_t col,
+                                      const LoadedEpilogue<Acc>& epilogue) {
+  const auto of = [](const Acc* v, std::int64_t i) { return v == nullptr ? v : v + i; };
+  bool fits = true;
+  const MatrixView& m = epilogue.residual;
+  const bool is_transposed = m.data != nullptr && m.dtype == DTypeOf<Acc>::value &&
+                             !__is_same(Acc, std::int32_t) && m.row_stride == 1 &&
+                             m.col_stride != 1;
+  for (std::int64_t r = 0; r < rows; ++r) {
+    scale_and_shift(block + r * stride, cols, of(epilogue.scale, row + r),
+                    of(epilogue.bias, row + r), 0);
+  }
+  if (is_transposed) {
+    const MatrixView part{static_cast<Acc*>(m.data) + row + col * m.col_stride,
+                          m.dtype, rows, cols, 1, m.col_stride};
+    add_transposed(block, stride, part);
+  } else if (m.data != nullptr) {
     with_storage<Acc>(m.data, m.dtype, [&](auto* data) {
-      const auto* p = data + row * m.row_stride + col * m.col_stride;
-      const std::int64_t step = kDown ? m.row_stride : m.col_stride;
-      for (std::int64_t i = 0; i < n; ++i) fits &= add_residual(sums[i], load_as<Acc>(p[i * step]));
+      for (std::int64_t r = 0; r < rows; ++r) {
+        fits &= add_residuals(block + r * stride, cols,
+                              data + (row + r) * m.row_stride + col * m.col_stride, m.col_stride);
+      }
     });
   }
-  if (epilogue.activation != Activation::kNone) {
-    for (std::int64_t i = 0; i < n; ++i) sums[i] = activate(sums[i], epilogue.activation);
+  for (std::int64_t r = 0; r < rows; ++r) {
+    activate_all(block + r * stride, cols, epilogue.activation);
   }
+  return fits;
+}
+
+// The same of n sums of one column, where a row at a time would each ask what there is to do.
+template <class Acc>
+SPARSECORE_INLINE bool apply_down(Acc* sums, std::int64_t n, std::int64_t row, std::int64_t col,
+                                  const LoadedEpilogue<Acc>& epilogue) {
+  const auto of = [&](const Acc* v) { return v == nullptr ? v : v + row; };
+  bool fits = true;
+  scale_and_shift(sums, n, of(epilogue.scale), of(epilogue.bias), 1);
+  if (const MatrixView& m = epilogue.residual; m.data != nullptr) {
+    with_storage<Acc>(m.data, m.dtype, [&](auto* data) {
+      fits = add_residuals(sums, n, data + row * m.row_stride + col * m.col_stride, m.row_stride);
+    });
+  }
+  activate_all(sums, n, epilogue.activation);
   return fits;
 }
 
@@ -145,13 +234,10 @@ bool write_out(Acc* block, std::int64_t block_stride, std::int64_t first_row,
   MatrixView out = target;
   bool fits = true;
   if (out.cols == 1 && block_stride == 1) {
-    fits = apply_epilogue<true>(block, out.rows, first_row, first_col, epilogue);
+    fits = apply_down(block, out.rows, first_row, first_col, epilogue);
     out = {out.data, out.dtype, 1, out.rows, 0, out.row_stride};
   } else {
-    for (std::int64_t r = 0; r < out.rows; ++r) {
-      fits &= apply_epilogue<false>(block + r * block_stride, out.cols, first_row + r, first_col,
-                                    epilogue);
-    }
+    fits = apply_epilogue(block, block_stride, out.rows, out.cols, first_row, first_col, epilogue);
   }
   if constexpr (__is_same(Acc, double)) {
     return out.dtype == DType::kInt32 ? store_block<Acc, std::int32_t>(block, block_stride, out)

@@ -137,9 +137,10 @@ def fuse(model: nn.Module) -> Fusion:
 
 
 def _is_leaf(module: nn.Module) -> bool:
-    home = type(module).__module__.partition(".")[0]
+    """Whether a module is called as it is: torch's and our own layers."""
     is_container = isinstance(module, nn.Sequential | nn.ModuleList | nn.ModuleDict)
-    return home in {"torch", "sparsecore"} and not is_container
+    home = f"{type(module).__module__}."
+    return home.startswith(("torch.", "sparsecore.nn.")) and not is_container
 
 
 class _Tracer(fx.Tracer):

@@ -40,6 +40,8 @@ class Pages {
 #endif
   }
   T* data() const { return data_.get(); }
+  // To be freed by std::free.
+  T* release() { return data_.release(); }
   // Gives back all but the first `size` items.
   void shrink(std::int64_t size) {
     T* const old = data_.release();

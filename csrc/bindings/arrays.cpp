@@ -5,6 +5,8 @@
 #include <optional>
 #include <utility>
 
+#include "../block_pool.h"
+
 namespace sparsecore::bindings {
 namespace {
 
@@ -152,9 +154,30 @@ Int64Array to_array(const std::vector<std::int64_t>& values) {
   return array;
 }
 
+namespace {
+
+// A large array, in memory that goes back to the pool with it.
+py::array make_large(DType dtype, std::initializer_list<py::ssize_t> shape, bool column_major,
+                     std::size_t bytes) {
+  auto* const owner = new BlockPool::Block(BlockPool::take(bytes));
+  const py::capsule capsule(owner, [](void* p) { delete static_cast<BlockPool::Block*>(p); });
+  const py::ssize_t item = item_size(dtype);
+  return py::array(numpy_dtype(dtype), shape,
+                   column_major ? py::detail::f_strides(std::vector(shape), item)
+                                : py::detail::c_strides(std::vector(shape), item),
+                   owner->get(), capsule);
+}
+
+}  // namespace
+
 // By numpy's own call: py::array's constructor, which works out strides for it, takes as long
 // again.
 py::array make_array(DType dtype, std::initializer_list<py::ssize_t> shape, bool column_major) {
+  std::size_t bytes = static_cast<std::size_t>(item_size(dtype));
+  for (const py::ssize_t size : shape) bytes *= static_cast<std::size_t>(size);
+  if (bytes >= kLargeResult && bytes <= kLargestPooled) {
+    return make_large(dtype, shape, column_major, bytes);
+  }
   const auto& numpy = py::detail::npy_api::get();
   const int order = column_major ? py::detail::npy_api::NPY_ARRAY_F_CONTIGUOUS_ : 0;
   auto array = py::reinterpret_steal<py::array>(numpy.PyArray_NewFromDescr_(

@@ -41,8 +41,8 @@ def test_choices_beside_the_policy_are_neither_measured_nor_taken_back() -> None
     [
         ("fastest", "policy is 'fastest', expected 'measured', 'always' or a mapping"),
         ({"0": "coo"}, "policy has 'coo' for layer '0', expected one of 'dense', 'csr', '2:4'"),
-        ({"9": "csr"}, "'9', which is no nn.Linear of the model"),
-        ({"1": "csr"}, "'1', which is no nn.Linear of the model"),
+        ({"9": "csr"}, "'9', which is no nn.Linear or nn.Conv2d of the model"),
+        ({"1": "csr"}, "'1', which is no nn.Linear or nn.Conv2d of the model"),
         ({"0": "csr", "2": "2:4"}, r"layer '2'.*row 0.*group 0"),
         ({"4": "csr"}, "layer '4' cannot become csr: it has hooks"),
     ],

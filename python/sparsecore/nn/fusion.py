@@ -39,32 +39,49 @@ class FusedForward:
 
     def __init__(self, module: nn.Module, source: str, names: dict[str, Any]) -> None:
         self._state = (module, source, names)
+        self.channels_last = False
         scope = dict(names)
         exec(compile(source, "<sparsecore fused forward>", "exec"), scope)
         self._call = scope["forward"]
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run the module."""
+        if self.channels_last:
+            args = tuple(map(_channels_last, args))
+            kwargs = {key: _channels_last(value) for key, value in kwargs.items()}
         return self._call(self._state[0], *args, **kwargs)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "FusedForward":
         """Bind the code to the copy of the module."""
         module, source, names = self._state
-        return FusedForward(copy.deepcopy(module, memo), source, names)
+        other = FusedForward(copy.deepcopy(module, memo), source, names)
+        other.channels_last = self.channels_last
+        return other
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the source; of Python modules that it names, their names."""
         module, source, names = self._state
         packages = {k: v.__name__ for k, v in names.items() if isinstance(v, ModuleType)}
         rest = {k: v for k, v in names.items() if k not in packages}
-        return _forward_of, (module, source, packages, rest)
+        return _forward_of, (module, source, packages, rest, self.channels_last)
 
 
 def _forward_of(
-    module: nn.Module, source: str, packages: dict[str, str], rest: dict[str, Any]
+    module: nn.Module,
+    source: str,
+    packages: dict[str, str],
+    rest: dict[str, Any],
+    channels_last: bool,
 ) -> FusedForward:
     names = {key: importlib.import_module(name) for key, name in packages.items()}
-    return FusedForward(module, source, {**names, **rest})
+    forward = FusedForward(module, source, {**names, **rest})
+    forward.channels_last = channels_last
+    return forward
+
+
+def _channels_last(x: Any) -> Any:
+    is_images = isinstance(x, Tensor) and x.ndim == 4
+    return x.contiguous(memory_format=torch.channels_last) if is_images else x
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +117,25 @@ class Fusion:
     def layers(self) -> list[FusedConv2d | FusedLinear]:
         """The layers that something was fused with."""
         return [c.after for c in self.changes if isinstance(c.after, FusedConv2d | FusedLinear)]
+
+    @property
+    def _forwards(self) -> list[FusedForward]:
+        return [c.after for c in self.changes if isinstance(c.after, FusedForward)]
+
+    @property
+    def takes_images(self) -> bool:
+        """Whether there is a memory order of images to choose."""
+        return any(isinstance(layer, FusedConv2d) for layer in self.layers)
+
+    @property
+    def channels_last(self) -> bool:
+        """Whether fused forwards bring images into channels_last order."""
+        return any(forward.channels_last for forward in self._forwards)
+
+    def order_images(self, *, channels_last: bool) -> None:
+        """Say whether fused forwards bring images into channels_last order."""
+        for forward in self._forwards:
+            forward.channels_last = channels_last
 
     def __str__(self) -> str:
         """Return how many of each kind, as a sentence's part."""

@@ -77,6 +77,8 @@ class Report:
         Of the model with dense layers, fused with what follows them; None where nothing was.
     fused : str
         What was fused: "53 BatchNorms, 16 residuals, 49 activations".
+    channels_last : bool
+        Whether the fused model brings images into that order first.
     choices : dict of str to {"dense", "csr", "2:4"}
         The format of each of `layers`, by name.
     """
@@ -90,6 +92,7 @@ class Report:
     already_sparse: tuple[str, ...] = ()
     seconds_fused: float | None = None
     fused: str = ""
+    channels_last: bool = False
 
     @property
     def choices(self) -> dict[str, Format]:
@@ -175,7 +178,8 @@ def _totals(report: Report) -> list[str]:
     if report.seconds_fused is not None:
         lines.append(f"        dense, but fused: {duration(report.seconds_fused)}")
     if report.fused:
-        lines.append(f"fused:  {report.fused}")
+        order = "; images in channels_last order" if report.channels_last else ""
+        lines.append(f"fused:  {report.fused}{order}")
     lines.append(f"output: differs by {report.max_error:.2g} at most (relative)")
     return lines
 

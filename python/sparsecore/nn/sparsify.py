@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal, TypeAlias
 
@@ -37,6 +37,7 @@ def sparsify_(
     max_error: float | None = None,
     threads: int | None = None,
     trainable: bool = True,
+    channels_last: bool | None = None,
     choices: Mapping[str, Format] | None = None,
     progress: Callable[[int, int, str], object] | None = None,
     timer: timing.Timer | None = None,
@@ -87,6 +88,10 @@ def sparsify_(
         Whether the nonzeros stay Parameters. If not, layers are fused with what follows them, and
         CSR layers are measured and left prepared for running (`CSRLinear.prepare_`): faster, and 6 bytes an fp32 nonzero in all where packed, 7
         to 11 where prepared for a few rows.
+    channels_last : bool, optional
+        Of a fused model: whether it begins with bringing images into torch's channels_last order,
+        in which its convolutions then leave them. Measured in both orders if not given, else as
+        the images come; ``report.channels_last`` says what was chosen.
     choices : mapping of str to {"dense", "csr", "2:4"}, optional
         Layers that are decided in advance; the policy decides the others. They are not measured,
         and do not go back to dense for the sake of time.
@@ -155,26 +160,9 @@ def sparsify_(
         size = _bytes(model)
         reference = example.output(model)
         fusion, fusion_error = (Fusion(), 0.0) if trainable else _fused(model, example, reference)
+        wish = _Wish(policy, given, max_error, layer_timer, not trainable, progress)
         try:
-            sites = find_layers(model)
-            uses = observe(sites, partial(example.output, model))
-            layers = [survey(site, uses.get(site.name)) for site in sites]
-            if not isinstance(policy, str):
-                layers = list(map(_closed, layers))
-            _check_given(given, layers)
-            decisions: list[Decision] = []
-            for layer in layers:
-                choice = given.get(layer.site.name)
-                decisions.append(
-                    decide(
-                        layer,
-                        given=choice,
-                        max_error=max_error,
-                        timer=layer_timer,
-                        prepared=not trainable,
-                    )
-                )
-                _tell(progress, len(decisions), len(layers) + 1, layer.site.name)
+            decisions = _in_the_better_order(model, example, fusion, wish, channels_last)
         except BaseException:
             fusion.put(fused=False)
             raise
@@ -183,8 +171,60 @@ def sparsify_(
         )
         sizes = (size, _bytes(model))
         outcome = settle(trial, decisions, model_timer)
-        _tell(progress, len(layers) + 1, len(layers) + 1, "the whole model")
+        _tell(progress, len(decisions) + 1, len(decisions) + 1, "the whole model")
     return _report(outcome, sizes, fusion, sparse)
+
+
+@dataclass(frozen=True, slots=True)
+class _Wish:
+    """What the decisions on layers go by."""
+
+    policy: Policy
+    given: Mapping[str, Format]
+    max_error: float | None
+    timer: timing.Timer | None
+    prepared: bool
+    progress: Callable[[int, int, str], object] | None
+
+
+def _in_the_better_order(
+    model: nn.Module, example: Example, fusion: Fusion, wish: _Wish, channels_last: bool | None
+) -> list[Decision]:
+    """Decide on all layers, and on the memory order of images where that is open."""
+    is_open = channels_last is None and wish.timer is not None and fusion.takes_images
+    if not is_open:
+        fusion.order_images(channels_last=bool(channels_last))
+        return _decide_all(model, example, wish)
+    found = {}
+    for order in (False, True):
+        fusion.order_images(channels_last=order)
+        decisions = _decide_all(model, example, wish)
+        found[order] = (sum(d.seconds[d.choice] for d in decisions if d.seconds), decisions)
+    better = min(found, key=lambda order: found[order][0])
+    fusion.order_images(channels_last=better)
+    return found[better][1]
+
+
+def _decide_all(model: nn.Module, example: Example, wish: _Wish) -> list[Decision]:
+    sites = find_layers(model)
+    uses = observe(sites, partial(example.output, model))
+    layers = [survey(site, uses.get(site.name)) for site in sites]
+    if not isinstance(wish.policy, str):
+        layers = list(map(_closed, layers))
+    _check_given(wish.given, layers)
+    decisions: list[Decision] = []
+    for layer in layers:
+        decisions.append(
+            decide(
+                layer,
+                given=wish.given.get(layer.site.name),
+                max_error=wish.max_error,
+                timer=wish.timer,
+                prepared=wish.prepared,
+            )
+        )
+        _tell(wish.progress, len(decisions), len(layers) + 1, layer.site.name)
+    return decisions
 
 
 def _fused(model: nn.Module, example: Example, reference: Any) -> tuple[Fusion, float]:
@@ -268,6 +308,7 @@ def _report(
         bytes_after=(sizes[1] if outcome.is_fused else sizes[0]) + exchanged,
         max_error=outcome.error,
         fused=str(fusion) if outcome.is_fused else "",
+        channels_last=outcome.is_fused and fusion.channels_last,
         already_sparse=already_sparse,
     )
 

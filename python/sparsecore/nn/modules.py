@@ -7,7 +7,9 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
+from sparsecore import ops
 from sparsecore.formats import CSR, Sparse24
+from sparsecore.library import kinds
 from sparsecore.nn.sparse_linear import SparseLinear, plain_weight
 from sparsecore.plan import Plan
 
@@ -67,6 +69,7 @@ class CSRLinear(SparseLinear[CSR]):
     indptr: Tensor
     _buffer_names = ("indices", "indptr")
     _format = "csr"
+    _kind = kinds.CSR
     _plan: Plan | None = None
     _prepared_for: int | None = None
     _trainable = True
@@ -146,6 +149,12 @@ class CSRLinear(SparseLinear[CSR]):
 
     def _operand(self) -> CSR | Plan:
         return super().matrix() if self._plan is None else self._plan
+
+    def _traced(self, input: Tensor) -> Tensor:
+        if self._plan is None:
+            return super()._traced(input)
+        y: Tensor = ops.linear(input, self._plan, self.bias)
+        return y
 
     @property
     def nbytes(self) -> int:
@@ -251,6 +260,7 @@ class Sparse24Linear(SparseLinear[Sparse24]):
     metadata: Tensor
     _buffer_names = ("metadata",)
     _format = "2:4"
+    _kind = kinds.SPARSE24
 
     @property
     def _kernel(self) -> str:

@@ -79,7 +79,9 @@ std::vector<py::ssize_t> shape_of(const py::array& array) {
 }
 
 std::string shape_text(const std::vector<py::ssize_t>& shape) {
-  return py::str(py::tuple(py::cast(shape)));
+  py::tuple sizes(shape.size());
+  for (std::size_t axis = 0; axis < shape.size(); ++axis) sizes[axis] = py::int_(shape[axis]);
+  return py::str(sizes);
 }
 
 // What the operands of a layer, which may have any number of dimensions, owe each other: x

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, is_autocast_enabled, is_grad_enabled
 from torch._C import _are_functorch_transforms_active, _len_torch_dispatch_stack
+from torch.autograd import forward_ad
 from torch.compiler import is_dynamo_compiling
 from torch.nn import Parameter
 
@@ -20,12 +21,20 @@ def is_plain(x: object) -> bool:
     """Whether `x` is a tensor with nothing between it and its numbers.
 
     False where torch must see what is done with it: while it is traced (`torch.compile`), under
-    `torch.func`'s transforms, under a dispatch mode (`FakeTensorMode`, `make_fx`), or where it is
-    of a subclass.
+    `torch.func`'s transforms or forward-mode AD, under a dispatch mode (`FakeTensorMode`,
+    `make_fx`), or where it is of a subclass.
     """
     kind = type(x)
-    return (kind is Tensor or kind is Parameter) and not (
-        is_dynamo_compiling() or _len_torch_dispatch_stack() or _are_functorch_transforms_active()
+    return (kind is Tensor or kind is Parameter) and not _is_watched()
+
+
+def _is_watched() -> bool:
+    """Whether torch traces, transforms or intercepts what is done now."""
+    return bool(
+        is_dynamo_compiling()
+        or _len_torch_dispatch_stack()
+        or _are_functorch_transforms_active()
+        or forward_ad._current_level >= 0
     )
 
 
@@ -33,7 +42,7 @@ def is_direct(values: Values, x: Any, out: Values, *others: Values) -> bool:
     """Whether `x` is a plain tensor, and torch would neither cast nor record its product."""
     if type(x) is not Tensor and type(x) is not Parameter:
         return False
-    if is_dynamo_compiling() or _len_torch_dispatch_stack() or _are_functorch_transforms_active():
+    if _is_watched():
         return False
     if x.dtype is not values.dtype and is_autocast_enabled("cpu"):
         return False

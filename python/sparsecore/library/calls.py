@@ -5,11 +5,13 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
 from sparsecore import dense, interop
 from sparsecore.formats import CSR, Sparse24
 from sparsecore.interop import Values
 from sparsecore.library import kinds, operators  # noqa: F401 (registers them)
+from sparsecore.library.structures import narrowed
 from sparsecore.ops import Left
 from sparsecore.plan import Plan
 
@@ -36,6 +38,7 @@ def matmul(
     out: Tensor | None,
 ) -> Tensor:
     """Multiply as `sparsecore.ops.matmul`."""
+    _check_transforms(call.name)
     kind, values, *structure = _matrix(call.left, call.name)
     matmul = kinds.matmul_of(kind)
     epilogue = [_tensor(value, call.name) for value in (scale, bias, residual)]
@@ -57,15 +60,31 @@ def layer(
     bias: Tensor | None,
 ) -> Tensor:
     """Apply a layer whose matrix is in tensors: what `sparsecore.nn`'s modules run when traced."""
+    _check_transforms("linear")
     y: Tensor = kinds.matmul_of(kind)(x, values, *structure, shape, False, True, None, bias)
     return y
 
 
 def csr_sddmm(A: CSR | Plan, U: Tensor, V: Tensor, *, threads: int | None) -> Tensor:
     """Take the sampled product as `sparsecore.csr_sddmm`."""
+    _check_transforms("csr_sddmm")
     kind, _, *structure = _matrix(A, "csr_sddmm")
     d: Tensor = kinds.sddmm_of(kind)(U, V, *structure, threads)
     return d
+
+
+def _check_transforms(name: str) -> None:
+    """Refuse derivatives that torch would get wrong: without a rule for them, tangents are lost."""
+    if torch.compiler.is_dynamo_compiling():
+        return
+    stack = torch._C._functorch.get_interpreter_stack() or []
+    kinds_found = {str(interpreter.key()).rpartition(".")[2] for interpreter in stack}
+    if forward_ad._current_level >= 0 or kinds_found & {"Grad", "Jvp"}:
+        msg = (
+            f"{name}: forward-mode AD and torch.func's derivatives are not implemented; "
+            "torch.autograd.grad and .backward() are"
+        )
+        raise NotImplementedError(msg)
 
 
 def _matrix(left: Left, name: str) -> tuple[Any, ...]:
@@ -103,7 +122,8 @@ def _canonical(left: Left, name: str) -> tuple[Any, ...]:
         if isinstance(left, Sparse24):
             return kinds.SPARSE24, left._values, left.metadata, list(left.shape)
         matrix = left.tocsr()
-        return kinds.CSR, matrix._data, matrix.indices, matrix.indptr, list(matrix.shape)
+        indices, indptr = narrowed(matrix.indices), narrowed(matrix.indptr)
+        return kinds.CSR, matrix._data, indices, indptr, list(matrix.shape)
 
 
 def _no_modes() -> Any:

@@ -17,7 +17,7 @@ from torch.multiprocessing.reductions import StorageWeakRef
 from sparsecore import _core
 from sparsecore.formats import arguments
 from sparsecore.formats.sparse24 import metadata_bytes
-from sparsecore.interop import Int64
+from sparsecore.interop import Int64, Values
 from sparsecore.threads import get_num_threads
 
 Key: TypeAlias = tuple[object, ...]
@@ -105,6 +105,13 @@ def _sweep() -> None:
     _sweep_at = 2 * len(_entries) + _SPARE
 
 
+def narrowed(indices: Tensor) -> Tensor:
+    """Return non-negative integers in the narrowest signed dtype that holds them."""
+    largest = int(indices.max()) if indices.numel() else 0
+    signed = (torch.int8, torch.int16, torch.int32, torch.int64)
+    return indices.to(next(dtype for dtype in signed if largest <= torch.iinfo(dtype).max))
+
+
 # ---- 2:4 as CSR ----
 
 
@@ -119,9 +126,12 @@ class Slots:
     inside: Tensor
     shape: tuple[int, int]
 
-    def entries(self, values: Tensor) -> Tensor:
+    def entries(self, values: Values) -> Values:
         """Return the values of the CSR."""
-        return values.reshape(-1).index_select(0, self.inside)
+        flat = values.reshape(-1)
+        if not isinstance(flat, Tensor):
+            return flat[self.inside.numpy()]
+        return flat.index_select(0, self.inside)
 
     def slots(self, d: Tensor) -> Tensor:
         """Put one number per CSR entry at its slot; zero at the slots that lie in padding."""

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from sparsecore import ops
 from sparsecore.formats import CSR, Sparse24
 from sparsecore.library import kinds
+from sparsecore.library.structures import narrowed
 from sparsecore.nn.sparse_linear import SparseLinear, plain_weight
 from sparsecore.plan import Plan
 
@@ -100,7 +101,7 @@ class CSRLinear(SparseLinear[CSR]):
             If it has hooks or parametrizations, which a copy of its weight would lose.
         """
         matrix = CSR.from_dense(plain_weight(linear, cls))
-        indices, indptr = _narrow(matrix.indices), _narrow(matrix.indptr)
+        indices, indptr = narrowed(matrix.indices), narrowed(matrix.indptr)
         return cls._in_place_of(linear, matrix.data, indices, indptr)
 
     # ---- prepared for running ----
@@ -141,7 +142,7 @@ class CSRLinear(SparseLinear[CSR]):
 
     def _unpacked(self, plan: Plan) -> tuple[Tensor, Tensor, Tensor]:
         matrix = plan.tocsr()
-        return matrix.data, _narrow(matrix.indices), _narrow(matrix.indptr)
+        return matrix.data, narrowed(matrix.indices), narrowed(matrix.indptr)
 
     def matrix(self) -> CSR:
         """Return the weight; of a prepared layer, a copy."""
@@ -219,7 +220,7 @@ class CSRLinear(SparseLinear[CSR]):
             self.values.data = self.values.data.new_empty(values.shape)
         for name in self._buffer_names:
             if (buffer := incoming.get(name)) is not None:
-                setattr(self, name, torch.empty_like(_narrow(buffer), device=device))
+                setattr(self, name, torch.empty_like(narrowed(buffer), device=device))
 
 
 class Sparse24Linear(SparseLinear[Sparse24]):
@@ -295,10 +296,3 @@ class Sparse24Linear(SparseLinear[Sparse24]):
     def _build(self, *tensors: Tensor) -> Sparse24:
         values, metadata = tensors
         return Sparse24((values, metadata), shape=(self.out_features, self.in_features))
-
-
-def _narrow(indices: Tensor) -> Tensor:
-    """Return non-negative integers in the narrowest signed dtype that holds them."""
-    largest = int(indices.max()) if indices.numel() else 0
-    signed = (torch.int8, torch.int16, torch.int32, torch.int64)
-    return indices.to(next(dtype for dtype in signed if largest <= torch.iinfo(dtype).max))

@@ -120,10 +120,10 @@ def _canonical(left: Left, name: str) -> tuple[Any, ...]:
         raise TypeError(msg)
     with _no_modes():
         if isinstance(left, Sparse24):
-            return kinds.SPARSE24, left._values, left.metadata, list(left.shape)
+            return kinds.SPARSE24, left._values.detach(), left.metadata, list(left.shape)
         matrix = left.tocsr()
         indices, indptr = narrowed(matrix.indices), narrowed(matrix.indptr)
-        return kinds.CSR, matrix._data, indices, indptr, list(matrix.shape)
+        return kinds.CSR, matrix._data.detach(), indices, indptr, list(matrix.shape)
 
 
 def _no_modes() -> Any:

@@ -57,11 +57,16 @@ def matmul_backward(kind: Kind, ctx: Any, dY: Tensor) -> tuple[Any, ...]:
 
 
 def _through(activation: str, dY: Tensor, y: Tensor) -> Tensor:
-    """Return the gradient of ``activation(y)``, as torch's own backward passes do."""
+    """Return the gradient of ``activation(y)``."""
+    d: Tensor
     if activation == "relu":
-        return torch.ops.aten.threshold_backward(dY, y, 0)  # type: ignore[no-any-return]
-    backward = getattr(torch.ops.aten, f"{activation}_backward")
-    return backward(dY, y)  # type: ignore[no-any-return]
+        d = torch.ops.aten.threshold_backward(dY, y, 0)
+    elif activation == "gelu":
+        d = torch.ops.aten.gelu_backward(dY, y)
+    else:  # silu; torch's own, aten.silu_backward, has no derivative
+        share = y.sigmoid()
+        d = dY * share * (1 + y * (1 - share))
+    return d
 
 
 def sddmm_backward(kind: Kind, ctx: Any, dD: Tensor) -> tuple[Any, ...]:

@@ -92,11 +92,14 @@ def _check_vector(vector: Tensor, rows: int, result: Any, what: str) -> None:
     if vector.ndim != 1:
         msg = f"{what} has {vector.ndim} dimensions, expected 1"
         raise TypeError(msg)
+    kind = interop.numpy_dtype(vector.dtype)
+    if kind.name not in interop.VALUE_DTYPES:
+        msg = f"{what} has dtype {kind}, expected float64, float32, float16, bfloat16 or int8"
+        raise TypeError(msg)
     if vector.shape[0] != rows:
         msg = f"{what} has {vector.shape[0]} entries, A has {rows} rows"
         raise ValueError(msg)
     if not vector.is_floating_point() or result.kind == "i":
-        kind = interop.numpy_dtype(vector.dtype)
         msg = f"{what} is {kind}, the result {result}; both must be floating"
         raise TypeError(msg)
 

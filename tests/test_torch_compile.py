@@ -1,18 +1,14 @@
-"""Calls and layers under `torch.compile`: numbers, gradients, graphs and errors as without it."""
-
-import shutil
+"""Calls under `torch.compile`: numbers, gradients, graphs and errors as without it."""
 
 import pytest
 
 torch = pytest.importorskip("torch")
 
 from torch._dynamo.exc import TorchDynamoException  # noqa: E402
-from torch._dynamo.testing import CompileCounter  # noqa: E402
 
 import library_cases as lib  # noqa: E402
 import sparsecore as sc  # noqa: E402
-from linear_layers import prune_, prune_24_  # noqa: E402
-from sparsecore.nn import CSRLinear, Sparse24Linear  # noqa: E402
+from compiling import check_training, compiled  # noqa: E402
 
 
 @pytest.fixture(autouse=True)
@@ -23,22 +19,10 @@ def fresh_compiler():
     torch._dynamo.reset()
 
 
-def compiled(function, backend="aot_eager", **options):
-    return torch.compile(function, fullgraph=True, backend=backend, **options)
-
-
-def check_training(function, tensors, *, backend="aot_eager"):
-    """Compare a compiled function's result and gradients with those of its eager self."""
-    got, want = compiled(function, backend)(), function()
-    torch.testing.assert_close(got, want, rtol=1e-12, atol=1e-12)
-    assert got.stride() == want.stride()
-    gradients = [torch.autograd.grad(y.sin().sum(), tensors) for y in (got, want)]
-    torch.testing.assert_close(*gradients, rtol=1e-12, atol=1e-12)
-
-
 A, S = lib.matrix("csr"), lib.matrix("sparse24")
 X, XT, x3 = lib.numbers(10, 3), lib.numbers(6, 3), lib.numbers(2, 3, 10)
 BIAS, SCALE, RESIDUAL = lib.numbers(6, seed=1), lib.numbers(6, seed=2), lib.numbers(2, 3, 6, seed=3)
+DENSE = lib.numbers(6, 10, seed=4)
 EPILOGUE = {"scale": SCALE, "residual": RESIDUAL, "activation": "gelu"}
 
 
@@ -48,13 +32,26 @@ EPILOGUE = {"scale": SCALE, "residual": RESIDUAL, "activation": "gelu"}
         (lambda: sc.csr_matmul(A, X), (A.data, X)),
         (lambda: sc.csr_matmul(A.T, XT), (A.data, XT)),
         (lambda: sc.csr_matmul(A, X[:, 0], scale=SCALE), (A.data, X, SCALE)),
+        (lambda: sc.csr_matmul(A.with_data(2 * A.data), X), (A.data, X)),
+        (lambda: sc.linear(x3, DENSE, BIAS, activation="relu"), (x3, DENSE, BIAS)),
         (lambda: sc.sparse24_matmul(S, X), (S.values, X)),
         (lambda: sc.csr_sddmm(A, XT, X), (XT, X)),
         (lambda: sc.linear(x3, A, BIAS, **EPILOGUE), (A.data, x3, BIAS, SCALE, RESIDUAL)),
         (lambda: sc.linear(x3, S, BIAS, activation="silu"), (S.values, x3, BIAS)),
         (lambda: sc.linear(XT.t(), A.T), (A.data, XT)),
     ],
-    ids=["csr", "transposed", "scale", "24", "sddmm", "linear", "linear 24", "linear transposed"],
+    ids=[
+        "csr",
+        "transposed",
+        "scale",
+        "with_data",
+        "dense",
+        "24",
+        "sddmm",
+        "linear",
+        "linear 24",
+        "linear transposed",
+    ],
 )
 def test_products(function, tensors):
     check_training(function, tensors)
@@ -78,58 +75,11 @@ def test_plans():
         y.sum().backward()
 
 
-def layers(k=10, m=6):
-    """Return a layer of each kind, fp64."""
-    linear = torch.nn.Linear(k, m, dtype=torch.float64)
-    csr = CSRLinear.from_dense(prune_(linear))
-    prepared = CSRLinear.from_dense(linear).prepare_()
-    return csr, prepared, Sparse24Linear.from_dense(prune_24_(linear))
-
-
-@pytest.mark.parametrize("layer", layers(), ids=["csr", "prepared", "24"])
-def test_layers(layer):
-    check_training(lambda: layer(x3), (x3, *layer.parameters()))
-    model = compiled(layer)
-    optimizer = torch.optim.SGD(layer.parameters(), lr=0.1)
-    for _ in range(2):
-        loss = model(x3).square().sum()
-        torch.testing.assert_close(loss, layer(x3).square().sum())
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-
-
-@pytest.mark.parametrize("layer", layers(), ids=["csr", "prepared", "24"])
-def test_a_marked_batch_axis_compiles_once(layer):
-    counter = CompileCounter()
-    model = compiled(layer, counter)
-    for batch in (5, 2, 9):
-        x = lib.numbers(batch, 3, 10, grad=False)
-        torch._dynamo.mark_dynamic(x, 0)
-        torch.testing.assert_close(model(x), layer(x))
-    assert counter.frame_count == 1
-
-
-def test_layers_that_are_alike_share_a_graph():
-    """Compiled one by one, as blocks of a model are: also prepared, whose plans differ."""
-    counter = CompileCounter()
-    for _ in range(4):
-        layer = layers()[1]
-        layer.compile(fullgraph=True, backend=counter)
-        torch.testing.assert_close(layer(x3), layer.forward(x3))
-    assert counter.frame_count == 1
-
-
-def test_edits_of_buffers_reach_a_compiled_layer():
-    layer = layers()[0]
-    model = compiled(layer)
-    model(x3)
-    for edit in (lambda: layer.indptr.fill_(0), lambda: layer.indices.fill_(99)):
-        edit()
-        with pytest.raises((ValueError, IndexError)) as direct:
-            layer(x3)
-        with pytest.raises(type(direct.value)):
-            model(x3)
+def test_out():
+    out = torch.empty(6, 3, dtype=X.dtype)
+    with torch.no_grad():
+        assert compiled(lambda: sc.csr_matmul(A, X, out=out))() is out
+        torch.testing.assert_close(out, sc.csr_matmul(A, X))
 
 
 def test_matrices_may_change_between_calls():
@@ -160,24 +110,3 @@ def test_numpy_values_are_refused():
     B = sc.CSR.from_dense(lib.numbers(4, 10, grad=False).numpy())
     with pytest.raises(TorchDynamoException, match="A holds numpy values"):
         compiled(lambda: sc.csr_matmul(B, X))()
-
-
-def test_autocast():
-    layer = layers()[0].float()
-    model = compiled(layer)
-    with torch.autocast("cpu", torch.bfloat16):
-        x = torch.nn.functional.linear(torch.ones(3, 10), torch.eye(10))
-        assert x.dtype == torch.bfloat16
-        y = model(x)
-        torch.testing.assert_close(y, layer(x))
-    assert y.dtype == torch.float32
-
-
-# Inductor's own modules still use it.
-@pytest.mark.filterwarnings("ignore:`torch.jit.script_method` is deprecated:DeprecationWarning")
-@pytest.mark.skipif(shutil.which("g++") is None, reason="inductor compiles with g++")
-def test_inductor():
-    csr, prepared, two_four = layers()
-    model = torch.nn.Sequential(csr, torch.nn.ReLU(), torch.nn.Linear(6, 10, dtype=x3.dtype))
-    model = torch.nn.Sequential(model, prepared, torch.nn.Linear(6, 10, dtype=x3.dtype), two_four)
-    check_training(lambda: model(x3), (x3, *model.parameters()), backend="inductor")

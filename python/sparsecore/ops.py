@@ -209,7 +209,8 @@ def linear(
         return run(A, x, out, threads, "linear", *options)
     x = _as_values(x, "linear: x")
     if isinstance(A, np.ndarray) or (interop.is_tensor(A) and str(A.layout) == "torch.strided"):
-        resolved(threads, name="linear")
+        if threads is not None:
+            checked(threads, name="linear: threads")
         _wants_grad(None, x, A, scale, bias, residual, out=out, name="linear")
         if out is not None:
             _check_writable(out, like=x, name="linear")

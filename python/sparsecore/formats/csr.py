@@ -344,8 +344,10 @@ class CSR:
             Where `data` does not have nnz values.
         """
         values = arguments.as_values(data, name="CSR.with_data: data", ndim=1, like=self._data)
-        if len(values) != self.nnz:
-            msg = f"CSR.with_data: data has length {len(values)}, the matrix {self.nnz} entries"
+        # Of a handle while torch traces, which cannot look into the structure.
+        count = self.nnz if self._handle is None else self._handle.sizes[2]
+        if len(values) != count:
+            msg = f"CSR.with_data: data has length {len(values)}, the matrix {count} entries"
             raise ValueError(msg)
         return CSR._wrap(self._structure, values, self._handle)
 

@@ -79,7 +79,7 @@ std::vector<py::ssize_t> shape_of(const py::array& array) {
 }
 
 std::string shape_text(const std::vector<py::ssize_t>& shape) {
-  py::tuple sizes(shape.size());
+  const py::tuple sizes(shape.size());
   for (std::size_t axis = 0; axis < shape.size(); ++axis) sizes[axis] = py::int_(shape[axis]);
   return py::str(sizes);
 }

@@ -10,6 +10,7 @@ Numbers begin at a random one: a token that a file brought into another process 
 
 import itertools
 import random
+import sys
 from dataclasses import dataclass
 from typing import Any
 from weakref import WeakValueDictionary
@@ -46,7 +47,8 @@ def handle_of(thing: Any, sizes: tuple[int, ...], *, like: Values) -> Handle | N
     """Return a handle of something weakly referable; None where `like`, its values, are numpy's."""
     if not interop.is_tensor(like):
         return None
-    interop.meet_torch()  # not while a call is traced
+    if "sparsecore.library.calls" not in sys.modules:
+        interop.meet_torch()  # now, not while a call is traced
     number = next(_numbers)
     _living[number] = thing
     torch = interop.import_torch()

@@ -7,6 +7,7 @@
 
 #include <memory>
 #include <string>
+#include <string_view>
 #include <utility>
 
 #include "../construct.h"
@@ -81,6 +82,21 @@ void register_plan(py::module_& module) {
 void register_ops(py::module_& module) {
   register_plan(module);
   module.def("tensor_view", tensor_view, py::arg("tensor"));
+  // What `torch.library` asks of a product before there are numbers.
+  module.def(
+      "product_dtype",
+      [](std::string_view name, const py::array& values, const py::array& x, bool has_scale) {
+        const DType result =
+            product_dtype(name, dtype_of(values, {name, "A"}), dtype_of(x, {name, "X"}), has_scale);
+        return numpy_dtype(result);
+      },
+      py::arg("name"), py::arg("values"), py::arg("x"), py::arg("has_scale"));
+  module.def(
+      "sddmm_dtype",
+      [](const py::array& u, const py::array& v) {
+        return numpy_dtype(sddmm_dtype(dtype_of(u, "csr_sddmm: U"), dtype_of(v, "csr_sddmm: V")));
+      },
+      py::arg("u"), py::arg("v"));
   module.def("csr_sddmm", sddmm_run, py::arg("structure"), py::arg("u"), py::arg("v"),
              py::arg("threads"));
 }

@@ -6,6 +6,7 @@
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include "../ops.h"
 #include "arrays.h"
@@ -42,6 +43,13 @@ struct ProductArgs {
   py::array array(py::handle value, const char* what) const {
     return value.is_none() ? no_array() : array_arg(value, {name, what});
   }
+  // A layer's operand, (..., k), as the rows that it consists of; a copy where no strides say that.
+  py::array as_rows(py::array array) const {
+    if (!by_rows || !array || array.ndim() <= 2) return array;
+    py::ssize_t rows = 1;
+    for (py::ssize_t axis = 0; axis + 1 < array.ndim(); ++axis) rows *= array.shape(axis);
+    return array.reshape({rows, array.shape(array.ndim() - 1)});
+  }
   // The view of X, residual or out that the core is given.
   void turn(DenseArg& arg) const {
     if (!by_rows || !arg.array || arg.array.ndim() != 2) return;
@@ -50,26 +58,58 @@ struct ProductArgs {
   }
 };
 
-bool is_column_major(const MatrixView& m) {
-  return m.rows > 1 && m.cols > 1 && std::abs(m.row_stride) < std::abs(m.col_stride);
+std::vector<py::ssize_t> shape_of(const py::array& array) {
+  return {array.shape(), array.shape() + array.ndim()};
 }
 
-// Where a product is written: the caller's `out`, or a new array in the memory order of x. An
-// unaligned `out` is written through a copy.
+std::string shape_text(const std::vector<py::ssize_t>& shape) {
+  const py::tuple sizes(shape.size());
+  for (std::size_t axis = 0; axis < shape.size(); ++axis) sizes[axis] = py::int_(shape[axis]);
+  return py::str(sizes);
+}
+
+// What the operands of a layer, which may have any number of dimensions, owe each other: x
+// (..., columns); residual and out (..., rows).
+void require_layer(const ProductArgs& args, const py::array& x, std::int64_t rows,
+                   std::int64_t columns, const py::array& residual, const py::array& out) {
+  const std::string name(args.name);
+  if (x.ndim() == 0) throw py::type_error(name + ": x has no axis, expected (..., features)");
+  std::vector<py::ssize_t> shape = shape_of(x);
+  if (shape.back() != columns) {
+    throw py::value_error(name + ": x has " + std::to_string(shape.back()) + " features, A has " +
+                          std::to_string(columns) + " columns");
+  }
+  shape.back() = rows;
+  for (const auto& [what, array] : {std::pair("residual", residual), {"out", out}}) {
+    if (!array || shape_of(array) == shape) continue;
+    throw py::value_error(name + ": " + what + " has shape " + shape_text(shape_of(array)) +
+                          ", expected " + shape_text(shape));
+  }
+}
+
+// Of an array with two dimensions; others count as row-major.
+bool is_column_major(const py::array& x) {
+  return x.ndim() == 2 && x.shape(0) > 1 && x.shape(1) > 1 &&
+         std::abs(x.strides(0)) < std::abs(x.strides(1));
+}
+
+// Where a product is written: the caller's `out`, or a new array in the memory order of x. An `out`
+// that is unaligned, or not rows of one stride, is written through a copy.
 class Output {
  public:
-  Output(const ProductArgs& args, const DenseArg& x, std::int64_t rows, DType dtype)
-      : is_new_(args.out.is_none()) {
-    if (is_new_) {
-      const bool by_columns = is_column_major(x.view);
-      result_ = x.array.ndim() == 1 ? make_array(dtype, {rows})
-                : args.by_rows      ? make_array(dtype, {x.view.cols, rows}, !by_columns)
-                                    : make_array(dtype, {rows, x.view.cols}, by_columns);
+  Output(const ProductArgs& args, const DenseArg& x, const py::array& x_given, const py::array& out,
+         std::int64_t rows, DType dtype)
+      : given_(out) {
+    if (!given_) {
+      const bool by_columns = is_column_major(x_given);
+      rows_ = x.array.ndim() == 1 ? make_array(dtype, {rows})
+              : args.by_rows      ? make_array(dtype, {x.view.cols, rows}, by_columns)
+                                  : make_array(dtype, {rows, x.view.cols}, by_columns);
     } else {
-      result_ = args.array(args.out, "out");
+      rows_ = args.as_rows(given_);
       require_fitting(args, x);
     }
-    written_ = result_arg(result_, {args.name, "out"});
+    written_ = result_arg(rows_, {args.name, "out"});
     args.turn(written_);
   }
 
@@ -77,37 +117,47 @@ class Output {
   // strided argument), what the caller holds is compared here.
   void refuse_overlap(const ProductArgs& args, const char* what, const py::array& given,
                       const py::array& used) const {
-    if (is_new_ || !given || (used.is(given) && written_.array.is(result_))) return;
+    if (!given_ || !given || (used.data() == given.data() && !is_copy())) return;
     const py::object shares = py::module_::import("numpy").attr("may_share_memory");
-    if (shares(result_, given).cast<bool>()) {
+    if (shares(given_, given).cast<bool>()) {
       throw py::value_error(std::string(args.name) + ": out overlaps " + what + " in memory");
     }
   }
 
   const MatrixView& view() const { return written_.view; }
 
-  // What the caller is given: `out`, or an array or tensor as X.
-  py::object finish(const ProductArgs& args) {
-    if (!written_.array.is(result_)) {
-      py::module_::import("numpy").attr("copyto")(result_, written_.array);
+  // What the caller is given: `out`, or an array or tensor as X, which was `x`.
+  py::object finish(const ProductArgs& args, const py::array& x) {
+    if (given_) {
+      if (is_copy()) {
+        const py::object copyto = py::module_::import("numpy").attr("copyto");
+        copyto(given_, written_.array.reshape(shape_of(given_)));
+      }
+      return py::reinterpret_borrow<py::object>(args.out);
     }
-    if (!is_new_) return py::reinterpret_borrow<py::object>(args.out);
     written_.array = no_array();
-    return of_kind(std::move(result_), args.x);
+    if (args.by_rows && x.ndim() > 2) {
+      std::vector<py::ssize_t> shape = shape_of(x);
+      shape.back() = rows_.shape(1);
+      rows_ = rows_.reshape(shape);
+    }
+    return of_kind(std::move(rows_), args.x);
   }
 
  private:
+  bool is_copy() const { return written_.array.data() != given_.data(); }
+
   void require_fitting(const ProductArgs& args, const DenseArg& x) const {
     const std::string name(args.name);
-    if (!result_.writeable()) throw py::value_error(name + ": out is read-only");
-    if (result_.ndim() != x.array.ndim()) {
-      throw py::value_error(name + ": out has " + std::to_string(result_.ndim()) +
+    if (!given_.writeable()) throw py::value_error(name + ": out is read-only");
+    if (rows_.ndim() != x.array.ndim()) {
+      throw py::value_error(name + ": out has " + std::to_string(rows_.ndim()) +
                             " dimensions, X has " + std::to_string(x.array.ndim()));
     }
   }
 
-  bool is_new_;
-  py::array result_ = no_array();
+  py::array given_;              // the caller's
+  py::array rows_ = no_array();  // the same, or a new one, with at most two dimensions
   DenseArg written_;
 };
 
@@ -119,17 +169,21 @@ py::object run_product(const ProductArgs& args, const py::array& values_given,
   const py::array x_given = args.array(args.x, args.by_rows ? "x" : "X"),
                   scale_given = args.array(args.scale, "scale"),
                   bias_given = args.array(args.bias, "bias"),
-                  residual_given = args.array(args.residual, "residual");
-  DenseArg x = dense_arg(x_given, {args.name, "X"});
+                  residual_given = args.array(args.residual, "residual"),
+                  out_given = args.array(args.out, "out");
+  const std::int64_t rows = args.transposed ? shape.cols : shape.rows,
+                     columns = args.transposed ? shape.rows : shape.cols;
+  if (args.by_rows) require_layer(args, x_given, rows, columns, residual_given, out_given);
+  DenseArg x = dense_arg(args.as_rows(x_given), {args.name, "X"});
   args.turn(x);
   const DType result = product_dtype(args.name, dtype, x.view.dtype, !args.scale.is_none());
   VectorArg scale, bias;
   DenseArg residual;
   if (scale_given) scale = vector_arg(scale_given, {args.name, "scale"});
   if (bias_given) bias = vector_arg(bias_given, {args.name, "bias"});
-  if (residual_given) residual = result_arg(residual_given, {args.name, "residual"});
+  if (residual_given) residual = result_arg(args.as_rows(residual_given), {args.name, "residual"});
   args.turn(residual);
-  Output output(args, x, args.transposed ? shape.cols : shape.rows, result);
+  Output output(args, x, x_given, out_given, rows, result);
   output.refuse_overlap(args, "X", x_given, x.array);
   output.refuse_overlap(args, "A's values", values_given, values);
   output.refuse_overlap(args, "scale", scale_given, scale.array);
@@ -146,7 +200,7 @@ py::object run_product(const ProductArgs& args, const py::array& values_given,
     product.threads = threads_arg(args.threads);
     without_gil([&] { call(product); });
   }
-  return output.finish(args);
+  return output.finish(args, x_given);
 }
 
 py::object plan_matmul_call(const Arguments& given) {

@@ -7,7 +7,7 @@ Formats (`COO`, `CSR`, `Sparse24`), operations on them (`csr_matmul`, `sparse24_
 
 from typing import TYPE_CHECKING, Any
 
-from sparsecore import analysis, cpu, cuda
+from sparsecore import analysis, cpu, cuda, interop
 from sparsecore._core import __version__
 from sparsecore.conv import ConvPlan, conv2d
 from sparsecore.formats import COO, CSR, Sparse24, Storage
@@ -60,6 +60,10 @@ def __getattr__(name: str) -> Any:
         return importlib.import_module(f"sparsecore.{name}")
     msg = f"module 'sparsecore' has no attribute {name!r}"
     raise AttributeError(msg)
+
+
+# Where torch is there already, a program exported with our operators may be loaded next.
+interop.meet_torch()
 
 
 def __dir__() -> list[str]:

@@ -51,6 +51,29 @@ def is_tensor(x: object) -> bool:
     return torch is not None and isinstance(x, torch.Tensor)
 
 
+# Of `sparsecore.torch_state`, which puts its own here when torch and a first tensor are there.
+
+
+def is_plain(x: object) -> bool:
+    """Whether `x` is a tensor with nothing between it and its numbers."""
+    return meet_torch() and is_plain(x)
+
+
+def is_direct(values: Values, x: Any, out: Values, *others: Values) -> bool:
+    """Whether `x` is a plain tensor, and torch would neither cast nor record its product."""
+    return meet_torch() and is_direct(values, x, out, *others)
+
+
+def meet_torch() -> bool:
+    """Load what depends on torch if the process has imported it; return whether it has."""
+    if "torch" not in sys.modules:
+        return False
+    from sparsecore import torch_state  # noqa: F401
+    from sparsecore.library import calls  # noqa: F401
+
+    return True
+
+
 def device_of(values: Values) -> Any:
     """Return the device of values: a torch.device, or "cpu" for numpy."""
     return values.device if is_tensor(values) else "cpu"

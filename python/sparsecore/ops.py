@@ -86,17 +86,19 @@ def csr_matmul(
     array([37.])
     """
     # What `matmul` does besides takes longer than a small product.
-    if scale is None and (
-        (out is None or type(out) is np.ndarray)
-        if type(X) is np.ndarray
-        else _is_plain_tensor(A, X, out)
-    ):
-        if threads is not None:
-            threads = checked(threads, name="csr_matmul: threads")
-        if type(A) is Plan:
-            return _core.plan_matmul(A._plan, X, out, threads, "csr_matmul")
-        if type(A) is CSR:
-            return _core.csr_matmul(A._structure, A._data, X, out, threads, "csr_matmul")
+    kind = type(A)
+    if scale is None and (kind is CSR or kind is Plan):
+        values = A._data if kind is CSR else A._like
+        if (
+            (out is None or type(out) is np.ndarray)
+            if type(X) is np.ndarray
+            else interop.is_direct(values, X, out)
+        ):
+            if threads is not None:
+                threads = checked(threads, name="csr_matmul: threads")
+            if kind is Plan:
+                return _core.plan_matmul(A._plan, X, out, threads, "csr_matmul")
+            return _core.csr_matmul(A._structure, values, X, out, threads, "csr_matmul")
     left, transposed = _left(A, "csr_matmul")
     return matmul(left, X, transposed=transposed, scale=scale, out=out, threads=threads)
 
@@ -137,6 +139,8 @@ def sparse24_matmul(
     if not isinstance(S, Sparse24):
         msg = f"sparse24_matmul: S is a {type(S).__name__}, expected a Sparse24"
         raise TypeError(msg)
+    if scale is None and _is_direct(S._values, X, out):
+        return run(S, X, out, threads, "sparse24_matmul")
     return matmul(S, X, scale=scale, out=out, threads=threads)
 
 
@@ -187,54 +191,45 @@ def linear(
     array([[0. , 3.5],
            [0. , 3.5]])
     """
-    x = _as_values(x, "linear: x")
     if activation not in _ACTIVATIONS:
         msg = f"linear: activation is {activation!r}, expected None, 'relu', 'gelu' or 'silu'"
         raise ValueError(msg)
+    kind = type(A)
+    values = (
+        A._data
+        if kind is CSR
+        else A._like
+        if kind is Plan
+        else A._values
+        if kind is Sparse24
+        else None
+    )
+    if values is not None and _is_direct(values, x, out, bias, residual, scale):
+        options = (False, True, scale, bias, residual, activation)
+        return run(A, x, out, threads, "linear", *options)
+    x = _as_values(x, "linear: x")
     if isinstance(A, np.ndarray) or (interop.is_tensor(A) and str(A.layout) == "torch.strided"):
-        resolved(threads, name="linear")
+        if threads is not None:
+            checked(threads, name="linear: threads")
         _wants_grad(None, x, A, scale, bias, residual, out=out, name="linear")
         if out is not None:
             _check_writable(out, like=x, name="linear")
         epilogue = dense.Epilogue(scale, bias, residual, activation)
         return dense.linear(x, A, epilogue, out=out)
     left, transposed = _left(A, "linear", sparse24=True)
-    rows, features = left.shape[::-1] if transposed else left.shape
-    recorded = _wants_grad(left, x, scale, bias, residual, out=out, name="linear")
-    shape = _linear_shape(x, features=features, rows=rows)
-    if residual is not None:
-        _check_shape(residual, shape, "residual")
-    if recorded:
-        y = matmul(
-            left,
-            dense.flattened(x).T,
-            transposed=transposed,
-            scale=scale,
-            bias=bias,
-            residual=None if residual is None else dense.flattened(residual).T,
-            activation=activation,
-            threads=threads,
-            name="linear",
-        )
-        return y.T.reshape(shape)
-    if out is not None:
-        _check_writable(out, like=x, name="linear")
-        _check_shape(out, shape, "out")
-    options = (transposed, True, scale, bias)
-    if len(shape) <= 2:
-        return _run(left, x, out, threads, "linear", *options, residual, activation)
-    # Reshaping a tensor costs more than a small product: arrays from here on.
-    array = dense.flattened(interop.to_numpy(x, name="linear: x"))
-    if residual is not None:
-        residual = dense.flattened(interop.to_numpy(residual, name="linear: residual"))
-    target = None if out is None else interop.to_numpy(out, name="linear: out")
-    into = None if target is None else dense.flattened(target)
-    y = _run(left, array, into, threads, "linear", *options, residual, activation).reshape(shape)
-    if target is None:
-        return interop.from_numpy(y, like=x)
-    if not np.may_share_memory(y, target):  # its strides cannot be flattened: `y` is a copy
-        target[...] = y
-    return out
+    return matmul(
+        left,
+        x,
+        transposed=transposed,
+        by_rows=True,
+        scale=scale,
+        bias=bias,
+        residual=residual,
+        activation=activation,
+        out=out,
+        threads=threads,
+        name="linear",
+    )
 
 
 def csr_sddmm(A: CSR | Plan, U: Values, V: Values, *, threads: int | None = None) -> Values:
@@ -274,17 +269,21 @@ def csr_sddmm(A: CSR | Plan, U: Values, V: Values, *, threads: int | None = None
         msg = f"csr_sddmm: A is a {type(A).__name__}, expected a CSR or a Plan"
         raise TypeError(msg)
     _same_kind(U, V, names=("csr_sddmm: U", "V"))
+    if type(U) is not np.ndarray and interop.is_direct(V, U, None):
+        return sampled(A._structure, U, V, threads)
+    if interop.is_tensor(U):
+        if not (interop.is_plain(U) and interop.is_plain(V)):
+            from sparsecore.library import calls
+
+            return calls.csr_sddmm(A, U, V, threads=threads)
+        from sparsecore import torch_state
+
+        U, V = torch_state.under_autocast(U, V)
     if _wants_grad(None, U, V, out=None, name="csr_sddmm"):
         from sparsecore import torch_ops
 
         return torch_ops.csr_sddmm(A, U, V, threads=threads)
-    data = _core.csr_sddmm(
-        A._structure,
-        interop.to_numpy(U, name="csr_sddmm: U"),
-        interop.to_numpy(V, name="csr_sddmm: V"),
-        resolved(threads, name="csr_sddmm"),
-    )
-    return interop.from_numpy(data, like=U)
+    return sampled(A._structure, U, V, threads)
 
 
 def prune_24(W: Values, *, threads: int | None = None) -> Values:
@@ -332,6 +331,7 @@ def matmul(
     X: Values,
     *,
     transposed: bool = False,
+    by_rows: bool = False,
     scale: Values = None,
     bias: Values = None,
     residual: Values = None,
@@ -340,21 +340,33 @@ def matmul(
     threads: int | None = None,
     name: str = "",
 ) -> Values:
-    """Multiply a matrix that is already one of ours, with the whole epilogue; differentiable."""
+    """Multiply a matrix that is already one of ours, with the whole epilogue; differentiable.
+
+    Where `by_rows`, X, `residual` and the result are a layer's: (..., k) and (..., m).
+    """
     name = name or ("sparse24_matmul" if isinstance(left, Sparse24) else "csr_matmul")
     X = _as_values(X, f"{name}: X")
+    if interop.is_tensor(X):
+        if not interop.is_plain(X):
+            from sparsecore.library import calls
+
+            call = calls.Call(left, transposed, by_rows, threads, name)
+            return calls.matmul(call, X, scale, bias, residual, activation, out=out)
+        from sparsecore import torch_state
+
+        X, residual = torch_state.under_autocast(X, residual, to=left.dtype)
     if _wants_grad(left, X, scale, bias, residual, out=out, name=name):
         from sparsecore import torch_ops
 
-        call = torch_ops.Call(left, transposed, threads, name)
-        return torch_ops.matmul(call, X, scale, bias, residual, activation)
+        recorded = torch_ops.Call(left, transposed, by_rows, threads, name)
+        return torch_ops.matmul(recorded, X, scale, bias, residual, activation)
     if out is not None:
         _check_writable(out, like=X, name=name)
-    options = (transposed, False, scale, bias, residual, activation)
-    return _run(left, X, out, threads, name, *options)
+    options = (transposed, by_rows, scale, bias, residual, activation)
+    return run(left, X, out, threads, name, *options)
 
 
-def _run(
+def run(
     left: Left,
     X: Values,
     out: Values,
@@ -369,19 +381,28 @@ def _run(
         return _core.plan_matmul(left._plan, X, out, threads, name, *options)
     if isinstance(left, CSR):
         return _core.csr_matmul(left._structure, left._data, X, out, threads, name, *options)
-    return _core.sparse24_matmul(left._structure, left.values, X, out, threads, name, *options)
+    return _core.sparse24_matmul(left._structure, left._values, X, out, threads, name, *options)
 
 
-def _is_plain_tensor(A: Any, X: Values, out: Values) -> bool:
-    """Whether X is a tensor, `out` one or None, and torch would record nothing."""
-    torch = interop.torch_or_none()
-    if torch is None or type(X) is not torch.Tensor:
-        return False
-    if out is not None and (type(out) is not torch.Tensor or out.requires_grad):
-        return False
-    values = A._data if type(A) is CSR else None
-    tracked = X.requires_grad or getattr(values, "requires_grad", False)
-    return not (tracked and torch.is_grad_enabled())
+def sampled(structure: _core.CsrStructure, U: Values, V: Values, threads: int | None) -> Values:
+    """Return ``U @ V.T`` at the positions of a structure. Records nothing."""
+    data = _core.csr_sddmm(
+        structure,
+        interop.to_numpy(U, name="csr_sddmm: U"),
+        interop.to_numpy(V, name="csr_sddmm: V"),
+        resolved(threads, name="csr_sddmm"),
+    )
+    return interop.from_numpy(data, like=U)
+
+
+def _is_direct(values: Values, X: Values, out: Values, *others: Values) -> bool:
+    """Whether nothing is to be converted, cast or recorded before the core multiplies."""
+    if type(X) is np.ndarray:
+        for value in (out, *others):
+            if value is not None and type(value) is not np.ndarray:
+                return False
+        return True
+    return interop.is_direct(values, X, out, *others)
 
 
 def _left(A: Any, name: str, *, sparse24: bool = False) -> tuple[Left, bool]:
@@ -450,23 +471,3 @@ def _same_kind(a: Values, b: Values, *, names: tuple[str, str]) -> None:
         kinds = ["a torch tensor" if interop.is_tensor(v) else "a numpy array" for v in (a, b)]
         msg = f"{names[0]} is {kinds[0]}, {names[1]} is {kinds[1]}; expected the same kind"
         raise TypeError(msg)
-
-
-def _linear_shape(x: Values, *, features: int, rows: int) -> tuple[int, ...]:
-    """Return the shape of a layer's result, given that x fits."""
-    shape = tuple(x.shape)
-    if not shape:
-        msg = "linear: x has no axis, expected (..., features)"
-        raise TypeError(msg)
-    if shape[-1] != features:
-        msg = f"linear: x has {shape[-1]} features, A has {features} columns"
-        raise ValueError(msg)
-    return (*shape[:-1], rows)
-
-
-def _check_shape(value: Values, shape: tuple[int, ...], what: str) -> None:
-    if not interop.is_tensor(value):
-        value = interop.to_numpy(value, name=f"linear: {what}")
-    if tuple(value.shape) != shape:
-        msg = f"linear: {what} has shape {tuple(value.shape)}, expected {shape}"
-        raise ValueError(msg)

@@ -8,6 +8,7 @@ import sparsecore
 from sparsecore import _core, interop
 from sparsecore.formats.csr import CSR
 from sparsecore.interop import Values
+from sparsecore.library.handle import handle_of
 from sparsecore.threads import get_num_threads
 
 Kernel: TypeAlias = Literal["block_permute", "packed_sweep", "row_sweep"]
@@ -32,7 +33,7 @@ class Plan:
     'row_sweep'
     """
 
-    __slots__ = ("_like", "_options", "_plan", "_version")
+    __slots__ = ("__weakref__", "_handle", "_like", "_options", "_plan", "_version")
 
     __array_ufunc__ = None
 
@@ -49,6 +50,7 @@ class Plan:
         self._like = interop.copy_values(
             A.data[:0].detach() if interop.is_tensor(A.data) else A.data[:0]
         )
+        self._handle = handle_of(self, (*self.shape, self.nnz), like=self._like)
 
     @property
     def _structure(self) -> _core.CsrStructure:
@@ -111,6 +113,8 @@ class Plan:
             raise ValueError(msg)
         self._plan.update(values, get_num_threads())
         self._version += 1
+        if self._handle is not None:
+            self._handle.changed()
 
     def unpack(self) -> Values:
         """Return the values in CSR order, in memory of their own."""

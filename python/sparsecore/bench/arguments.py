@@ -53,6 +53,7 @@ _COMMANDS = {
         [50.0, 90.0],
         [],
     ),
+    "calls": _Defaults("small products, for what a call costs", [(16, 16)], [75.0], [4]),
 }
 _DLMC_COLUMNS = (32, 128, 256)
 _QUICK_SHAPE = (512, 512)
@@ -103,7 +104,7 @@ def parse(arguments: Sequence[str] | None = None) -> Options:
         return Options(**given)
     if given["plot"] and given["output"] is None:
         parser.error("--plot needs --output")
-    if given["plot"] and given["command"] in ("24", "build"):
+    if given["plot"] and given["command"] in ("24", "build", "calls"):
         parser.error(f"{given['command']} has no series of sparsities to plot")
     quick = given.pop("quick")
     if given.get("dlmc") is not None:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 import sparsecore as sc
-from sparsecore.bench import building, products, report, table, training
+from sparsecore.bench import building, calls, products, report, table, training
 from sparsecore.bench.arguments import Options
 from sparsecore.bench.comparison import Comparison, verify
 from sparsecore.bench.floor import measure_floor
@@ -27,6 +27,7 @@ COMPARISONS: Mapping[str, Callable[[Options, Roster], Comparison]] = {
     "train": training.train,
     "threads": products.threads,
     "build": building.build,
+    "calls": calls.calls,
 }
 # A machine whose floor moves more than this between start and end was busy with something else.
 QUIET = 0.1

@@ -67,7 +67,8 @@ def as_values(x: ValuesLike, *, name: str, ndim: int, like: Values | None = None
         msg = f"{name} has {values.ndim} axes, expected {ndim}"
         raise TypeError(msg)
     if interop.is_tensor(values):
-        interop.to_numpy(values, name=name)  # refuses other devices and layouts
+        if interop.is_plain(values):
+            interop.to_numpy(values, name=name)  # refuses other devices and layouts
         return values
     return np.require(values, requirements=("C", "A"))
 

@@ -15,6 +15,7 @@ from sparsecore.formats.arguments import IndexLike, ValuesLike
 from sparsecore.formats.storage import Storage
 from sparsecore.formats.transposed import TransposedCSR, product_from_left
 from sparsecore.interop import Array, DTypeLike, Values
+from sparsecore.library.handle import Handle, handle_of
 from sparsecore.threads import get_num_threads
 
 if TYPE_CHECKING:
@@ -65,10 +66,11 @@ class CSR:
     ([3.0, 7.0, 8.0, 2.0, 5.0, 9.0], [1, 3, 2, 0, 1, 3], [0, 2, 3, 5, 6])
     """
 
-    __slots__ = ("__weakref__", "_data", "_structure")
+    __slots__ = ("__weakref__", "_data", "_handle", "_structure")
 
     _structure: _core.CsrStructure
     _data: Values
+    _handle: Handle | None
 
     # numpy then leaves `X @ A` to A.__rmatmul__.
     __array_ufunc__ = None
@@ -97,13 +99,20 @@ class CSR:
         build = partial(_core.csr_from_arrays, offsets, columns, sizes, duplicates)
         self._structure, values = convert.canonical(build, values, name="CSR: data")
         self._data = interop.read_only(values)
+        self._handle = _handle_of(self._structure, values)
 
     @classmethod
-    def _wrap(cls, structure: _core.CsrStructure, data: Values) -> "CSR":
-        """Put together a validated structure and values that are known to fit it."""
+    def _wrap(
+        cls, structure: _core.CsrStructure, data: Values, handle: Handle | None = None
+    ) -> "CSR":
+        """Put together a validated structure and values that are known to fit it.
+
+        `handle` is the structure's, where it has one.
+        """
         self = object.__new__(cls)
         self._structure = structure
         self._data = interop.read_only(data)
+        self._handle = handle or _handle_of(structure, data)
         return self
 
     @classmethod
@@ -335,15 +344,17 @@ class CSR:
             Where `data` does not have nnz values.
         """
         values = arguments.as_values(data, name="CSR.with_data: data", ndim=1, like=self._data)
-        if len(values) != self.nnz:
-            msg = f"CSR.with_data: data has length {len(values)}, the matrix {self.nnz} entries"
+        # Of a handle while torch traces, which cannot look into the structure.
+        count = self.nnz if self._handle is None else self._handle.sizes[2]
+        if len(values) != count:
+            msg = f"CSR.with_data: data has length {len(values)}, the matrix {count} entries"
             raise ValueError(msg)
-        return CSR._wrap(self._structure, values)
+        return CSR._wrap(self._structure, values, self._handle)
 
     def astype(self, dtype: DTypeLike) -> "CSR":
         """Return the matrix with its values cast to `dtype`, as numpy or torch casts them."""
         target = arguments.value_dtype(dtype, name="CSR.astype: dtype")
-        return CSR._wrap(self._structure, interop.cast(self._data, target))
+        return CSR._wrap(self._structure, interop.cast(self._data, target), self._handle)
 
     def to(self, device: Any) -> "CSR":
         """Return the matrix on `device`, which can only be the CPU; else RuntimeError."""
@@ -351,7 +362,7 @@ class CSR:
 
     def copy(self) -> "CSR":
         """Return a matrix with its own values; the immutable structure is shared."""
-        return CSR._wrap(self._structure, interop.copy_values(self._data))
+        return CSR._wrap(self._structure, interop.copy_values(self._data), self._handle)
 
     def same_structure(self, other: "CSR") -> bool:
         """Whether two matrices have the same shape and store the same positions."""
@@ -407,3 +418,7 @@ class CSR:
         structure = self._structure
         widths = f"columns {structure.indices.dtype}, offsets {structure.indptr.dtype}"
         return storage.describe("CSR", self.shape, self.nnz, self.dtype, widths, self.nbytes)
+
+
+def _handle_of(structure: _core.CsrStructure, data: Values) -> Handle | None:
+    return handle_of(structure, (*structure.shape, structure.nnz), like=data)

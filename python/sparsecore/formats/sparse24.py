@@ -11,6 +11,7 @@ from sparsecore.formats import arguments, compare, convert, storage
 from sparsecore.formats.arguments import ValuesLike
 from sparsecore.formats.storage import Storage
 from sparsecore.interop import Array, DTypeLike, Values
+from sparsecore.library.handle import Handle, handle_of
 from sparsecore.threads import get_num_threads
 
 
@@ -51,10 +52,11 @@ class Sparse24:
     <Sparse24 1x8, nnz=4 (density 50%), float32, metadata uint8, 17 bytes>
     """
 
-    __slots__ = ("__weakref__", "_structure", "_values")
+    __slots__ = ("__weakref__", "_handle", "_structure", "_values")
 
     _structure: _core.Sparse24Structure
     _values: Values
+    _handle: Handle | None
 
     # numpy then never densifies a matrix by itself.
     __array_ufunc__ = None
@@ -70,17 +72,24 @@ class Sparse24:
         m, k = arguments.as_shape(shape, name="Sparse24")
         values = arguments.as_values(values, name="Sparse24: values", ndim=2)
         arguments.check_shape(values, (m, -(-k // 4) * 2), name="Sparse24: values")
-        structure = _core.Sparse24Structure(_metadata_bytes(metadata, (m, -(-k // 8))), (m, k))
+        structure = _core.Sparse24Structure(metadata_bytes(metadata, (m, -(-k // 8))), (m, k))
         _check_padding(structure, values)
         self._structure = structure
         self._values = interop.read_only(values)
+        self._handle = _handle_of(structure, values)
 
     @classmethod
-    def _wrap(cls, structure: _core.Sparse24Structure, values: Values) -> "Sparse24":
-        """Put together a validated structure and values that are known to fit it."""
+    def _wrap(
+        cls, structure: _core.Sparse24Structure, values: Values, handle: Handle | None = None
+    ) -> "Sparse24":
+        """Put together a validated structure and values that are known to fit it.
+
+        `handle` is the structure's, where it has one.
+        """
         self = object.__new__(cls)
         self._structure = structure
         self._values = interop.read_only(values)
+        self._handle = handle or _handle_of(structure, values)
         return self
 
     # ---- from and to ----
@@ -198,7 +207,7 @@ class Sparse24:
     def astype(self, dtype: DTypeLike) -> "Sparse24":
         """Return the matrix with its values cast to `dtype`, as numpy or torch casts them."""
         target = arguments.value_dtype(dtype, name="Sparse24.astype: dtype")
-        return Sparse24._wrap(self._structure, interop.cast(self._values, target))
+        return Sparse24._wrap(self._structure, interop.cast(self._values, target), self._handle)
 
     def to(self, device: Any) -> "Sparse24":
         """Return the matrix on `device`, which can only be the CPU; else RuntimeError."""
@@ -207,7 +216,7 @@ class Sparse24:
 
     def copy(self) -> "Sparse24":
         """Return a matrix with its own values; the immutable structure is shared."""
-        return Sparse24._wrap(self._structure, interop.copy_values(self._values))
+        return Sparse24._wrap(self._structure, interop.copy_values(self._values), self._handle)
 
     def equals(self, other: object) -> bool:
         """Whether `other` is a Sparse24 of equal shape, dtype, metadata and values.
@@ -262,7 +271,7 @@ class Sparse24:
         )
 
 
-def _metadata_bytes(metadata: Any, expected: tuple[int, int]) -> Array:
+def metadata_bytes(metadata: Any, expected: tuple[int, int]) -> Array:
     """Return metadata as a C-ordered uint8 array of the expected shape."""
     tensor = interop.is_tensor(metadata)
     name = "Sparse24: metadata"
@@ -307,3 +316,7 @@ def _gather(structure: _core.Sparse24Structure, W: Values) -> Values:
     column = interop.as_tensor(structure.column_ids(), device=W.device)
     values = W.gather(1, column.clamp(max=k - 1)) + 0.0
     return values.masked_fill(column >= k, 0)
+
+
+def _handle_of(structure: _core.Sparse24Structure, values: Values) -> Handle | None:
+    return handle_of(structure, (*structure.shape, *values.shape), like=values)

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from sparsecore.conv import ConvGeometry, ConvPlan, conv2d
 from sparsecore.formats import CSR
-from sparsecore.nn.csr_layer import CSRLayer, narrow
+from sparsecore.library.structures import narrowed
+from sparsecore.nn.csr_layer import CSRLayer
 from sparsecore.nn.layers import obstacle, uneven_padding
 
 __all__ = ["CSRConv2d"]
@@ -117,7 +118,7 @@ class CSRConv2d(CSRLayer):
             bias=False,
         )
         layer.values = nn.Parameter(matrix.data, requires_grad=conv.weight.requires_grad)
-        layer.indices, layer.indptr = narrow(matrix.indices), narrow(matrix.indptr)
+        layer.indices, layer.indptr = narrowed(matrix.indices), narrowed(matrix.indptr)
         layer.bias = conv.bias
         layer.activation = getattr(conv, "activation", None)
         return layer.train(conv.training)

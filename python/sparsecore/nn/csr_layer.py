@@ -9,6 +9,8 @@ from torch import Tensor, nn
 
 from sparsecore.conv import ConvPlan
 from sparsecore.formats import CSR
+from sparsecore.library import kinds
+from sparsecore.library.structures import narrowed
 from sparsecore.nn.sparse_layer import SparseLayer
 from sparsecore.plan import Plan
 
@@ -20,6 +22,7 @@ class CSRLayer(SparseLayer[CSR]):
     indptr: Tensor
     _buffer_names = ("indices", "indptr")
     _format = "csr"
+    _kind = kinds.CSR
     _plan: Plan | ConvPlan | None = None
     _prepared_for: int | None = None
     _trainable = True
@@ -70,7 +73,7 @@ class CSRLayer(SparseLayer[CSR]):
 
     def _unpacked(self, plan: Plan | ConvPlan) -> tuple[Tensor, Tensor, Tensor]:
         matrix = plan.tocsr()
-        return matrix.data, narrow(matrix.indices), narrow(matrix.indptr)
+        return matrix.data, narrowed(matrix.indices), narrowed(matrix.indptr)
 
     def matrix(self) -> CSR:
         """Return the weight; of a prepared layer, a copy."""
@@ -142,11 +145,4 @@ class CSRLayer(SparseLayer[CSR]):
             self.values.data = self.values.data.new_empty(values.shape)
         for name in self._buffer_names:
             if (buffer := incoming.get(name)) is not None:
-                setattr(self, name, torch.empty_like(narrow(buffer), device=device))
-
-
-def narrow(indices: Tensor) -> Tensor:
-    """Return non-negative integers in the narrowest signed dtype that holds them."""
-    largest = int(indices.max()) if indices.numel() else 0
-    signed = (torch.int8, torch.int16, torch.int32, torch.int64)
-    return indices.to(next(dtype for dtype in signed if largest <= torch.iinfo(dtype).max))
+                setattr(self, name, torch.empty_like(narrowed(buffer), device=device))

@@ -6,7 +6,7 @@ again when a buffer changed. The values are not copied: the kernels read the Par
 """
 
 from collections.abc import Callable
-from typing import Generic, TypeAlias, TypeVar
+from typing import Generic, TypeVar
 
 from torch import Tensor
 
@@ -14,43 +14,45 @@ from sparsecore.formats import CSR, Sparse24
 
 Matrix = TypeVar("Matrix", CSR, Sparse24)
 
-_Stamp: TypeAlias = tuple[object, ...]
-
 
 class Held(Generic[Matrix]):
     """A matrix and the state of the tensors it was made of."""
 
-    __slots__ = ("_aliases", "_stamp", "matrix")
+    __slots__ = ("_aliases", "_buffers", "_count", "_values", "matrix")
 
-    def __init__(self, matrix: Matrix, tensors: tuple[Tensor, ...], stamp: _Stamp) -> None:
+    def __init__(self, matrix: Matrix, values: Tensor, buffers: tuple[Tensor, ...]) -> None:
         self.matrix: Matrix = matrix
-        self._stamp = stamp
-        # Keeps the storages of the stamp alive, so that no later tensor can have their addresses.
-        self._aliases = tuple(tensor.detach() for tensor in tensors)
+        self._values, self._count = values, values.numel()
+        self._buffers = [(b, b.data_ptr(), b.numel(), b.dtype, _version(b)) for b in buffers]
+        # Keep the storages alive, so that none that `.data` brings later can have their addresses.
+        self._aliases = [buffer.detach() for buffer in buffers]
 
-    def is_of(self, stamp: _Stamp) -> bool:
-        """Whether the matrix was made of tensors in this state."""
-        return self._stamp == stamp
+    def is_of(self, values: Tensor, buffers: tuple[Tensor, ...]) -> bool:
+        """Whether the matrix was made of these tensors as they are now.
+
+        The values are read where they lie, so of them only the number counts, and the device.
+        """
+        # Runs in each forward, where shape and strides would cost another microsecond. What this
+        # does not see, a view of the same storage put in through `.data`, leaves the old matrix.
+        if values is not self._values or values.numel() != self._count or not values.is_cpu:
+            return False
+        for buffer, (kept, address, count, dtype, version) in zip(
+            buffers, self._buffers, strict=True
+        ):
+            if buffer is not kept or buffer.data_ptr() != address or buffer.numel() != count:
+                return False
+            if buffer.dtype is not dtype or (version is not None and buffer._version != version):
+                return False
+        return True
 
 
 def refreshed(
     held: Held[Matrix] | None, build: Callable[..., Matrix], values: Tensor, *buffers: Tensor
 ) -> Held[Matrix]:
-    """Return `held` if it is of these tensors as they are now, else build the matrix again.
-
-    A buffer's state is its storage, size, dtype and version counter; that of the values leaves out
-    the version, as they are read where they lie.
-    """
-    stamp = (id(values), _place(values), *((_place(b), _version(b)) for b in buffers))
-    if held is not None and held.is_of(stamp):
+    """Return `held` if it is of these tensors as they are now, else build the matrix again."""
+    if held is not None and held.is_of(values, buffers):
         return held
-    return Held(build(values, *buffers), (values, *buffers), stamp)
-
-
-def _place(tensor: Tensor) -> _Stamp:
-    # Runs in each forward, where shape, strides and device would cost another microsecond. What
-    # this does not see, a view of the same storage put in through `.data`, leaves the old matrix.
-    return (tensor.data_ptr(), tensor.numel(), tensor.dtype, tensor.is_cpu)
+    return Held(build(values, *buffers), values, buffers)
 
 
 def _version(tensor: Tensor) -> int | None:

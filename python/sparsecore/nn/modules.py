@@ -5,8 +5,12 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
+from sparsecore import ops
 from sparsecore.formats import CSR, Sparse24
-from sparsecore.nn.csr_layer import CSRLayer, narrow
+from sparsecore.library import kinds
+from sparsecore.library.structures import narrowed
+from sparsecore.nn.csr_layer import CSRLayer
+from sparsecore.nn.fused import finished
 from sparsecore.nn.sparse_linear import SparseLinear, plain_weight
 from sparsecore.plan import Plan
 
@@ -65,6 +69,11 @@ class CSRLinear(CSRLayer, SparseLinear[CSR]):
     def _prepared(self, matrix: CSR, n: int | None) -> Plan:
         return matrix.prepare(n=n)
 
+    def _traced(self, input: Tensor, residual: Tensor | None) -> Tensor:
+        if self._plan is None:
+            return super()._traced(input, residual)
+        return finished(ops.linear(input, self._plan, self.bias), residual, self.activation)
+
     def _zeros(self, dtype: torch.dtype | None) -> tuple[Tensor, ...]:
         indptr = torch.zeros(self.out_features + 1, dtype=torch.int8)
         return torch.empty(0, dtype=dtype), torch.empty(0, dtype=torch.int8), indptr
@@ -87,7 +96,7 @@ class CSRLinear(CSRLayer, SparseLinear[CSR]):
             If it has hooks or parametrizations, which a copy of its weight would lose.
         """
         matrix = CSR.from_dense(plain_weight(linear, cls))
-        indices, indptr = narrow(matrix.indices), narrow(matrix.indptr)
+        indices, indptr = narrowed(matrix.indices), narrowed(matrix.indptr)
         return cls._in_place_of(linear, matrix.data, indices, indptr)
 
 
@@ -129,6 +138,7 @@ class Sparse24Linear(SparseLinear[Sparse24]):
     metadata: Tensor
     _buffer_names = ("metadata",)
     _format = "2:4"
+    _kind = kinds.SPARSE24
 
     @property
     def _kernel(self) -> str:

@@ -5,7 +5,9 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
-from sparsecore import ops
+from sparsecore import interop, ops
+from sparsecore.library import calls
+from sparsecore.nn.fused import finished
 from sparsecore.nn.held import Matrix
 from sparsecore.nn.layers import obstacle
 from sparsecore.nn.sparse_layer import SparseLayer
@@ -75,7 +77,17 @@ class SparseLinear(SparseLayer[Matrix]):
         TypeError
             If `input` is no torch.Tensor.
         """
-        return self._finished(ops.linear, self._checked(input), residual)
+        x = self._checked(input)
+        if not interop.is_plain(x):
+            return self._traced(x, residual)
+        return self._finished(ops.linear, x, residual)
+
+    def _traced(self, input: Tensor, residual: Tensor | None) -> Tensor:
+        """Return the same of the layer's own tensors, for where torch must see the call."""
+        buffers = [getattr(self, name) for name in self._buffer_names]
+        shape = list(self._weight_shape())
+        y = calls.layer(self._kind, input, self.values, buffers, shape, self.bias)
+        return finished(y, residual, self.activation)
 
 
 def plain_weight(linear: object, cls: type[nn.Module]) -> Tensor:

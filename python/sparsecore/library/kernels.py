@@ -1,0 +1,71 @@
+"""What the operators do: with numbers, and with shapes alone."""
+
+from collections.abc import Callable
+from typing import Any
+
+from torch import Tensor
+
+from sparsecore import _core
+from sparsecore.library import shapes, structures
+from sparsecore.library.kinds import Kind, Product, name_of
+from sparsecore.ops import sampled
+from sparsecore.plan import Plan
+
+
+def matmul(kind: Kind, x: Tensor, values: Tensor, *rest: Any) -> Tensor:
+    """Multiply; `rest` says which matrix, then what `Product` lists."""
+    thing, product = kind.find(*rest[: kind.width]), Product(*rest[kind.width :])
+    transposed, *options = product
+    threads = options.pop()
+    call = (x, None, threads, name_of(kind, by_rows=product.by_rows), transposed, *options)
+    if isinstance(thing, Plan):
+        if values.numel() == 0:
+            return _multiplied(_core.plan_matmul, thing._plan, *call)
+        thing = thing._structure
+    if isinstance(thing, _core.CsrStructure):
+        return _multiplied(_core.csr_matmul, thing, values, *call)
+    if not transposed:
+        return _multiplied(_core.sparse24_matmul, thing, values, *call)
+    slots = structures.slots_of(thing)
+    return _multiplied(_core.csr_matmul, slots.structure, slots.entries(values), *call)
+
+
+def _multiplied(function: Callable[..., Any], *arguments: Any) -> Tensor:
+    result: Tensor = function(*arguments)
+    return result
+
+
+def sddmm(kind: Kind, u: Tensor, v: Tensor, *rest: Any) -> Tensor:
+    """Take ``u @ v.T`` where the matrix has values; `rest` says which matrix, then `threads`."""
+    thing = kind.find(*rest[: kind.width])
+    threads = rest[kind.width] if len(rest) > kind.width else None
+    if isinstance(thing, Plan):
+        thing = thing._structure
+    if isinstance(thing, _core.CsrStructure):
+        d: Tensor = sampled(thing, u, v, threads)
+        return d
+    slots = structures.slots_of(thing)
+    return slots.slots(sampled(slots.structure, u, v, threads))
+
+
+# ---- without numbers ----
+
+
+def fake_matmul(kind: Kind, x: Tensor, values: Tensor, *rest: Any) -> Tensor:
+    """Return what `matmul` would, without its numbers."""
+    product = Product(*rest[kind.width :])
+    rows, columns, *_ = rest[kind.width - 1]
+    return shapes.product(
+        x,
+        values,
+        (columns, rows) if product.transposed else (rows, columns),
+        by_rows=product.by_rows,
+        epilogue=(product.scale, product.bias, product.residual, product.activation),
+        name=name_of(kind, by_rows=product.by_rows),
+    )
+
+
+def fake_sddmm(kind: Kind, u: Tensor, v: Tensor, *rest: Any) -> Tensor:
+    """Return what `sddmm` would, without its numbers."""
+    rows, columns, *_ = rest[kind.width - 1]
+    return shapes.sampled(u, v, (rows, columns), kind.value_shape(*rest[: kind.width]))

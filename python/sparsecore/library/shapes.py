@@ -1,0 +1,127 @@
+"""What products give before there are numbers: shape, dtype, memory order; and their errors.
+
+Sizes may be symbols. The messages are those of the core, which sees the numbers.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sparsecore import _core, interop
+
+
+def product(
+    x: Tensor,
+    values: Tensor,
+    sizes: Sequence[int],
+    *,
+    by_rows: bool,
+    epilogue: tuple[Tensor | None, Tensor | None, Tensor | None, str | None],
+    name: str,
+) -> Tensor:
+    """Return an empty result.
+
+    `sizes` are rows and columns of the matrix, or of its transpose if that is meant; the epilogue
+    is scale, bias, residual and activation.
+    """
+    scale, bias, residual, activation = epilogue
+    rows, columns = sizes
+    if x.device.type not in ("cpu", "meta"):
+        msg = f"{name}: X is on device {str(x.device)!r}, expected 'cpu'"
+        raise TypeError(msg)
+    shape = _layer_shape(x, rows, columns) if by_rows else _shape(x, rows, columns, name)
+    dtype = _core.product_dtype(name, _like(values), _like(x), scale is not None)
+    for what, vector in (("scale", scale), ("bias", bias)):
+        if vector is not None:
+            _check_vector(vector, rows, dtype, f"{name}: {what}")
+    if residual is not None:
+        _check_residual(residual, shape, dtype, name)
+    if activation is not None and dtype.kind == "i":
+        msg = f"{name}: an activation needs a floating result, got {dtype}"
+        raise TypeError(msg)
+    return _ordered(x, shape, getattr(torch, dtype.name))
+
+
+def sampled(u: Tensor, v: Tensor, sizes: Sequence[int], shape: Sequence[int]) -> Tensor:
+    """Return an empty result of `shape`, the values'; `sizes` are the matrix's rows and columns."""
+    name, (rows, columns) = "csr_sddmm", sizes
+    for what, operand in (("U", u), ("V", v)):
+        _check_rank(operand, f"{name}: {what}")
+    dtype = _core.sddmm_dtype(_like(u), _like(v))
+    if u.shape[0] != rows:
+        msg = f"{name}: U has {u.shape[0]} rows, A has {rows} rows"
+        raise ValueError(msg)
+    if v.shape[0] != columns:
+        msg = f"{name}: V has {v.shape[0]} rows, A has {columns} columns"
+        raise ValueError(msg)
+    width = [1 if t.ndim == 1 else t.shape[1] for t in (u, v)]
+    if width[0] != width[1]:
+        msg = f"{name}: U has {width[0]} columns, V has {width[1]}"
+        raise ValueError(msg)
+    return u.new_empty(list(shape), dtype=getattr(torch, dtype.name))
+
+
+def _shape(x: Tensor, rows: int, columns: int, name: str) -> list[int]:
+    _check_rank(x, f"{name}: X")
+    if x.shape[0] != columns:
+        msg = f"{name}: X has {x.shape[0]} rows, A has {columns} columns"
+        raise ValueError(msg)
+    return [rows, *x.shape[1:]]
+
+
+def _layer_shape(x: Tensor, rows: int, columns: int) -> list[int]:
+    if x.ndim == 0:
+        msg = "linear: x has no axis, expected (..., features)"
+        raise TypeError(msg)
+    if x.shape[-1] != columns:
+        msg = f"linear: x has {x.shape[-1]} features, A has {columns} columns"
+        raise ValueError(msg)
+    return [*x.shape[:-1], rows]
+
+
+def _check_rank(x: Tensor, what: str) -> None:
+    if x.ndim not in (1, 2):
+        msg = f"{what} has {x.ndim} dimensions, expected 1 or 2"
+        raise TypeError(msg)
+
+
+def _check_vector(vector: Tensor, rows: int, result: Any, what: str) -> None:
+    if vector.ndim != 1:
+        msg = f"{what} has {vector.ndim} dimensions, expected 1"
+        raise TypeError(msg)
+    kind = interop.numpy_dtype(vector.dtype)
+    if kind.name not in interop.VALUE_DTYPES:
+        msg = f"{what} has dtype {kind}, expected float64, float32, float16, bfloat16 or int8"
+        raise TypeError(msg)
+    if vector.shape[0] != rows:
+        msg = f"{what} has {vector.shape[0]} entries, A has {rows} rows"
+        raise ValueError(msg)
+    if not vector.is_floating_point() or result.kind == "i":
+        msg = f"{what} is {kind}, the result {result}; both must be floating"
+        raise TypeError(msg)
+
+
+def _check_residual(residual: Tensor, shape: list[int], result: Any, name: str) -> None:
+    if list(residual.shape) != shape:
+        got, want = tuple(residual.shape), tuple(shape)
+        msg = f"{name}: residual has shape {got}, expected {want}"
+        raise ValueError(msg)
+    kind = interop.numpy_dtype(residual.dtype)
+    if kind != result:
+        msg = f"{name}: residual is {kind}, the result is {result}"
+        raise TypeError(msg)
+
+
+def _like(x: Tensor) -> Any:
+    return np.empty(0, interop.numpy_dtype(x.dtype))
+
+
+def _ordered(x: Tensor, shape: list[int], dtype: torch.dtype) -> Tensor:
+    """Return an empty tensor in the memory order of x, as the core makes its results."""
+    is_wide = x.ndim == 2 and x.shape[0] > 1 and x.shape[1] > 1
+    if is_wide and x.stride(0) < x.stride(1):
+        return x.new_empty(shape[::-1], dtype=dtype).t()
+    return x.new_empty(shape, dtype=dtype)

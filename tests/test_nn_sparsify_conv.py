@@ -104,7 +104,7 @@ def test_fusing_that_does_not_pay_is_undone() -> None:
     assert report.bytes_after == report.bytes_before
 
 
-@pytest.mark.parametrize("call", [0, 1, 2])
+@pytest.mark.parametrize("call", range(6))
 def test_all_is_as_it_was_after_an_exception(call: int) -> None:
     model = network()
     modules = list(model.modules())
@@ -151,6 +151,25 @@ def test_channels_last_is_measured_and_kept() -> None:
     y = model[0](x)
     assert y.is_contiguous(memory_format=torch.channels_last)
     assert not model[0](images()).is_contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize("better", [False, True])
+def test_the_order_of_images_is_what_the_whole_model_likes(better: bool) -> None:
+    model = network()
+    expected = model(images())
+    timer = ThreeTimes(FAST_CSR, [(3.0, 2.0, 1.0)])
+    timer.orders = {"as given": 2.0, "channels_last": 1.0 if better else 2.0}
+    report = sparsify_(model, images(), trainable=False, timer=timer)
+    assert report.channels_last is better
+    assert model(images()).allclose(expected, atol=1e-5)
+    seen: list[bool] = []
+    model[3].register_forward_pre_hook(lambda _, x: seen.append(x[0].stride()[1] == 1))
+    model(images())
+    assert seen == [better]
+    again = sparsify_(
+        network(), images(), policy=report.choices, trainable=False, channels_last=better
+    )
+    assert again.channels_last is better
 
 
 # torch warns that it copies the image for such padding.

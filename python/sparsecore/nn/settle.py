@@ -19,7 +19,7 @@ from sparsecore.nn.layers import install
 from sparsecore.nn.report import duration
 from sparsecore.timing import Timer
 
-__all__ = ["Outcome", "Times", "Trial", "settle"]
+__all__ = ["Outcome", "Times", "Trial", "put", "settle"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,12 +81,13 @@ def settle(trial: Trial, decisions: Sequence[Decision], timer: Timer | None) -> 
         outcome = _agreeing(trial, tuple(decisions))
         return outcome if timer is None else _faster(trial, outcome, timer)
     except BaseException:
-        _put(decisions, dense=True)
+        put(decisions, dense=True)
         trial.fusion.put(fused=False)
         raise
 
 
-def _put(decisions: Sequence[Decision], *, dense: bool = False) -> None:
+def put(decisions: Sequence[Decision], *, dense: bool = False) -> None:
+    """Put what was decided into the model, or the dense layers."""
     for decision in decisions:
         site = decision.layer.site
         install(site, site.dense if dense else decision.module)
@@ -98,7 +99,7 @@ def _exchanged(decisions: Sequence[Decision]) -> list[Decision]:
 
 def _without(decisions: Sequence[Decision], names: frozenset[str], why: str) -> list[Decision]:
     """Undo the decisions of these layers, in the model, too; `why` completes their reasons."""
-    _put([decision for decision in decisions if decision.name in names], dense=True)
+    put([decision for decision in decisions if decision.name in names], dense=True)
     return [
         decision.back_to_dense(f"{decision.why}; but {why}") if decision.name in names else decision
         for decision in decisions
@@ -111,7 +112,7 @@ def _agreeing(trial: Trial, decisions: Sequence[Decision]) -> Outcome:
     exchanged = _exchanged(decisions)
     if not exchanged:
         return Outcome(tuple(decisions), _error(trial) if fused else 0.0, is_fused=fused)
-    _put(exchanged)
+    put(exchanged)
     error = _error(trial)
     limit = trial.max_error
     if limit is None:
@@ -186,7 +187,7 @@ _LABELS = {"before": "dense", "fused": "fused", "after": "sparse"}
 
 def _into(trial: Trial, exchanged: Sequence[Decision], state: str) -> None:
     """Make the model what it was before, the fused dense one, or the decided one."""
-    _put(exchanged, dense=True)
+    put(exchanged, dense=True)
     trial.fusion.put(fused=state != "before")
     if state == "after":
-        _put(exchanged)
+        put(exchanged)

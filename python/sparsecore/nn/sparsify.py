@@ -17,7 +17,7 @@ from sparsecore.nn.example import Example, undisturbed
 from sparsecore.nn.fusion import Fusion, fuse
 from sparsecore.nn.layers import find_layers, observe
 from sparsecore.nn.report import Format, LayerReport, Report, check_choices
-from sparsecore.nn.settle import Outcome, Trial, settle
+from sparsecore.nn.settle import Outcome, Trial, put, settle
 from sparsecore.nn.sparse_layer import SparseLayer
 from sparsecore.nn.thread_count import using_threads
 
@@ -162,7 +162,9 @@ def sparsify_(
         fusion, fusion_error = (Fusion(), 0.0) if trainable else _fused(model, example, reference)
         wish = _Wish(policy, given, max_error, layer_timer, not trainable, progress)
         try:
-            decisions = _in_the_better_order(model, example, fusion, wish, channels_last)
+            decisions = _in_the_better_order(
+                model, example, fusion, wish, channels_last, model_timer
+            )
         except BaseException:
             fusion.put(fused=False)
             raise
@@ -188,21 +190,41 @@ class _Wish:
 
 
 def _in_the_better_order(
-    model: nn.Module, example: Example, fusion: Fusion, wish: _Wish, channels_last: bool | None
+    model: nn.Module,
+    example: Example,
+    fusion: Fusion,
+    wish: _Wish,
+    channels_last: bool | None,
+    timer: timing.Timer | None,
 ) -> list[Decision]:
-    """Decide on all layers, and on the memory order of images where that is open."""
-    is_open = channels_last is None and wish.timer is not None and fusion.takes_images
-    if not is_open:
+    """Decide on all layers, and on the memory order of images where that is open.
+
+    By the whole model's time: what lies between the layers has an order that it likes, too.
+    """
+    if channels_last is not None or timer is None or not fusion.takes_images:
         fusion.order_images(channels_last=bool(channels_last))
         return _decide_all(model, example, wish)
-    found = {}
+    found: dict[bool, list[Decision]] = {}
     for order in (False, True):
         fusion.order_images(channels_last=order)
-        decisions = _decide_all(model, example, wish)
-        found[order] = (sum(d.seconds[d.choice] for d in decisions if d.seconds), decisions)
-    better = min(found, key=lambda order: found[order][0])
+        found[order] = _decide_all(model, example, wish)
+    copied = example.copy()
+
+    def run(order: bool) -> Any:
+        if fusion.channels_last is not order:  # only the first call of a sample exchanges anything
+            fusion.order_images(channels_last=order)
+            put(found[order])
+        return copied.call(model)
+
+    put(found[True])
+    try:
+        with undisturbed(model):
+            times = timer({"as given": partial(run, False), "channels_last": partial(run, True)})
+    finally:
+        put(found[True], dense=True)
+    better = times["channels_last"].median < times["as given"].median
     fusion.order_images(channels_last=better)
-    return found[better][1]
+    return found[better]
 
 
 def _decide_all(model: nn.Module, example: Example, wish: _Wish) -> list[Decision]:

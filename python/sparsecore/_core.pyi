@@ -105,8 +105,6 @@ def sum_triplets(
 def narrow(indices: _Int64 | npt.NDArray[np.int32], limit: int, name: str) -> _Array: ...
 def csr_from_dense(dense: _Array, threads: int) -> tuple[CsrStructure, _Array]: ...
 
-# `columns`: the number of right-hand columns expected; negative where it is not known.
-# `kernel`: empty for the one that suits them.
 @final
 class ConvPlan:
     # A sparse convolution, packed.
@@ -145,6 +143,8 @@ def conv2d(
     activation: str | None = None,
     /,
 ) -> _Values: ...
+# `columns`: the number of right-hand columns expected; negative where it is not known.
+# `kernel`: empty for the one that suits them.
 def prepare_csr(
     structure: CsrStructure, values: _Array, columns: int, backward: bool, kernel: str, threads: int
 ) -> Plan: ...

@@ -57,7 +57,7 @@ class ConvGeometry:
             _pair(stride, "stride"),
             _pair(padding, "padding"),
             _pair(dilation, "dilation"),
-            _integer(groups, "groups"),
+            _integer(groups, "groups", "an int"),
         )
 
 
@@ -71,10 +71,13 @@ def _pair(value: Any, name: str) -> Pair:
     return (both, both)
 
 
-def _integer(value: Any, name: str) -> int:
+def _integer(value: Any, name: str, expected: str = "an int or a pair of them") -> int:
     if isinstance(value, bool) or not isinstance(value, int | np.integer):
-        msg = f"conv2d: {name} is {value!r}, expected an int or a pair of them"
+        msg = f"conv2d: {name} is {value!r}, expected {expected}"
         raise TypeError(msg)
+    if not -(2**63) <= value < 2**63:
+        msg = f"conv2d: {name} is {value}, expected 64 bits at most"
+        raise ValueError(msg)
     return int(value)
 
 
@@ -273,17 +276,38 @@ def conv2d(
     plan = _as_plan(A, (kernel_size, stride, padding, dilation, groups))
     if not interop.is_tensor(x):
         x = np.asarray(x)
-    if x.ndim == 3:
-        given = {"residual": residual, "out": out}
-        lifted = {name: None if v is None else v[None] for name, v in given.items()}
-        y = conv2d(
-            x[None], plan, bias, activation=activation, scale=scale, threads=threads, **lifted
-        )
-        return y[0] if out is None else out
     if threads is not None:
         threads = checked(threads, name="conv2d: threads")
-    epilogue = dense.Epilogue(scale, bias, residual, activation)
     values = A.data if isinstance(A, CSR) else None
+    if x.ndim != 3:
+        epilogue = dense.Epilogue(scale, bias, residual, activation)
+        return _conv2d(x, plan, values, epilogue, out, threads)
+    epilogue = dense.Epilogue(scale, bias, _lifted(residual, "residual"), activation)
+    y = _conv2d(x[None], plan, values, epilogue, _lifted(out, "out"), threads)
+    return y[0] if out is None else out
+
+
+def _lifted(value: Values, name: str) -> Values:
+    """Return an argument that belongs to one image as that of a batch of one."""
+    if value is None:
+        return None
+    if not hasattr(value, "ndim"):
+        msg = f"conv2d: {name} is a {type(value).__name__}, expected an array or a tensor"
+        raise TypeError(msg)
+    if value.ndim != 3:
+        msg = f"conv2d: {name} has {value.ndim} dimensions, expected 3, as x"
+        raise TypeError(msg)
+    return value[None]
+
+
+def _conv2d(
+    x: Values,
+    plan: ConvPlan,
+    values: Values,
+    epilogue: dense.Epilogue,
+    out: Values,
+    threads: int | None,
+) -> Values:
     if _wants_grad(x, values, epilogue, out):
         from sparsecore import torch_conv
 

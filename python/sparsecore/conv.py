@@ -333,7 +333,9 @@ def run(
 
 def _as_plan(A: Any, geometry: tuple[Any, ...]) -> ConvPlan:
     if isinstance(A, ConvPlan):
-        if geometry != (None, 1, 0, 1, 1):
+        defaults = (None, 1, 0, 1, 1)
+        if any(type(given) is not type(none) or given != none
+               for given, none in zip(geometry, defaults, strict=True)):
             msg = "conv2d: A is a ConvPlan, which has a geometry of its own; give none"
             raise TypeError(msg)
         return A

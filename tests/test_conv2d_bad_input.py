@@ -176,9 +176,19 @@ def test_wrong_dtypes(kind):
 
 def test_weights_that_are_none():
     A = eye()
-    for bad in (None, np.eye(6, 18), A.T, A.tocoo(), A.prepare(), sc.Sparse24.from_dense(np.eye(4)), 3):
+    for bad in (
+        None,
+        np.eye(6, 18),
+        A.T,
+        A.tocoo(),
+        A.prepare(),
+        sc.Sparse24.from_dense(np.eye(4)),
+        3,
+    ):
         name = type(bad).__name__
-        with pytest.raises(TypeError, match=f"^conv2d: A is a {name}, expected a CSR or a ConvPlan"):
+        with pytest.raises(
+            TypeError, match=f"^conv2d: A is a {name}, expected a CSR or a ConvPlan"
+        ):
             sc.conv2d(images(), bad, kernel_size=3)
         with pytest.raises(TypeError, match=f"^conv2d: A is a {name}, expected a CSR"):
             sc.ConvPlan(bad, kernel_size=3)
@@ -210,7 +220,9 @@ def test_wrong_vectors(kind):
 @pytest.mark.parametrize("kind", KINDS)
 def test_wrong_residual(kind):
     for shape in ((2, 6, 3, 3), (1, 6, 3, 4), (2, 6, 4, 3), (0, 6, 3, 4)):
-        with pytest.raises(ValueError, match=r"^conv2d: residual has shape .*expected \(2, 6, 3, 4\)"):
+        with pytest.raises(
+            ValueError, match=r"^conv2d: residual has shape .*expected \(2, 6, 3, 4\)"
+        ):
             conv(images(), kind, residual=images(*shape))
     for bad in (images(6, 3, 4), np.float32(1), [1.0], "x"):
         with pytest.raises(TypeError, match="^conv2d: residual"):
@@ -305,7 +317,13 @@ def test_neighbours_in_one_buffer_do_not_overlap(kind):
 @pytest.mark.parametrize("kind", KINDS)
 def test_out_that_overlaps_itself(kind):
     strided = np.lib.stride_tricks.as_strided
-    for strides in ((0, 48, 16, 4), (288, 0, 16, 4), (288, 48, 16, 0), (288, 48, 0, 4), (4, 4, 4, 4)):
+    for strides in (
+        (0, 48, 16, 4),
+        (288, 0, 16, 4),
+        (288, 48, 16, 0),
+        (288, 48, 0, 4),
+        (4, 4, 4, 4),
+    ):
         out = strided(np.zeros(2 * 6 * 3 * 4, F32), (2, 6, 3, 4), strides)
         with pytest.raises(ValueError, match="^conv2d: out has elements that share memory"):
             conv(images(), kind, out=out)

@@ -210,6 +210,15 @@ void register_conv(py::module_& module) {
             return values;
           },
           py::arg("threads"));
+  module.def(
+      "check_conv2d",
+      [](const std::pair<std::int64_t, std::int64_t>& shape, const Pair& kernel, const Pair& stride,
+         const Pair& padding, const Pair& dilation, std::int64_t groups) {
+        check_geometry(kName, {kernel, stride, padding, dilation, groups},
+                       {shape.first, shape.second, 0});
+      },
+      py::arg("shape"), py::arg("kernel"), py::arg("stride"), py::arg("padding"),
+      py::arg("dilation"), py::arg("groups"));
   module.def("prepare_conv2d", prepare_conv2d, py::arg("weights"), py::arg("values"),
              py::arg("kernel"), py::arg("stride"), py::arg("padding"), py::arg("dilation"),
              py::arg("groups"), py::arg("threads"));

@@ -122,6 +122,15 @@ class ConvPlan:
     def update(self, values: _Array, threads: int) -> None: ...
     def unpack(self, threads: int) -> _Array: ...
 
+# Raises where weights of this shape do not fit the geometry.
+def check_conv2d(
+    shape: tuple[int, int],
+    kernel: tuple[int, int],
+    stride: tuple[int, int],
+    padding: tuple[int, int],
+    dilation: tuple[int, int],
+    groups: int,
+) -> None: ...
 def prepare_conv2d(
     weights: CsrStructure,
     values: _Array,

@@ -60,6 +60,12 @@ class ConvGeometry:
             _integer(groups, "groups", "an int"),
         )
 
+    def check(self, shape: Pair) -> None:
+        """Raise a ValueError where weights of this shape do not fit, or a number is out of range."""
+        _core.check_conv2d(
+            shape, self.kernel_size, self.stride, self.padding, self.dilation, self.groups
+        )
+
 
 def _pair(value: Any, name: str) -> Pair:
     if isinstance(value, tuple | list):
@@ -334,8 +340,10 @@ def run(
 def _as_plan(A: Any, geometry: tuple[Any, ...]) -> ConvPlan:
     if isinstance(A, ConvPlan):
         defaults = (None, 1, 0, 1, 1)
-        if any(type(given) is not type(none) or given != none
-               for given, none in zip(geometry, defaults, strict=True)):
+        if any(
+            type(given) is not type(none) or given != none
+            for given, none in zip(geometry, defaults, strict=True)
+        ):
             msg = "conv2d: A is a ConvPlan, which has a geometry of its own; give none"
             raise TypeError(msg)
         return A

@@ -70,8 +70,13 @@ class CSRConv2d(CSRLayer):
                 f"and out_channels, {out_channels}"
             )
             raise ValueError(msg)
+        for name, value in (("in_channels", in_channels), ("out_channels", out_channels)):
+            if value < 0:
+                msg = f"CSRConv2d: {name} is {value}, expected 0 or more"
+                raise ValueError(msg)
         self.in_channels = in_channels
         self.out_channels = out_channels
+        self.geometry.check(self._weight_shape())
         indptr = torch.zeros(out_channels + 1, dtype=torch.int8)
         self._hold(torch.empty(0, dtype=dtype), torch.empty(0, dtype=torch.int8), indptr)
         zeros = nn.Parameter(torch.zeros(out_channels, dtype=dtype))

@@ -139,11 +139,11 @@ def test_what_is_no_plain_convolution_is_refused() -> None:
     prune.random_unstructured(masked, "weight", amount=0.5)
     with pytest.raises(ValueError, match=r"from_dense: .*prune\.remove"):
         CSRConv2d.from_dense(masked)
-    with pytest.raises(ValueError, match="from_dense: .*remove_parametrizations"):
+    with pytest.raises(ValueError, match=r"from_dense: .*remove_parametrizations"):
         CSRConv2d.from_dense(parametrizations.weight_norm(pruned()))
     hooked = pruned()
     hooked.register_forward_hook(lambda *_: None)
-    with pytest.raises(ValueError, match="from_dense: .*hooks"):
+    with pytest.raises(ValueError, match=r"from_dense: .*hooks"):
         CSRConv2d.from_dense(hooked)
     patched = pruned()
     patched.forward = lambda x: x

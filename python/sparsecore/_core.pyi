@@ -152,6 +152,7 @@ def conv2d(
     activation: str | None = None,
     /,
 ) -> _Values: ...
+
 # `columns`: the number of right-hand columns expected; negative where it is not known.
 # `kernel`: empty for the one that suits them.
 def prepare_csr(

@@ -61,7 +61,7 @@ class ConvGeometry:
         )
 
     def check(self, shape: Pair) -> None:
-        """Raise a ValueError where weights of this shape do not fit, or a number is out of range."""
+        """Raise a ValueError where weights of a shape do not fit, or a number is out of range."""
         _core.check_conv2d(
             shape, self.kernel_size, self.stride, self.padding, self.dilation, self.groups
         )

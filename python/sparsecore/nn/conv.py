@@ -49,6 +49,8 @@ class CSRConv2d(CSRLayer):
     True
     """
 
+    _plan: ConvPlan | None = None
+
     def __init__(
         self,
         in_channels: int,
@@ -121,17 +123,19 @@ class CSRConv2d(CSRLayer):
         )
         layer.values = nn.Parameter(matrix.data, requires_grad=conv.weight.requires_grad)
         layer.indices, layer.indptr = narrow(matrix.indices), narrow(matrix.indptr)
-        layer.bias = conv.bias
+        layer.bias = conv._parameters["bias"]
         return layer.train(conv.training)
 
-    def to_dense(self) -> nn.Module:
+    def to_dense(self) -> nn.Conv2d:
         """Return an nn.Conv2d with the same weight and a copy of the bias."""
+        conv: nn.Conv2d
         if self._plan is not None:
-            return super().to_dense()
+            conv = super().to_dense()
+            return conv
         g, matrix = self.geometry, self.matrix()
         with torch.no_grad():
             # skip_init: drawing initial weights would move the generator of the caller.
-            conv: nn.Conv2d = nn.utils.skip_init(  # type: ignore[no-untyped-call]
+            conv = nn.utils.skip_init(  # type: ignore[no-untyped-call]
                 nn.Conv2d,
                 self.in_channels,
                 self.out_channels,
@@ -157,21 +161,23 @@ class CSRConv2d(CSRLayer):
             If `input` is no torch.Tensor.
         """
         x = self._checked(input)
+        y: Tensor
         if self._plan is not None:
-            y: Tensor = conv2d(x, self._plan, self.bias)
-            return y
-        g = self.geometry
-        y = conv2d(
-            x,
-            self.matrix(),
-            self.bias,
-            kernel_size=g.kernel_size,
-            stride=g.stride,
-            padding=g.padding,
-            dilation=g.dilation,
-            groups=g.groups,
-        )
+            y = conv2d(x, self._plan, self.bias)
+        else:
+            y = conv2d(x, self.matrix(), self.bias, **self._geometry())
         return y
+
+    def _geometry(self) -> dict[str, Any]:
+        """Return the geometry as arguments."""
+        g = self.geometry
+        return {
+            "kernel_size": g.kernel_size,
+            "stride": g.stride,
+            "padding": g.padding,
+            "dilation": g.dilation,
+            "groups": g.groups,
+        }
 
     def _weight_shape(self) -> tuple[int, int]:
         g = self.geometry
@@ -185,16 +191,8 @@ class CSRConv2d(CSRLayer):
             f"stride={g.stride}, padding={g.padding}, dilation={g.dilation}, groups={g.groups}"
         )
 
-    def _prepared(self, matrix: CSR, n: int | None) -> ConvPlan:
-        g = self.geometry
-        return ConvPlan(
-            matrix,
-            kernel_size=g.kernel_size,
-            stride=g.stride,
-            padding=g.padding,
-            dilation=g.dilation,
-            groups=g.groups,
-        )
+    def _prepared(self, matrix: CSR, n: int | None) -> ConvPlan:  # noqa: ARG002 - of matrices
+        return ConvPlan(matrix, **self._geometry())
 
 
 def even_padding(conv: nn.Conv2d) -> tuple[int, int]:
@@ -208,9 +206,9 @@ def even_padding(conv: nn.Conv2d) -> tuple[int, int]:
     if conv.padding_mode != "zeros":
         msg = f"CSRConv2d: padding_mode is {conv.padding_mode!r}, expected 'zeros'"
         raise ValueError(msg)
-    if conv.padding == "valid":
-        return (0, 0)
-    if conv.padding == "same":
+    if isinstance(conv.padding, str):
+        if conv.padding == "valid":
+            return (0, 0)
         spans = [d * (k - 1) for d, k in zip(conv.dilation, conv.kernel_size, strict=True)]
         if any(span % 2 for span in spans):
             msg = "CSRConv2d: padding='same' of a kernel that spans an even number of pixels"

@@ -169,10 +169,12 @@ def test_what_cannot_be_recorded_is_refused():
     plan = sc.ConvPlan(A, **g.arguments())
     x = leaf(1, CHANNELS, 3, 4)
     y = sc.conv2d(x, plan)
-    with pytest.raises(RuntimeError, match="conv2d: out takes no part in gradients"):
-        sc.conv2d(x, plan, out=torch.empty_like(y))
-    with pytest.raises(RuntimeError, match="conv2d: out takes no part in gradients"):
-        sc.conv2d(x[0], plan, out=torch.empty_like(y[0]))
+    for given, out in ((x, torch.empty_like(y)), (x[0], torch.empty_like(y[0]))):
+        with pytest.raises(RuntimeError, match="conv2d: out takes no part in gradients"):
+            sc.conv2d(given, plan, out=out)
+    for name in ("scale", "bias"):
+        with pytest.raises(TypeError, match=r"conv2d: x is a numpy array, but an argument is"):
+            sc.conv2d(x.detach().numpy(), plan, **{name: leaf(4)})
     plan.update(A.data * 2)
     with pytest.raises(RuntimeError, match="conv2d: the plan was updated between"):
         y.sum().backward()
@@ -185,3 +187,4 @@ def test_what_cannot_be_recorded_is_refused():
         data.mul_(2)
     with pytest.raises(RuntimeError, match="modified by an inplace operation"):
         y.sum().backward()
+    assert isinstance(sc.conv2d(x.detach().numpy(), A.with_data(data), **g.arguments()), np.ndarray)

@@ -83,3 +83,15 @@ def test_out_that_overlaps_itself(kind):
         out = strided(np.zeros(2 * 6 * 3 * 4, F32), (2, 6, 3, 4), strides)
         with pytest.raises(ValueError, match=r"^conv2d: out has elements that share memory"):
             conv(images(), kind, out=out)
+
+
+def test_tensors_that_overlap():
+    torch = pytest.importorskip("torch")
+    A = sc.CSR.from_dense(torch.eye(2) * 2)
+    x = torch.ones(2, 4, 5, 6)
+    for out in (x[:, :2], x[:, 1:3]):
+        with pytest.raises(ValueError, match=r"^conv2d: out overlaps x"):
+            sc.conv2d(x[:, :2], A, kernel_size=1, out=out)
+    assert sc.conv2d(x[:, :2], A, kernel_size=1, out=x[:, 2:]).data_ptr() == x[:, 2:].data_ptr()
+    assert (x[:, :2] == 1).all()
+    assert (x[:, 2:] == 2).all()

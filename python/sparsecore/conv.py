@@ -359,12 +359,16 @@ def _as_plan(A: Any, geometry: tuple[Any, ...]) -> ConvPlan:
 
 def _wants_grad(x: Values, values: Values, epilogue: dense.Epilogue, out: Values) -> bool:
     torch = interop.torch_or_none()
-    if torch is None or not interop.is_tensor(x) or not torch.is_grad_enabled():
+    if torch is None or not torch.is_grad_enabled():
         return False
-    given = (x, values, epilogue.scale, epilogue.bias, epilogue.residual, out)
-    if not any(interop.is_tensor(t) and t.requires_grad for t in given):
-        return False
-    if out is not None:
+    parts = (x, epilogue.scale, epilogue.bias, epilogue.residual)
+    tracked = [interop.is_tensor(t) and t.requires_grad for t in (*parts, values, out)]
+    if not interop.is_tensor(x):
+        if any(tracked[: len(parts)]):
+            msg = "conv2d: x is a numpy array, but an argument is a tensor that requires grad"
+            raise TypeError(msg)
+        return False  # the values may require grad: a numpy result takes no part in it
+    if any(tracked) and out is not None:
         msg = "conv2d: out takes no part in gradients, but an argument requires grad"
         raise RuntimeError(msg)
-    return True
+    return any(tracked)

@@ -41,7 +41,7 @@ void require_range(std::string_view name, const char* what, const ConvGeometry::
 
 // Addresses have 47 bits: beside an image by at most so many times one of its strides, along both
 // axes and from there to any place of the kernel, is a position of 63.
-constexpr int kPaddingExponent = 13;
+constexpr int kPaddingExponent = 13, kStrideExponent = 15;
 constexpr Index kMostTaps = Index{1} << 20;
 constexpr Index kMostColumns = Index{1} << 32;
 constexpr Index kLongestAxis = Index{1} << 62;
@@ -50,7 +50,7 @@ constexpr Index kLongestAxis = Index{1} << 62;
 
 void check_geometry(std::string_view name, const ConvGeometry& geometry, const PlanShape& weights) {
   require_range(name, "kernel_size", geometry.kernel, 1, 20);
-  require_range(name, "stride", geometry.stride, 1, 30);
+  require_range(name, "stride", geometry.stride, 1, kStrideExponent);
   require_range(name, "padding", geometry.padding, 0, kPaddingExponent);
   require_range(name, "dilation", geometry.dilation, 1, 30);
   if (geometry.taps() > kMostTaps) {

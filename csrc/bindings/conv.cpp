@@ -131,7 +131,8 @@ py::object conv2d_call(const Arguments& given) {
   if (scale_given) scale = vector_arg(scale_given, {kName, "scale"});
   if (bias_given) bias = vector_arg(bias_given, {kName, "bias"});
   if (residual_given) residual = image_arg(residual_given, "residual", true);
-  const DType dtype = product_dtype(kName, plan.dtype(), x.view.dtype, bool(scale_given));
+  const DType dtype =
+      product_dtype(kName, plan.dtype(), x.view.dtype, static_cast<bool>(scale_given));
   const auto shape = conv_shape(kName, plan, x.view);
   py::array result = out_in.is_none() ? make_images(dtype, shape, x.view) : array_of(out_in, "out");
   if (!out_in.is_none()) {

@@ -97,7 +97,8 @@ class ConvPlan:
     ----------
     A : CSR, (out_channels, in_channels / groups * kernel_h * kernel_w)
     kernel_size, stride, padding, dilation : int or (int, int)
-        As in torch's ``conv2d``; padding with zeros, the same on both sides.
+        As in torch's ``conv2d``; padding with zeros, the same on both sides. At most 2^20 places
+        of a kernel, strides of 2^15, paddings of 2^13, dilations of 2^30.
     groups : int
 
     Raises

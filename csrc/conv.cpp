@@ -1,5 +1,6 @@
 #include "conv.h"
 
+#include <algorithm>
 #include <cassert>
 #include <stdexcept>
 #include <string>
@@ -29,32 +30,45 @@ std::string text_of(const Shape& shape) {
 
 Shape shape_of(const ImageView& m) { return {m.images, m.channels, m.height, m.width}; }
 
-// Sizes so large that positions in an image would not fit 64 bits are no geometry.
 void require_range(std::string_view name, const char* what, const ConvGeometry::Pair& pair,
-                   Index least) {
-  constexpr Index kMost = Index{1} << 30;
+                   Index least, int exponent) {
   for (const Index value : pair) {
-    if (value >= least && value <= kMost) continue;
-    fail(name, std::string(what) + " is " + text_of(pair) + ", expected " +
-                   std::to_string(least) + " ... 2^30 each");
+    if (value >= least && value <= Index{1} << exponent) continue;
+    fail(name, std::string(what) + " is " + text_of(pair) + ", expected " + std::to_string(least) +
+                   " ... 2^" + std::to_string(exponent) + " each");
   }
 }
+
+// Addresses have 47 bits: beside an image by at most so many times one of its strides, along both
+// axes and from there to any place of the kernel, is a position of 63.
+constexpr int kPaddingExponent = 13, kStrideExponent = 15;
+constexpr Index kMostTaps = Index{1} << 20;
+constexpr Index kMostColumns = Index{1} << 32;
+constexpr Index kLongestAxis = Index{1} << 62;
 
 }  // namespace
 
 void check_geometry(std::string_view name, const ConvGeometry& geometry, const PlanShape& weights) {
-  require_range(name, "kernel_size", geometry.kernel, 1);
-  require_range(name, "stride", geometry.stride, 1);
-  require_range(name, "padding", geometry.padding, 0);
-  require_range(name, "dilation", geometry.dilation, 1);
-  if (geometry.groups < 1 || weights.rows % geometry.groups != 0) {
+  require_range(name, "kernel_size", geometry.kernel, 1, 20);
+  require_range(name, "stride", geometry.stride, 1, kStrideExponent);
+  require_range(name, "padding", geometry.padding, 0, kPaddingExponent);
+  require_range(name, "dilation", geometry.dilation, 1, 30);
+  if (geometry.taps() > kMostTaps) {
+    fail(name, "kernel_size is " + text_of(geometry.kernel) + ", expected 2^20 places at most");
+  }
+  if (weights.cols > kMostColumns) {
+    fail(name,
+         "A has " + std::to_string(weights.cols) + " columns, convolutions take at most 2^32");
+  }
+  const Index most_groups = std::max<Index>(weights.rows, 1);
+  if (geometry.groups < 1 || geometry.groups > most_groups || weights.rows % geometry.groups != 0) {
     fail(name, "groups is " + std::to_string(geometry.groups) + ", A has " +
                    std::to_string(weights.rows) + " rows: expected a divisor of them");
   }
   if (weights.cols % geometry.taps() != 0) {
-    fail(name, "kernel_size is " + text_of(geometry.kernel) + ", A has " +
-                   std::to_string(weights.cols) +
-                   " columns: expected in_channels / groups times as many as the kernel has places");
+    fail(name,
+         "kernel_size is " + text_of(geometry.kernel) + ", A has " + std::to_string(weights.cols) +
+             " columns: expected in_channels / groups times as many as the kernel has places");
   }
 }
 
@@ -62,6 +76,10 @@ Shape conv_shape(std::string_view name, const ConvPlan& plan, const ImageView& x
   if (x.channels != plan.in_channels()) {
     fail(name, "x has " + std::to_string(x.channels) + " channels, expected " +
                    std::to_string(plan.in_channels()));
+  }
+  if (std::max(x.height, x.width) > kLongestAxis) {
+    fail(name, "x is " + std::to_string(x.height) + " x " + std::to_string(x.width) +
+                   ", expected 2^62 at most");
   }
   const ConvGeometry& geometry = plan.geometry();
   const Index height = geometry.out_size(0, x.height), width = geometry.out_size(1, x.width);

@@ -85,13 +85,13 @@ struct CombinedTile : PackedTile<std::int32_t> {
 constexpr std::int64_t kWrittenRows = 128;
 
 // Columns of a convolution's right side (patches.h) that follow one another: the first, and where
-// the element lies that the kernel's first place meets there, counted from the image's first; it may
-// lie outside.
+// the element lies that the kernel's first place meets there, counted from the image's first; it
+// may lie outside.
 struct PatchRun {
   std::int64_t first, count, source;
 };
-// A place of the kernel: so many elements after the first one. Bit j is set where it meets the image
-// in column j of the tile.
+// A place of the kernel: so many elements after the first one. Bit j is set where it meets the
+// image in column j of the tile.
 struct PatchTap {
   std::int64_t offset;
   std::uint64_t inside;

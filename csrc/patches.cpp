@@ -54,10 +54,9 @@ void Patches::describe(Index first, Index count, Index width, Columns* columns) 
     const Index pixel = (first + j) % pixels(), image = (first + j) / pixels();
     const Index row = pixel / width_, col = pixel % width_;
     const Index length = std::min(width_ - col, count - j);
-    const Index source =
-        image * image_.image_stride +
-        (row * geometry_.stride[0] - geometry_.padding[0]) * image_.row_stride +
-        (col * geometry_.stride[1] - geometry_.padding[1]) * image_.col_stride;
+    const Index source = image * image_.image_stride +
+                         (row * geometry_.stride[0] - geometry_.padding[0]) * image_.row_stride +
+                         (col * geometry_.stride[1] - geometry_.padding[1]) * image_.col_stride;
     // Where images are as wide as results, a run goes on over their rows.
     if (!columns->runs.empty() &&
         columns->runs.back().source + columns->runs.back().count * step() == source) {

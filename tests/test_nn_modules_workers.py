@@ -8,48 +8,60 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+import conv_layers  # noqa: E402
 from linear_layers import KINDS, generator, pruned_24  # noqa: E402
+from sparsecore.nn import CSRConv2d  # noqa: E402
+
+ALL_KINDS = pytest.mark.parametrize("kind", [*KINDS, CSRConv2d])
+
+
+def layer_and_input(kind: Any) -> tuple[Any, Any]:
+    """Return a layer, and a single thing that it takes."""
+    if kind is CSRConv2d:
+        return conv_layers.sparse(padding=1), conv_layers.images(4, 6, 7)
+    layer = kind.from_dense(pruned_24(64, 32))
+    return layer, torch.randn(64, generator=generator(1))
 
 
 class _ThroughLayer(torch.utils.data.Dataset):
-    def __init__(self, layer: Any) -> None:
+    def __init__(self, layer: Any, x: Any) -> None:
         self.layer = layer
+        self.x = x
 
     def __len__(self) -> int:
         return 4
 
     def __getitem__(self, row: int) -> Any:
         with torch.no_grad():
-            return self.layer(torch.full((8,), float(row)))
+            return self.layer(self.x * row)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@ALL_KINDS
 @pytest.mark.parametrize("context", ["fork", "spawn"])
 def test_data_loader_workers_run_the_layer(kind: Any, context: str) -> None:
-    layer = kind.from_dense(pruned_24(8, 3))
-    dataset = _ThroughLayer(layer)
-    layer(torch.ones(64, 8))  # threads of this process exist before the fork
+    layer, x = layer_and_input(kind)
+    dataset = _ThroughLayer(layer, x)
+    layer(torch.stack([x] * 64))  # threads of this process exist before the fork
     loader = torch.utils.data.DataLoader(
         dataset, batch_size=2, num_workers=1, multiprocessing_context=context, timeout=60
     )
     assert torch.equal(torch.cat(list(loader)), torch.stack([dataset[row] for row in range(4)]))
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@ALL_KINDS
 def test_shared_memory(kind: Any) -> None:
-    layer = kind.from_dense(pruned_24(8, 3))
-    x = torch.ones(2, 8)
+    layer, x = layer_and_input(kind)
     before = layer(x)
     layer.share_memory()
     assert all(tensor.is_shared() for tensor in layer.state_dict().values())
     assert torch.equal(layer(x), before)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@ALL_KINDS
 def test_threads_share_a_layer(kind: Any) -> None:
-    layer = kind.from_dense(pruned_24(64, 32))
+    layer, one = layer_and_input(kind)
     layer._held = None
-    x = torch.randn(16, 64, generator=generator(1))
+    x = torch.stack([one] * 16)
     expected = copy.deepcopy(layer)(x).detach()
     results: list[Any] = []
 

@@ -5,11 +5,14 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include <algorithm>
 #include <array>
+#include <cstdlib>
 #include <memory>
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include "../ops.h"
 #include "arrays.h"
@@ -31,6 +34,26 @@ struct ImageArg {
   ImageView view;
 };
 
+// The stride of an axis of one element may be any number: it becomes what the others continue to.
+ImageView view_of(const py::array& array, DType dtype) {
+  const auto stride = [&](int axis) {
+    return array.shape(axis) > 1 ? array.strides(axis) / array.itemsize() : 0;
+  };
+  ImageView m{const_cast<void*>(array.data()),
+              dtype,
+              array.shape(0),
+              array.shape(1),
+              array.shape(2),
+              array.shape(3),
+              stride(0),
+              stride(1),
+              stride(2),
+              stride(3)};
+  if (m.width <= 1) m.col_stride = m.height > 1 ? m.row_stride : m.images > 1 ? m.image_stride : 1;
+  if (m.height <= 1) m.row_stride = m.width * m.col_stride;
+  return m;
+}
+
 ImageArg image_arg(py::array array, const char* what, bool evenly) {
   const ArgName name(kName, what);
   if (array.ndim() != 4) {
@@ -38,24 +61,12 @@ ImageArg image_arg(py::array array, const char* what, bool evenly) {
                          " dimensions, expected 4: images, channels, height, width");
   }
   const DType dtype = evenly ? result_dtype_of(array, name) : dtype_of(array, name);
-  for (int attempt = 0;; ++attempt) {
-    const py::ssize_t item = array.itemsize();
-    const auto stride = [&](int axis) { return array.strides(axis) / item; };
-    const ImageView view{const_cast<void*>(array.data()),
-                         dtype,
-                         array.shape(0),
-                         array.shape(1),
-                         array.shape(2),
-                         array.shape(3),
-                         stride(0),
-                         stride(1),
-                         stride(2),
-                         stride(3)};
-    if (attempt > 0 || (addressable(array) && (!evenly || view.lies_evenly()))) {
-      return {std::move(array), view};
-    }
+  ImageView view = view_of(array, dtype);
+  if (!addressable(array) || (evenly && !view.lies_evenly())) {
     array = array.attr("copy")("C");
+    view = view_of(array, dtype);
   }
+  return {std::move(array), view};
 }
 
 bool has_channels_last(const ImageView& m) {
@@ -69,10 +80,37 @@ py::array make_images(DType dtype, const std::array<std::int64_t, 4>& shape, con
   return make_array(dtype, {images, height, width, channels}).attr("transpose")(0, 3, 1, 2);
 }
 
+// Whether two elements lie on each other: an axis reaches into what the shorter ones span.
+bool overlaps_itself(const py::array& array) {
+  std::vector<std::pair<py::ssize_t, py::ssize_t>> axes;  // strides and sizes
+  for (py::ssize_t axis = 0; axis < array.ndim(); ++axis) {
+    if (array.shape(axis) == 0) return false;
+    if (array.shape(axis) > 1) axes.emplace_back(std::abs(array.strides(axis)), array.shape(axis));
+  }
+  std::sort(axes.begin(), axes.end());
+  py::ssize_t span = array.itemsize();
+  for (const auto& [stride, size] : axes) {
+    if (stride < span) return true;
+    span += stride * (size - 1);
+  }
+  return false;
+}
+
+// Exact for what slices make of one buffer, as halves of its channels; where numpy finds that hard,
+// the arrays overlap.
+bool share_memory(const py::array& a, const py::array& b) {
+  constexpr int kMostWork = 10'000;
+  try {
+    const py::object shares = py::module_::import("numpy").attr("shares_memory");
+    return shares(a, b, py::arg("max_work") = kMostWork).cast<bool>();
+  } catch (const py::error_already_set& error) {
+    if (error.matches(PyExc_RuntimeError)) return true;  // numpy's TooHardError
+    throw;
+  }
+}
+
 void refuse_overlap(const py::array& out, const py::array& other, const char* what) {
-  if (!other) return;
-  const py::object shares = py::module_::import("numpy").attr("may_share_memory");
-  if (shares(out, other).cast<bool>()) {
+  if (other && share_memory(out, other)) {
     throw py::value_error(std::string(kName) + ": out overlaps " + what + " in memory");
   }
 }
@@ -83,21 +121,26 @@ py::object conv2d_call(const Arguments& given) {
   const auto array_of = [&](py::handle value, const char* what) {
     return value.is_none() ? no_array() : array_arg(value, {kName, what});
   };
-  const py::array scale_given = array_of(given[4], "scale"), bias_given = array_of(given[5], "bias"),
+  const py::array scale_given = array_of(given[4], "scale"),
+                  bias_given = array_of(given[5], "bias"),
                   residual_given = array_of(given[6], "residual");
-  const ImageArg x = image_arg(array_arg(x_in, {kName, "x"}), "x", false);
+  const py::array x_given = array_arg(x_in, {kName, "x"});
+  const ImageArg x = image_arg(x_given, "x", false);
   VectorArg scale, bias;
   ImageArg residual;
   if (scale_given) scale = vector_arg(scale_given, {kName, "scale"});
   if (bias_given) bias = vector_arg(bias_given, {kName, "bias"});
   if (residual_given) residual = image_arg(residual_given, "residual", true);
-  const DType dtype = product_dtype(kName, plan.dtype(), x.view.dtype, bool(scale_given));
+  const DType dtype =
+      product_dtype(kName, plan.dtype(), x.view.dtype, static_cast<bool>(scale_given));
   const auto shape = conv_shape(kName, plan, x.view);
-  py::array result =
-      out_in.is_none() ? make_images(dtype, shape, x.view) : array_of(out_in, "out");
+  py::array result = out_in.is_none() ? make_images(dtype, shape, x.view) : array_of(out_in, "out");
   if (!out_in.is_none()) {
     if (!result.writeable()) throw py::value_error(std::string(kName) + ": out is read-only");
-    refuse_overlap(result, x.array, "x");
+    if (overlaps_itself(result)) {
+      throw py::value_error(std::string(kName) + ": out has elements that share memory");
+    }
+    refuse_overlap(result, x_given, "x");
     refuse_overlap(result, residual_given, "residual");
     refuse_overlap(result, scale_given, "scale");
     refuse_overlap(result, bias_given, "bias");
@@ -137,11 +180,10 @@ std::unique_ptr<ConvPlan> prepare_conv2d(const std::shared_ptr<CsrStructure>& we
 
 void register_conv(py::module_& module) {
   py::class_<ConvPlan>(module, "ConvPlan", py::is_final())
-      .def_property_readonly(
-          "structure",
-          [](const ConvPlan& plan) {
-            return std::const_pointer_cast<CsrStructure>(plan.structure());
-          })
+      .def_property_readonly("structure",
+                             [](const ConvPlan& plan) {
+                               return std::const_pointer_cast<CsrStructure>(plan.structure());
+                             })
       .def_property_readonly(
           "shape",
           [](const ConvPlan& plan) { return std::pair(plan.shape().rows, plan.shape().cols); })
@@ -169,13 +211,23 @@ void register_conv(py::module_& module) {
             return values;
           },
           py::arg("threads"));
+  module.def(
+      "check_conv2d",
+      [](const std::pair<std::int64_t, std::int64_t>& shape, const Pair& kernel, const Pair& stride,
+         const Pair& padding, const Pair& dilation, std::int64_t groups) {
+        check_geometry(kName, {kernel, stride, padding, dilation, groups},
+                       {shape.first, shape.second, 0});
+      },
+      py::arg("shape"), py::arg("kernel"), py::arg("stride"), py::arg("padding"),
+      py::arg("dilation"), py::arg("groups"));
   module.def("prepare_conv2d", prepare_conv2d, py::arg("weights"), py::arg("values"),
              py::arg("kernel"), py::arg("stride"), py::arg("padding"), py::arg("dilation"),
              py::arg("groups"), py::arg("threads"));
   static PyMethodDef functions[] = {
       fast_function<conv2d_call>(
-          "conv2d", "conv2d(plan, x, out, threads, scale=None, bias=None, residual=None, "
-                    "activation=None, /)"),
+          "conv2d",
+          "conv2d(plan, x, out, threads, scale=None, bias=None, residual=None, "
+          "activation=None, /)"),
       {}};
   if (PyModule_AddFunctions(module.ptr(), functions) != 0) throw py::error_already_set();
 }

@@ -18,6 +18,10 @@ std::string_view text_of(py::handle value) {
 
 Activation activation_arg(py::handle value, std::string_view name) {
   if (value.is_none()) return Activation::kNone;
+  if (!py::isinstance<py::str>(value)) {
+    throw py::type_error(std::string(name) + ": activation is a " + Py_TYPE(value.ptr())->tp_name +
+                         ", expected None or a str");
+  }
   const std::string_view activation = text_of(value);
   if (activation == "relu") return Activation::kRelu;
   if (activation == "gelu") return Activation::kGelu;

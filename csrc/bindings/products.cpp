@@ -190,7 +190,8 @@ py::object run_product(const ProductArgs& args, const py::array& values_given,
   output.refuse_overlap(args, "bias", bias_given, bias.array);
   output.refuse_overlap(args, "residual", residual_given, residual.array);
   Product product{.x = x.view,
-                  .epilogue = {scale.view, bias.view, residual.view, activation_arg(args.activation, args.name)},
+                  .epilogue = {scale.view, bias.view, residual.view,
+                               activation_arg(args.activation, args.name)},
                   .out = output.view(),
                   .transposed = args.transposed,
                   .name = args.name};

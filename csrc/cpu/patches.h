@@ -34,7 +34,7 @@ SPARSECORE_INLINE std::uint64_t at_even_bits(std::uint64_t bits) {
 }
 
 template <class T>
-constexpr std::uint64_t kLanesSet = (std::uint64_t{1} << kLanes<T>) - 1;
+constexpr std::uint64_t kLanesSet = ~(~std::uint64_t{0} << kLanes<T>);
 
 template <class V, int... kLane>
 SPARSECORE_INLINE V even_lanes_as(V a, V b, Order<kLane...>) {
@@ -124,7 +124,8 @@ SPARSECORE_INLINE void load_patch_vector(const T* from, std::int64_t channel_str
   }
 }
 
-// Columns kStep apart. A vector may reach beyond its run, into columns that the next one overwrites.
+// Columns kStep apart. A vector may reach beyond its run, into columns that the next one
+// overwrites.
 template <int kStep, class T>
 SPARSECORE_INLINE void load_patches_by_vectors(const PatchTile<T>& tile, const T* image) {
   const std::int64_t channel_stride = tile.image->channel_stride;

@@ -219,9 +219,9 @@ class ConvProduct {
     const Index height = a.rows().block_columns(), first = column_block * height;
     const Index group_channels = a.shape().cols / patches_.taps();
     ImageView channels = x_;
-    channels.data = static_cast<std::byte*>(x_.data) +
-                    first_channel / a.shape().rows * group_channels * x_.channel_stride *
-                        item_size(x_.dtype);
+    channels.data = static_cast<std::byte*>(x_.data) + first_channel / a.shape().rows *
+                                                           group_channels * x_.channel_stride *
+                                                           item_size(x_.dtype);
     k_.load_patches({&channels, room.columns.runs.data(), std::ssize(room.columns.runs),
                      room.columns.taps.data(), patches_.taps(), patches_.step(), first,
                      std::min(height, a.shape().cols - first), room.panel.data(), width});
@@ -291,11 +291,9 @@ ConvPlan::ConvPlan(const std::shared_ptr<const CsrStructure>& weights, const voi
       longest_row_(sparsecore::longest_row(weights->view(nullptr, dtype).offsets)) {
   const Index rows = shape_.rows / geometry.groups;
   for (Index g = 0; g < geometry.groups; ++g) {
-    const auto part = geometry.groups == 1
-                          ? weights
-                          : rows_of(*weights, g * rows, (g + 1) * rows, threads);
-    groups_.push_back(
-        std::make_unique<const Group>(part, weights->offsets()[g * rows], threads));
+    const auto part =
+        geometry.groups == 1 ? weights : rows_of(*weights, g * rows, (g + 1) * rows, threads);
+    groups_.push_back(std::make_unique<const Group>(part, weights->offsets()[g * rows], threads));
   }
   if (geometry.groups != 1) weights_ = weights;
   update(values, threads);
@@ -339,6 +337,7 @@ void ConvPlan::run(const ImageView& x, const ConvEpilogue& epilogue, const Image
   const std::shared_ptr<const Values> values = values_.load();
   with_accumulator(accumulator_for(dtype_, x.dtype, longest_row_), [&]<class Acc>(Acc) {
     std::vector<typename ConvProduct<Acc>::Part> parts;
+    parts.reserve(groups_.size());
     for (std::size_t g = 0; g < groups_.size(); ++g) {
       parts.push_back({&groups_[g]->packed, (*values)[g].data()});
     }

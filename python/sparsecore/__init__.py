@@ -1,8 +1,9 @@
 """sparsecore: makes pruned neural networks really smaller and faster, and says where it cannot.
 
 Formats (`COO`, `CSR`, `Sparse24`), operations on them (`csr_matmul`, `sparse24_matmul`, `linear`,
-`conv2d`, `csr_sddmm`, `prune_24`), what sparsity costs (`analysis`), pruning (`pruning`) and torch modules
-(`nn`). numpy in, numpy out; torch in, torch out; torch is imported only by those who use it.
+`conv2d`, `csr_sddmm`, `prune_24`), what sparsity costs (`analysis`), pruning (`pruning`) and torch
+modules (`nn`). numpy in, numpy out; torch in, torch out; torch is imported only by those who use
+it.
 """
 
 from typing import TYPE_CHECKING, Any

@@ -105,8 +105,6 @@ def sum_triplets(
 def narrow(indices: _Int64 | npt.NDArray[np.int32], limit: int, name: str) -> _Array: ...
 def csr_from_dense(dense: _Array, threads: int) -> tuple[CsrStructure, _Array]: ...
 
-# `columns`: the number of right-hand columns expected; negative where it is not known.
-# `kernel`: empty for the one that suits them.
 @final
 class ConvPlan:
     # A sparse convolution, packed.
@@ -124,6 +122,15 @@ class ConvPlan:
     def update(self, values: _Array, threads: int) -> None: ...
     def unpack(self, threads: int) -> _Array: ...
 
+# Raises where weights of this shape do not fit the geometry.
+def check_conv2d(
+    shape: tuple[int, int],
+    kernel: tuple[int, int],
+    stride: tuple[int, int],
+    padding: tuple[int, int],
+    dilation: tuple[int, int],
+    groups: int,
+) -> None: ...
 def prepare_conv2d(
     weights: CsrStructure,
     values: _Array,
@@ -145,6 +152,9 @@ def conv2d(
     activation: str | None = None,
     /,
 ) -> _Values: ...
+
+# `columns`: the number of right-hand columns expected; negative where it is not known.
+# `kernel`: empty for the one that suits them.
 def prepare_csr(
     structure: CsrStructure, values: _Array, columns: int, backward: bool, kernel: str, threads: int
 ) -> Plan: ...

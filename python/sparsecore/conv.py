@@ -57,7 +57,13 @@ class ConvGeometry:
             _pair(stride, "stride"),
             _pair(padding, "padding"),
             _pair(dilation, "dilation"),
-            _integer(groups, "groups"),
+            _integer(groups, "groups", "an int"),
+        )
+
+    def check(self, shape: Pair) -> None:
+        """Raise a ValueError where weights of a shape do not fit, or a number is out of range."""
+        _core.check_conv2d(
+            shape, self.kernel_size, self.stride, self.padding, self.dilation, self.groups
         )
 
 
@@ -71,10 +77,13 @@ def _pair(value: Any, name: str) -> Pair:
     return (both, both)
 
 
-def _integer(value: Any, name: str) -> int:
+def _integer(value: Any, name: str, expected: str = "an int or a pair of them") -> int:
     if isinstance(value, bool) or not isinstance(value, int | np.integer):
-        msg = f"conv2d: {name} is {value!r}, expected an int or a pair of them"
+        msg = f"conv2d: {name} is {value!r}, expected {expected}"
         raise TypeError(msg)
+    if not -(2**63) <= value < 2**63:
+        msg = f"conv2d: {name} is {value}, expected 64 bits at most"
+        raise ValueError(msg)
     return int(value)
 
 
@@ -88,7 +97,8 @@ class ConvPlan:
     ----------
     A : CSR, (out_channels, in_channels / groups * kernel_h * kernel_w)
     kernel_size, stride, padding, dilation : int or (int, int)
-        As in torch's ``conv2d``; padding with zeros, the same on both sides.
+        As in torch's ``conv2d``; padding with zeros, the same on both sides. At most 2^20 places
+        of a kernel, strides of 2^15, paddings of 2^13, dilations of 2^30.
     groups : int
 
     Raises
@@ -266,17 +276,38 @@ def conv2d(
     plan = _as_plan(A, (kernel_size, stride, padding, dilation, groups))
     if not interop.is_tensor(x):
         x = np.asarray(x)
-    if x.ndim == 3:
-        given = {"residual": residual, "out": out}
-        lifted = {name: None if v is None else v[None] for name, v in given.items()}
-        y = conv2d(
-            x[None], plan, bias, activation=activation, scale=scale, threads=threads, **lifted
-        )
-        return y[0] if out is None else out
     if threads is not None:
         threads = checked(threads, name="conv2d: threads")
-    epilogue = dense.Epilogue(scale, bias, residual, activation)
     values = A.data if isinstance(A, CSR) else None
+    if x.ndim != 3:
+        epilogue = dense.Epilogue(scale, bias, residual, activation)
+        return _conv2d(x, plan, values, epilogue, out, threads)
+    epilogue = dense.Epilogue(scale, bias, _lifted(residual, "residual"), activation)
+    y = _conv2d(x[None], plan, values, epilogue, _lifted(out, "out"), threads)
+    return y[0] if out is None else out
+
+
+def _lifted(value: Values, name: str) -> Values:
+    """Return an argument that belongs to one image as that of a batch of one."""
+    if value is None:
+        return None
+    if not hasattr(value, "ndim"):
+        msg = f"conv2d: {name} is a {type(value).__name__}, expected an array or a tensor"
+        raise TypeError(msg)
+    if value.ndim != 3:
+        msg = f"conv2d: {name} has {value.ndim} dimensions, expected 3, as x"
+        raise TypeError(msg)
+    return value[None]
+
+
+def _conv2d(
+    x: Values,
+    plan: ConvPlan,
+    values: Values,
+    epilogue: dense.Epilogue,
+    out: Values,
+    threads: int | None,
+) -> Values:
     if _wants_grad(x, values, epilogue, out):
         from sparsecore import torch_conv
 
@@ -302,7 +333,11 @@ def run(
 
 def _as_plan(A: Any, geometry: tuple[Any, ...]) -> ConvPlan:
     if isinstance(A, ConvPlan):
-        if geometry != (None, 1, 0, 1, 1):
+        defaults = (None, 1, 0, 1, 1)
+        if any(
+            type(given) is not type(none) or given != none
+            for given, none in zip(geometry, defaults, strict=True)
+        ):
             msg = "conv2d: A is a ConvPlan, which has a geometry of its own; give none"
             raise TypeError(msg)
         return A
@@ -318,12 +353,16 @@ def _as_plan(A: Any, geometry: tuple[Any, ...]) -> ConvPlan:
 
 def _wants_grad(x: Values, values: Values, epilogue: dense.Epilogue, out: Values) -> bool:
     torch = interop.torch_or_none()
-    if torch is None or not interop.is_tensor(x) or not torch.is_grad_enabled():
+    if torch is None or not torch.is_grad_enabled():
         return False
-    given = (x, values, epilogue.scale, epilogue.bias, epilogue.residual, out)
-    if not any(interop.is_tensor(t) and t.requires_grad for t in given):
-        return False
-    if out is not None:
+    parts = (x, epilogue.scale, epilogue.bias, epilogue.residual)
+    tracked = [interop.is_tensor(t) and t.requires_grad for t in (*parts, values, out)]
+    if not interop.is_tensor(x):
+        if any(tracked[: len(parts)]):
+            msg = "conv2d: x is a numpy array, but an argument is a tensor that requires grad"
+            raise TypeError(msg)
+        return False  # the values may require grad: a numpy result takes no part in it
+    if any(tracked) and out is not None:
         msg = "conv2d: out takes no part in gradients, but an argument requires grad"
         raise RuntimeError(msg)
-    return True
+    return any(tracked)

@@ -8,6 +8,7 @@ of A's values is the sampled product of dY and the patches at the stored positio
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch.autograd import Function
@@ -28,7 +29,7 @@ def conv2d(
 ) -> torch.Tensor:
     """Convolve as `sparsecore.conv2d`, recorded; `values` are the plan's, for torch to see."""
     tensors = [
-        None if t is None else torch.as_tensor(t)
+        t if t is None or isinstance(t, torch.Tensor) else interop.from_numpy(t, like=x)
         for t in (epilogue.scale, epilogue.bias, epilogue.residual)
     ]
     seen = values if isinstance(values, torch.Tensor) else None
@@ -74,8 +75,8 @@ class _Conv2d(Function):
         if needs[1]:
             d_x = groups.image_gradient(scaled, x)
         if needs[2]:
-            ones = None if weight.dtype != torch.int8 else torch.ones_like(scale)
-            y = conv.conv2d(x, plan, scale=ones, threads=ctx.threads)
+            ones = torch.ones_like(scale) if _is_int8(weight) else None
+            y = conv2d(x, plan, values, dense.Epilogue(ones, None, None, None), ctx.threads)
             d_scale = (dY * y).sum(dim=(0, 2, 3)).to(scale.dtype)
         if needs[3]:
             d_bias = dY.sum(dim=(0, 2, 3)).to(ctx.dtypes[0])
@@ -106,9 +107,7 @@ class _Groups:
             patches = self._patches(x[images])
             for g, weight in enumerate(self._weights):
                 d = _columns(_group(dY[images], g, self._geometry.groups).flatten(2))
-                parts[g] = parts[g] + ops.csr_sddmm(
-                    weight, d, patches[g], threads=self._threads
-                )
+                parts[g] = parts[g] + ops.csr_sddmm(weight, d, patches[g], threads=self._threads)
         return torch.cat(parts)
 
     def image_gradient(self, dY: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
@@ -116,13 +115,12 @@ class _Groups:
         return torch.cat([self._folded(dY[images], x[images]) for images in self._chunks(x)])
 
     def _folded(self, dY: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
-        images, columns = len(x), []
+        images, pixels, columns = len(x), dY.shape[2] * dY.shape[3], []
         for g, weight in enumerate(self._weights):
             d = _columns(_group(dY, g, self._geometry.groups).flatten(2))
-            rows = ops.matmul(
-                weight, d, transposed=True, scale=_ones(weight, d), threads=self._threads
-            )
-            columns.append(rows.reshape(len(rows), images, -1).transpose(0, 1))
+            ones = torch.ones(weight.shape[1], dtype=d.dtype) if _is_int8(weight) else None
+            rows = ops.matmul(weight, d, transposed=True, scale=ones, threads=self._threads)
+            columns.append(rows.unflatten(1, (images, pixels)).transpose(0, 1))
         return F.fold(torch.cat(columns, 1), x.shape[2:], **self._arguments())
 
     def _patches(self, x: torch.Tensor) -> list[torch.Tensor]:
@@ -158,10 +156,9 @@ def _group(t: torch.Tensor, g: int, groups: int) -> torch.Tensor:
 
 def _columns(t: torch.Tensor) -> torch.Tensor:
     """Return (images, rows, pixels) as a matrix, (rows, images * pixels)."""
-    return t.transpose(0, 1).reshape(t.shape[1], -1)
+    return t.transpose(0, 1).flatten(1)
 
 
-def _ones(weight: CSR, d: torch.Tensor) -> torch.Tensor | None:
-    """Return the factors that int8 values need to meet a floating gradient."""
-    is_int8 = interop.numpy_dtype(weight.dtype) == "int8"
-    return torch.ones(weight.shape[1], dtype=d.dtype) if is_int8 else None
+def _is_int8(weight: CSR) -> bool:
+    """Say whether the values need factors, if only ones, to meet floating numbers."""
+    return interop.numpy_dtype(weight.dtype) == np.int8

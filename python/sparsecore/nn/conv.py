@@ -1,6 +1,5 @@
 """Convolutions whose weight is sparse: an ordinary torch module with ordinary tensors."""
 
-from dataclasses import asdict
 from functools import partial
 from typing import Any, Self
 
@@ -52,6 +51,8 @@ class CSRConv2d(CSRLayer):
     True
     """
 
+    _plan: ConvPlan | None = None
+
     def __init__(
         self,
         in_channels: int,
@@ -73,8 +74,13 @@ class CSRConv2d(CSRLayer):
                 f"and out_channels, {out_channels}"
             )
             raise ValueError(msg)
+        for name, value in (("in_channels", in_channels), ("out_channels", out_channels)):
+            if value < 0:
+                msg = f"CSRConv2d: {name} is {value}, expected 0 or more"
+                raise ValueError(msg)
         self.in_channels = in_channels
         self.out_channels = out_channels
+        self.geometry.check(self._weight_shape())
         indptr = torch.zeros(out_channels + 1, dtype=torch.int8)
         self._hold(torch.empty(0, dtype=dtype), torch.empty(0, dtype=torch.int8), indptr)
         zeros = nn.Parameter(torch.zeros(out_channels, dtype=dtype))
@@ -119,18 +125,20 @@ class CSRConv2d(CSRLayer):
         )
         layer.values = nn.Parameter(matrix.data, requires_grad=conv.weight.requires_grad)
         layer.indices, layer.indptr = narrowed(matrix.indices), narrowed(matrix.indptr)
-        layer.bias = conv.bias
+        layer.bias = conv._parameters["bias"]
         layer.activation = getattr(conv, "activation", None)
         return layer.train(conv.training)
 
-    def to_dense(self) -> nn.Module:
+    def to_dense(self) -> nn.Conv2d:
         """Return an nn.Conv2d with the same weight and a copy of the bias."""
+        conv: nn.Conv2d
         if self._plan is not None:
-            return super().to_dense()
+            conv = super().to_dense()
+            return conv
         g, matrix = self.geometry, self.matrix()
         with torch.no_grad():
             # skip_init: drawing initial weights would move the generator of the caller.
-            conv: nn.Conv2d = nn.utils.skip_init(  # type: ignore[no-untyped-call]
+            conv = nn.utils.skip_init(  # type: ignore[no-untyped-call]
                 nn.Conv2d,
                 self.in_channels,
                 self.out_channels,
@@ -157,8 +165,19 @@ class CSRConv2d(CSRLayer):
         TypeError
             If `input` is no torch.Tensor.
         """
-        run = conv2d if self._plan is not None else partial(conv2d, **asdict(self.geometry))
+        run = conv2d if self._plan is not None else partial(conv2d, **self._geometry())
         return self._finished(run, self._checked(input), residual)
+
+    def _geometry(self) -> dict[str, Any]:
+        """Return the geometry as arguments."""
+        g = self.geometry
+        return {
+            "kernel_size": g.kernel_size,
+            "stride": g.stride,
+            "padding": g.padding,
+            "dilation": g.dilation,
+            "groups": g.groups,
+        }
 
     def _weight_shape(self) -> tuple[int, int]:
         g = self.geometry
@@ -172,15 +191,15 @@ class CSRConv2d(CSRLayer):
             f"stride={g.stride}, padding={g.padding}, dilation={g.dilation}, groups={g.groups}"
         )
 
-    def _prepared(self, matrix: CSR, n: int | None) -> ConvPlan:
-        return ConvPlan(matrix, **asdict(self.geometry))
+    def _prepared(self, matrix: CSR, n: int | None) -> ConvPlan:  # noqa: ARG002 - of matrices
+        return ConvPlan(matrix, **self._geometry())
 
 
 def _padding(conv: nn.Conv2d) -> tuple[int, int]:
     """Return the zeros that a convolution pads on both sides, as numbers."""
     if conv.padding == "valid":
         return (0, 0)
-    if conv.padding == "same":
+    if isinstance(conv.padding, str):  # "same"
         spans = [d * (k - 1) for d, k in zip(conv.dilation, conv.kernel_size, strict=True)]
         return (spans[0] // 2, spans[1] // 2)
     vertical, horizontal = conv.padding

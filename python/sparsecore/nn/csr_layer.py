@@ -90,7 +90,7 @@ class CSRLayer(SparseLayer[CSR]):
             return super().nbytes
         return plan.nbytes + (plan._structure.nbytes if plan._keeps_structure else 0)
 
-    def to_dense(self) -> nn.Module:
+    def to_dense(self) -> Any:
         """Return a dense layer with the same weight and a copy of the bias."""
         if self._plan is None:
             return super().to_dense()
@@ -135,7 +135,8 @@ class CSRLayer(SparseLayer[CSR]):
         values, indices, indptr = tensors
         matrix = CSR((values, indices, indptr), shape=self._weight_shape())
         if matrix.data is not values:
-            msg = f"{type(self).__name__}: the columns of a row in indices are not ascending and unique"
+            kind = type(self).__name__
+            msg = f"{kind}: the columns of a row in indices are not ascending and unique"
             raise ValueError(msg)
         return matrix
 

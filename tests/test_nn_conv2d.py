@@ -118,12 +118,13 @@ def test_named_paddings() -> None:
         assert layer(images()).shape == (2, 8, 6, 7)
     assert sparse(padding="valid").geometry.padding == (0, 0)
     with pytest.raises(
-        ValueError, match="CSRConv2d.from_dense: its padding='same' is one more on one side"
+        ValueError, match=r"CSRConv2d\.from_dense: its padding='same' is one more on one side"
     ):
         sparse(kernel_size=(3, 2), padding="same")
     for mode in ("reflect", "replicate", "circular"):
         with pytest.raises(
-            ValueError, match=f"CSRConv2d.from_dense: its padding_mode is '{mode}', expected 'zeros'"
+            ValueError,
+            match=f"CSRConv2d.from_dense: its padding_mode is '{mode}', expected 'zeros'",
         ):
             sparse(padding=1, padding_mode=mode)
 

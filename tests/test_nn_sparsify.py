@@ -54,7 +54,9 @@ def test_a_model_without_linear_layers() -> None:
     report = sparsify_(nn.Sequential(nn.ReLU()), torch.randn(2, 8), timer=FakeTimer({}))
     assert report.layers == ()
     assert report.choices == {}
-    assert str(report).startswith("nothing to convert: the model has no nn.Linear or nn.Conv2d layer\n")
+    assert str(report).startswith(
+        "nothing to convert: the model has no nn.Linear or nn.Conv2d layer\n"
+    )
     assert "memory: 0 -> 0 bytes" in str(report)
 
 

@@ -107,8 +107,8 @@ SPARSECORE_INLINE void add_transposed(Acc* block, std::int64_t stride, const Mat
   }
 }
 
-// The epilogue of a block, in its rows and columns from (row, col) on. False if a sum no longer fits
-// (int32 only).
+// The epilogue of a block, in its rows and columns from (row, col) on. False if a sum no longer
+// fits (int32 only).
 template <class Acc>
 SPARSECORE_INLINE bool apply_epilogue(Acc* block, std::int64_t stride, std::int64_t rows,
                                       std::int64_t cols, std::int64_t row, std::int64_t col,
@@ -124,8 +124,8 @@ SPARSECORE_INLINE bool apply_epilogue(Acc* block, std::int64_t stride, std::int6
                     of(epilogue.bias, row + r), 0);
   }
   if (is_transposed) {
-    const MatrixView part{static_cast<Acc*>(m.data) + row + col * m.col_stride,
-                          m.dtype, rows, cols, 1, m.col_stride};
+    const MatrixView part{
+        static_cast<Acc*>(m.data) + row + col * m.col_stride, m.dtype, rows, cols, 1, m.col_stride};
     add_transposed(block, stride, part);
   } else if (m.data != nullptr) {
     with_storage<Acc>(m.data, m.dtype, [&](auto* data) {

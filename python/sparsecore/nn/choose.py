@@ -207,9 +207,7 @@ def _fastest(choice: Format, seconds: Mapping[Format, float]) -> str:
     return f"{choice} is the fastest: {duration(seconds[choice])}, {', '.join(times)}"
 
 
-def _build(
-    layer: Layer, form: Format, *, prepared: bool
-) -> CSRLinear | CSRConv2d | Sparse24Linear:
+def _build(layer: Layer, form: Format, *, prepared: bool) -> CSRLinear | CSRConv2d | Sparse24Linear:
     site = layer.site
     try:
         module = _sparse(site.dense, form)

@@ -4,17 +4,13 @@ What `sparsify_` puts in the place of a layer and its followers, and measures sp
 They hold the weights of torch's layers under the same names.
 """
 
-from typing import Any, Self
+from typing import Self
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 __all__ = ["FusedConv2d", "FusedLinear", "finished"]
-
-# What each activation does to a tensor that nobody else holds.
-_IN_PLACE = {"relu": torch.relu_, "gelu": F.gelu, "silu": lambda y: F.silu(y, inplace=True)}
-_APART = {"relu": F.relu, "gelu": F.gelu, "silu": F.silu}
 
 
 def finished(y: Tensor, residual: Tensor | None, activation: str | None) -> Tensor:
@@ -25,7 +21,9 @@ def finished(y: Tensor, residual: Tensor | None, activation: str | None) -> Tens
         y = y.add_(residual) if writes else y + residual
     if activation is None:
         return y
-    return (_IN_PLACE if may_write else _APART)[activation](y)
+    if activation == "gelu":
+        return F.gelu(y)
+    return F.relu(y, inplace=may_write) if activation == "relu" else F.silu(y, inplace=may_write)
 
 
 class FusedConv2d(nn.Conv2d):
@@ -34,9 +32,11 @@ class FusedConv2d(nn.Conv2d):
     activation: str | None = None
 
     @classmethod
-    def of(cls, conv: nn.Conv2d, weight: Tensor, bias: Tensor | None, activation: str | None) -> Self:
+    def of(
+        cls, conv: nn.Conv2d, weight: Tensor, bias: Tensor | None, activation: str | None
+    ) -> Self:
         """Take the place of a convolution, with this weight and bias."""
-        layer = nn.utils.skip_init(  # type: ignore[no-untyped-call]
+        layer: Self = nn.utils.skip_init(  # type: ignore[no-untyped-call]
             cls,
             conv.in_channels,
             conv.out_channels,
@@ -48,7 +48,8 @@ class FusedConv2d(nn.Conv2d):
             bias=False,
             padding_mode=conv.padding_mode,
         )
-        return _taking(layer, conv, weight, bias, activation)
+        _take(layer, conv, weight, bias, activation)
+        return layer
 
     def forward(self, input: Tensor, residual: Tensor | None = None) -> Tensor:
         """Return (n, out_channels, h', w')."""
@@ -56,7 +57,8 @@ class FusedConv2d(nn.Conv2d):
 
     def extra_repr(self) -> str:
         """Describe the layer as print() shows it."""
-        return f"{super().extra_repr()}, activation={self.activation}"
+        plain: str = super().extra_repr()  # type: ignore[no-untyped-call]
+        return f"{plain}, activation={self.activation}"
 
 
 class FusedLinear(nn.Linear):
@@ -69,10 +71,11 @@ class FusedLinear(nn.Linear):
         cls, linear: nn.Linear, weight: Tensor, bias: Tensor | None, activation: str | None
     ) -> Self:
         """Take the place of a linear layer, with this weight and bias."""
-        layer = nn.utils.skip_init(  # type: ignore[no-untyped-call]
+        layer: Self = nn.utils.skip_init(  # type: ignore[no-untyped-call]
             cls, linear.in_features, linear.out_features, bias=False
         )
-        return _taking(layer, linear, weight, bias, activation)
+        _take(layer, linear, weight, bias, activation)
+        return layer
 
     def forward(self, input: Tensor, residual: Tensor | None = None) -> Tensor:
         """Return (..., out_features)."""
@@ -83,13 +86,17 @@ class FusedLinear(nn.Linear):
         return f"{super().extra_repr()}, activation={self.activation}"
 
 
-def _taking(
-    layer: Any, old: nn.Module, weight: Tensor, bias: Tensor | None, activation: str | None
-) -> Any:
+def _take(
+    layer: FusedConv2d | FusedLinear,
+    old: nn.Module,
+    weight: Tensor,
+    bias: Tensor | None,
+    activation: str | None,
+) -> None:
     layer.weight = _parameter(weight)
     layer.bias = None if bias is None else _parameter(bias)
     layer.activation = activation
-    return layer.train(old.training)
+    layer.train(old.training)
 
 
 def _parameter(tensor: Tensor) -> nn.Parameter:

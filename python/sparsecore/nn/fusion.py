@@ -180,7 +180,7 @@ def _is_leaf(module: nn.Module) -> bool:
 
 
 class _Tracer(fx.Tracer):
-    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:  # noqa: ARG002
         # What has hooks is called as it is.
         return _is_leaf(m) or watched(m) or "forward" in vars(m)
 
@@ -262,9 +262,7 @@ class _Rewriting:
         fits = norm is not None and norm.running_mean is not None and not watched(norm)
         return norm if fits else None
 
-    def _addition(
-        self, layer: fx.Node, last: fx.Node
-    ) -> tuple[fx.Node | None, fx.Node | None]:
+    def _addition(self, layer: fx.Node, last: fx.Node) -> tuple[fx.Node | None, fx.Node | None]:
         """Return the addition of a residual that follows, and the residual."""
         user = _only_user(last)
         if user is None or user.kwargs or len(user.args) != 2:
@@ -318,7 +316,7 @@ class _Rewriting:
         where = node if addition is None else addition
         with self._graph.inserting_before(where):
             args = (*node.args, residual) if residual is not None else node.args
-            fused = self._graph.call_module(node.target, args)
+            fused = self._graph.call_module(str(node.target), args)
         self._order[fused] = self._order[where]
         last.replace_all_uses_with(fused)
         for dead in _chain(node, last):
@@ -329,7 +327,8 @@ class _Rewriting:
     ) -> Fusion:
         weight, bias = (layer.weight, layer.bias) if norm is None else _folded(layer, norm)
         kind = FusedConv2d if isinstance(layer, nn.Conv2d) else FusedLinear
-        changes = [(layer, kind.of(layer, weight, bias, activation))]
+        fused: nn.Module = kind.of(layer, weight, bias, activation)
+        changes: list[tuple[nn.Module, nn.Module]] = [(layer, fused)]
         if norm is not None:
             changes.append((norm, nn.Identity()))
         return Fusion(
@@ -358,7 +357,8 @@ def _folded(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
     ``gamma (conv(x) - mean) / sqrt(var + eps) + beta``, computed in fp64.
     """
     mean, var = norm.running_mean, norm.running_var
-    assert mean is not None and var is not None
+    assert mean is not None
+    assert var is not None
     with torch.no_grad():
         factor = (var.double() + norm.eps).rsqrt()
         if norm.weight is not None:
@@ -370,5 +370,3 @@ def _folded(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
             bias = bias + norm.bias.double()
         dtype = conv.weight.dtype
         return nn.Parameter(weight.to(dtype)), nn.Parameter(bias.to(dtype))
-
-

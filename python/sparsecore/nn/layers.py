@@ -209,7 +209,8 @@ class _Probe(nn.Module):
             if hasattr(dense, name):
                 setattr(self, name, getattr(dense, name))
         # A model may ask its parameters for their dtype: they are there, as a sparse layer's are.
-        self._parameters.update(values=dense._parameters["weight"], bias=dense.bias)
+        own = dense._parameters
+        self._parameters.update(values=own["weight"], bias=own.get("bias"))
 
     def forward(self, input: Tensor, *residual: Tensor) -> Tensor:
         """Note the call and answer as the dense layer."""

@@ -32,7 +32,8 @@ class LayerReport:
         Whether no group of four in a row has more than two nonzeros.
     rows : tuple of int
         Rows of each kind of input that the example gave the layer, leading dimensions flattened;
-        of a convolution, pixels of the result. Empty where it was not called, or not watched because it has to stay as it is.
+        of a convolution, pixels of the result. Empty where it was not called, or not watched
+        because it has to stay as it is.
     seconds : mapping of str to float
         Median time in one run of the model, by format; empty where nothing was measured.
     nbytes : mapping of str to int

@@ -5,7 +5,7 @@ caches, and other threads warm.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -34,7 +34,7 @@ class Trial:
     # Layers that were decided in advance: they do not go back for the sake of time.
     given: frozenset[str]
     # What was fused, which the decisions' layers are a part of; and the error that explains.
-    fusion: Fusion = Fusion()
+    fusion: Fusion = field(default_factory=Fusion)
     fusion_error: float = 0.0
 
 
@@ -142,10 +142,7 @@ def _faster(trial: Trial, outcome: Outcome, timer: Timer) -> Outcome:
             break
         ranked = sorted(movable, key=lambda decision: decision.saved)
         names = frozenset(decision.name for decision in ranked[: (len(ranked) + 1) // 2])
-        why = (
-            f"the whole model took {duration(times.after)} with it, "
-            f"dense {duration(times.dense)}"
-        )
+        why = f"the whole model took {duration(times.after)} with it, dense {duration(times.dense)}"
         decisions = _without(decisions, names, why)
     is_fused = outcome.is_fused
     if is_fused and not _exchanged(decisions) and times.fused >= times.before:

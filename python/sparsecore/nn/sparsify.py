@@ -11,8 +11,8 @@ from torch import nn
 from torch.nn.parameter import is_lazy
 
 from sparsecore import timing
-from sparsecore.nn.choose import Decision, Layer, decide, survey
 from sparsecore.nn.accuracy import outputs_difference, tolerance
+from sparsecore.nn.choose import Decision, Layer, decide, survey
 from sparsecore.nn.example import Example, undisturbed
 from sparsecore.nn.fusion import Fusion, fuse
 from sparsecore.nn.layers import find_layers, observe
@@ -46,8 +46,8 @@ def sparsify_(
 
     The model runs once on the example, which tells how each ``nn.Linear`` and ``nn.Conv2d`` is
     called. Each is then measured dense, as CSR and, where a linear layer's weight is 2:4, as 2:4,
-    on inputs of these shapes, dtypes and memory orders, and the fastest is taken. At last the whole model is measured against the dense one:
-    while it is not faster, in two measurements, the half of the exchanged layers that saved the
+    on inputs of these shapes, dtypes and memory orders, and the fastest is taken. At last the whole
+    model is measured against the dense one: while it is not faster, in two measurements, the half of the exchanged layers that saved the
     least goes back to dense. So the model is faster than before, or all dense.
 
     A layer stays dense, and the report says why, where the example does not call it; where it has
@@ -86,8 +86,8 @@ def sparsify_(
         Threads to measure with, for torch and sparsecore.
     trainable : bool
         Whether the nonzeros stay Parameters. If not, layers are fused with what follows them, and
-        CSR layers are measured and left prepared for running (`CSRLinear.prepare_`): faster, and 6 bytes an fp32 nonzero in all where packed, 7
-        to 11 where prepared for a few rows.
+        CSR layers are measured and left prepared for running (`CSRLinear.prepare_`): faster, and 6
+        bytes an fp32 nonzero in all where packed, 7 to 11 where prepared for a few rows.
     channels_last : bool, optional
         Of a fused model: whether it begins with bringing images into torch's channels_last order,
         in which its convolutions then leave them. Measured in both orders if not given, else as
@@ -108,8 +108,8 @@ def sparsify_(
     Raises
     ------
     ValueError
-        If the policy is unknown, or a choice names no linear or convolution layer, a layer that cannot be
-        exchanged, or 2:4 for a weight that is not; or the model has lazy modules that never ran.
+        If the policy is unknown, or a choice names no linear or convolution layer, a layer that
+        cannot be exchanged, or 2:4 for a weight that is not; or the model has lazy modules that never ran.
     TypeError
         If `example_inputs` is not a tensor, tuple or dict.
 
@@ -168,9 +168,7 @@ def sparsify_(
         except BaseException:
             fusion.put(fused=False)
             raise
-        trial = Trial(
-            model, example, reference, max_error, frozenset(given), fusion, fusion_error
-        )
+        trial = Trial(model, example, reference, max_error, frozenset(given), fusion, fusion_error)
         sizes = (size, _bytes(model))
         outcome = settle(trial, decisions, model_timer)
         _tell(progress, len(decisions) + 1, len(decisions) + 1, "the whole model")
@@ -294,7 +292,8 @@ def _check_given(given: Mapping[str, Format], layers: Sequence[Layer]) -> None:
     known = {layer.site.name: layer for layer in layers}
     for name, choice in given.items():
         if name not in known:
-            msg = f"sparsify_: the choices name {name!r}, which is no nn.Linear or nn.Conv2d of the model"
+            kinds = "nn.Linear or nn.Conv2d"
+            msg = f"sparsify_: the choices name {name!r}, which is no {kinds} of the model"
             raise ValueError(msg)
         if choice != "dense" and known[name].obstacle is not None:
             msg = f"sparsify_: layer {name!r} cannot become {choice}: {known[name].obstacle}"

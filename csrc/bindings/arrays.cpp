@@ -159,13 +159,15 @@ namespace {
 // A large array, in memory that goes back to the pool with it.
 py::array make_large(DType dtype, std::initializer_list<py::ssize_t> shape, bool column_major,
                      std::size_t bytes) {
-  auto* const owner = new BlockPool::Block(BlockPool::take(bytes));
-  const py::capsule capsule(owner, [](void* p) { delete static_cast<BlockPool::Block*>(p); });
+  auto owner = std::make_unique<BlockPool::Block>(BlockPool::take(bytes));
+  const py::capsule capsule(owner.get(), [](void* p) { delete static_cast<BlockPool::Block*>(p); });
+  const void* const data = owner->get();
+  [[maybe_unused]] const auto* const kept = owner.release();  // the capsule's now
   const py::ssize_t item = item_size(dtype);
   return py::array(numpy_dtype(dtype), shape,
                    column_major ? py::detail::f_strides(std::vector(shape), item)
                                 : py::detail::c_strides(std::vector(shape), item),
-                   owner->get(), capsule);
+                   data, capsule);
 }
 
 }  // namespace

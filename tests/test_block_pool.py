@@ -55,9 +55,8 @@ def test_threads_get_memory_of_their_own() -> None:
     wrong: list[int] = []
 
     def work(number: int) -> None:
-        for _ in range(50):
-            if not (product(float(number)) == number).all():
-                wrong.append(number)
+        results = (product(float(number)) for _ in range(50))
+        wrong.extend(number for y in results if not (y == number).all())
 
     threads = [threading.Thread(target=work, args=(i,)) for i in range(4)]
     for thread in threads:

@@ -19,6 +19,7 @@
 #include "fast_call.h"
 #include "gil.h"
 #include "options.h"
+#include "plan_class.h"
 #include "registration.h"
 #include "tensors.h"
 
@@ -179,38 +180,8 @@ std::unique_ptr<ConvPlan> prepare_conv2d(const std::shared_ptr<CsrStructure>& we
 }  // namespace
 
 void register_conv(py::module_& module) {
-  py::class_<ConvPlan>(module, "ConvPlan", py::is_final())
-      .def_property_readonly("structure",
-                             [](const ConvPlan& plan) {
-                               return std::const_pointer_cast<CsrStructure>(plan.structure());
-                             })
-      .def_property_readonly(
-          "shape",
-          [](const ConvPlan& plan) { return std::pair(plan.shape().rows, plan.shape().cols); })
-      .def_property_readonly("nnz", [](const ConvPlan& plan) { return plan.shape().nnz; })
-      .def_property_readonly("in_channels", &ConvPlan::in_channels)
-      .def_property_readonly("nbytes", &ConvPlan::nbytes)
-      .def(
-          "update",
-          [](ConvPlan& plan, py::array values_in, int threads) {
-            const py::array values = values_arg(std::move(values_in), "data", plan.shape().nnz);
-            if (dtype_of(values, "data") != plan.dtype()) {
-              throw py::type_error(std::string("data is ") + dtype_name(dtype_of(values, "data")) +
-                                   ", the plan was prepared with " + dtype_name(plan.dtype()));
-            }
-            const void* data = values.data();
-            without_gil([&] { plan.update(data, threads); });
-          },
-          py::arg("values"), py::arg("threads"))
-      .def(
-          "unpack",
-          [](const ConvPlan& plan, int threads) {
-            py::array values = make_array(plan.dtype(), {plan.shape().nnz});
-            void* data = values.mutable_data();
-            without_gil([&] { plan.unpack(data, threads); });
-            return values;
-          },
-          py::arg("threads"));
+  plan_class<ConvPlan>(module, "ConvPlan")
+      .def_property_readonly("in_channels", &ConvPlan::in_channels);
   module.def(
       "check_conv2d",
       [](const std::pair<std::int64_t, std::int64_t>& shape, const Pair& kernel, const Pair& stride,

@@ -13,6 +13,7 @@
 #include "../construct.h"
 #include "arrays.h"
 #include "gil.h"
+#include "plan_class.h"
 #include "registration.h"
 #include "tensors.h"
 
@@ -42,37 +43,9 @@ std::unique_ptr<Plan> prepare_csr(std::shared_ptr<CsrStructure> structure, py::a
 }
 
 void register_plan(py::module_& module) {
-  py::class_<Plan>(module, "Plan", py::is_final())
-      .def_property_readonly(
-          "structure",
-          [](const Plan& plan) { return std::const_pointer_cast<CsrStructure>(plan.structure()); })
-      .def_property_readonly(
-          "shape", [](const Plan& plan) { return std::pair(plan.shape().rows, plan.shape().cols); })
-      .def_property_readonly("nnz", [](const Plan& plan) { return plan.shape().nnz; })
+  plan_class<Plan>(module, "Plan")
       .def_property_readonly("kernel", [](const Plan& plan) { return std::string(plan.kernel()); })
-      .def_property_readonly("nbytes", &Plan::nbytes)
-      .def_property_readonly("keeps_structure", &Plan::keeps_structure)
-      .def(
-          "update",
-          [](Plan& plan, py::array values_in, int threads) {
-            const py::array values = values_arg(std::move(values_in), "data", plan.shape().nnz);
-            if (dtype_of(values, "data") != plan.dtype()) {
-              throw py::type_error(std::string("data is ") + dtype_name(dtype_of(values, "data")) +
-                                   ", the plan was prepared with " + dtype_name(plan.dtype()));
-            }
-            const void* data = values.data();
-            without_gil([&] { plan.update(data, threads); });
-          },
-          py::arg("values"), py::arg("threads"))
-      .def(
-          "unpack",
-          [](const Plan& plan, int threads) {
-            py::array values = make_array(plan.dtype(), {plan.shape().nnz});
-            void* data = values.mutable_data();
-            without_gil([&] { plan.unpack(data, threads); });
-            return values;
-          },
-          py::arg("threads"));
+      .def_property_readonly("keeps_structure", &Plan::keeps_structure);
   module.def("prepare_csr", prepare_csr, py::arg("structure"), py::arg("values"),
              py::arg("columns"), py::arg("backward"), py::arg("kernel"), py::arg("threads"));
 }

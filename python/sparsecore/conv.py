@@ -12,7 +12,8 @@ import numpy as np
 from sparsecore import _core, dense, interop
 from sparsecore.formats import CSR
 from sparsecore.interop import Values
-from sparsecore.ops import Activation
+from sparsecore.library.handle import handle_of
+from sparsecore.ops import ACTIVATIONS, Activation
 from sparsecore.threads import checked, get_num_threads
 
 __all__ = ["ConvGeometry", "ConvPlan", "conv2d"]
@@ -108,7 +109,7 @@ class ConvPlan:
     array([[[[0., 5., 0.]]]])
     """
 
-    __slots__ = ("_like", "_plan", "_version", "geometry")
+    __slots__ = ("__weakref__", "_handle", "_like", "_plan", "_version", "geometry")
 
     format = "plan"
     kernel = "packed_patches"
@@ -128,23 +129,13 @@ class ConvPlan:
             msg = f"conv2d: A is a {type(A).__name__}, expected a CSR"
             raise TypeError(msg)
         self.geometry = ConvGeometry.of(kernel_size, stride, padding, dilation, groups)
-        data = interop.to_numpy(A.data, name="conv2d: A.data")
-        g = self.geometry
-        self._plan = _core.prepare_conv2d(
-            A._structure,
-            data,
-            g.kernel_size,
-            g.stride,
-            g.padding,
-            g.dilation,
-            g.groups,
-            get_num_threads(),
-        )
+        self._plan = packed(A._structure, A.data, self.geometry)
         self._version = 0  # counts updates, for backward passes to notice one in between
         # An empty piece of the values: remembers their kind, dtype and device, not their memory.
         self._like = interop.copy_values(
             A.data[:0].detach() if interop.is_tensor(A.data) else A.data[:0]
         )
+        self._handle = handle_of(self, (*self.shape, self.nnz), like=self._like)
 
     @property
     def _structure(self) -> _core.CsrStructure:
@@ -178,6 +169,8 @@ class ConvPlan:
             raise ValueError(msg)
         self._plan.update(values, get_num_threads())
         self._version += 1
+        if self._handle is not None:
+            self._handle.changed()
 
     def unpack(self) -> Values:
         """Return the values in CSR order, in memory of their own."""
@@ -263,65 +256,100 @@ def conv2d(
            [2., 4., 2.],
            [1., 2., 1.]])
     """
-    plan = _as_plan(A, (kernel_size, stride, padding, dilation, groups))
-    if not interop.is_tensor(x):
-        x = np.asarray(x)
-    if x.ndim == 3:
-        given = {"residual": residual, "out": out}
-        lifted = {name: None if v is None else v[None] for name, v in given.items()}
-        y = conv2d(
-            x[None], plan, bias, activation=activation, scale=scale, threads=threads, **lifted
-        )
-        return y[0] if out is None else out
+    geometry = _geometry(A, (kernel_size, stride, padding, dilation, groups))
+    if activation not in ACTIVATIONS:
+        msg = f"conv2d: activation is {activation!r}, expected None, 'relu', 'gelu' or 'silu'"
+        raise ValueError(msg)
     if threads is not None:
         threads = checked(threads, name="conv2d: threads")
-    epilogue = dense.Epilogue(scale, bias, residual, activation)
-    values = A.data if isinstance(A, CSR) else None
-    if _wants_grad(x, values, epilogue, out):
-        from sparsecore import torch_conv
-
-        return torch_conv.conv2d(x, plan, values, epilogue, threads)
-    return run(plan, x, epilogue, out=out, threads=threads)
-
-
-def run(
-    plan: ConvPlan, x: Values, epilogue: dense.Epilogue, *, out: Values, threads: int | None
-) -> Values:
-    """Convolve; records nothing."""
-    return _core.conv2d(
-        plan._plan,
-        x,
-        out,
-        threads,
-        epilogue.scale,
-        epilogue.bias,
-        epilogue.residual,
-        epilogue.activation,
+    return convolved(
+        x, A, bias, geometry, activation=activation, residual=residual, scale=scale, out=out,
+        threads=threads,
     )
 
 
-def _as_plan(A: Any, geometry: tuple[Any, ...]) -> ConvPlan:
+def convolved(
+    x: Values,
+    A: CSR | ConvPlan,
+    bias: Values,
+    geometry: ConvGeometry,
+    *,
+    activation: str | None = None,
+    residual: Values = None,
+    scale: Values = None,
+    out: Values = None,
+    threads: int | None = None,
+) -> Values:
+    """Convolve as `conv2d`, whose arguments these are, checked; a plan's geometry is its own."""
+    if not interop.is_tensor(x):
+        x = np.asarray(x)
+    if x.ndim == 3:
+        lifted = {"activation": activation, "scale": scale, "threads": threads}
+        for name, images in (("residual", residual), ("out", out)):
+            lifted[name] = None if images is None else images[None]
+        y = convolved(x[None], A, bias, geometry, **lifted)
+        return y[0] if out is None else out
+    values = A._like if isinstance(A, ConvPlan) else A._data
+    if not (type(x) is np.ndarray or interop.is_direct(values, x, out, bias, residual, scale)):
+        if not interop.is_plain(x):
+            from sparsecore.library import calls
+
+            epilogue = dense.Epilogue(scale, bias, residual, activation)
+            return calls.conv2d(A, x, geometry, epilogue, out=out, threads=threads)
+        from sparsecore import torch_state
+
+        x, residual = torch_state.under_autocast(x, residual, to=values.dtype)
+        if _wants_grad(x, values, scale, bias, residual, out=out):
+            from sparsecore import torch_conv
+
+            epilogue = dense.Epilogue(scale, bias, residual, activation)
+            return torch_conv.conv2d(x, A, geometry, epilogue, threads)
+    plan = A._plan if isinstance(A, ConvPlan) else packed(A._structure, A._data, geometry)
+    return _core.conv2d(plan, x, out, threads, scale, bias, residual, activation)
+
+
+def packed(
+    structure: _core.CsrStructure, values: Values, geometry: ConvGeometry
+) -> _core.ConvPlan:
+    """Pack a weight for the core.
+
+    Raises
+    ------
+    ValueError
+        Where the weight does not fit the geometry.
+    """
+    g = geometry
+    return _core.prepare_conv2d(
+        structure,
+        interop.to_numpy(values, name="conv2d: A.data"),
+        g.kernel_size,
+        g.stride,
+        g.padding,
+        g.dilation,
+        g.groups,
+        get_num_threads(),
+    )
+
+
+def _geometry(A: Any, given: tuple[Any, ...]) -> ConvGeometry:
     if isinstance(A, ConvPlan):
-        if geometry != (None, 1, 0, 1, 1):
+        if given != (None, 1, 0, 1, 1):
             msg = "conv2d: A is a ConvPlan, which has a geometry of its own; give none"
             raise TypeError(msg)
-        return A
+        return A.geometry
     if not isinstance(A, CSR):
         msg = f"conv2d: A is a {type(A).__name__}, expected a CSR or a ConvPlan"
         raise TypeError(msg)
-    if geometry[0] is None:
+    if given[0] is None:
         msg = "conv2d: kernel_size is missing, which a CSR needs"
         raise TypeError(msg)
-    names = ("kernel_size", "stride", "padding", "dilation", "groups")
-    return ConvPlan(A, **dict(zip(names, geometry, strict=True)))
+    return ConvGeometry.of(*given)
 
 
-def _wants_grad(x: Values, values: Values, epilogue: dense.Epilogue, out: Values) -> bool:
-    torch = interop.torch_or_none()
-    if torch is None or not interop.is_tensor(x) or not torch.is_grad_enabled():
+def _wants_grad(*given: Values, out: Values) -> bool:
+    if not interop.import_torch().is_grad_enabled():
         return False
-    given = (x, values, epilogue.scale, epilogue.bias, epilogue.residual, out)
-    if not any(interop.is_tensor(t) and t.requires_grad for t in given):
+    if not any(getattr(value, "requires_grad", False) for value in (*given, out)):
         return False
     if out is not None:
         msg = "conv2d: out takes no part in gradients, but an argument requires grad"

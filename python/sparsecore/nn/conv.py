@@ -7,10 +7,14 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
-from sparsecore.conv import ConvGeometry, ConvPlan, conv2d
+from sparsecore import interop
+from sparsecore.conv import ConvGeometry, ConvPlan, convolved
+from sparsecore.dense import Epilogue
 from sparsecore.formats import CSR
+from sparsecore.library import calls
 from sparsecore.library.structures import narrowed
 from sparsecore.nn.csr_layer import CSRLayer
+from sparsecore.nn.fused import finished
 from sparsecore.nn.layers import obstacle, uneven_padding
 
 __all__ = ["CSRConv2d"]
@@ -157,8 +161,18 @@ class CSRConv2d(CSRLayer):
         TypeError
             If `input` is no torch.Tensor.
         """
-        run = conv2d if self._plan is not None else partial(conv2d, **asdict(self.geometry))
-        return self._finished(run, self._checked(input), residual)
+        x = self._checked(input)
+        if self._plan is None and not interop.is_plain(x):
+            return self._traced(x, residual)
+        return self._finished(partial(convolved, geometry=self.geometry), x, residual)
+
+    def _traced(self, input: Tensor, residual: Tensor | None) -> Tensor:
+        """Return the same of the layer's own tensors, for where torch must see the call."""
+        weight = (self.values, self.indices, self.indptr, list(self._weight_shape()))
+        activation = self.activation if self.activation == "relu" else None
+        epilogue = Epilogue(None, self.bias, residual, activation)
+        y = calls.conv_layer(input, weight, self.geometry, epilogue)
+        return y if activation == self.activation else finished(y, None, self.activation)
 
     def _weight_shape(self) -> tuple[int, int]:
         g = self.geometry

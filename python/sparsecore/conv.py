@@ -58,7 +58,7 @@ class ConvGeometry:
             _pair(stride, "stride"),
             _pair(padding, "padding"),
             _pair(dilation, "dilation"),
-            _integer(groups, "groups"),
+            _integer(groups, "groups", "an int"),
         )
 
 
@@ -72,10 +72,13 @@ def _pair(value: Any, name: str) -> Pair:
     return (both, both)
 
 
-def _integer(value: Any, name: str) -> int:
+def _integer(value: Any, name: str, expected: str = "an int or a pair of them") -> int:
     if isinstance(value, bool) or not isinstance(value, int | np.integer):
-        msg = f"conv2d: {name} is {value!r}, expected an int or a pair of them"
+        msg = f"conv2d: {name} is {value!r}, expected {expected}"
         raise TypeError(msg)
+    if not -(2**63) <= value < 2**63:
+        msg = f"conv2d: {name} is {value}, expected 64 bits at most"
+        raise ValueError(msg)
     return int(value)
 
 
@@ -257,9 +260,6 @@ def conv2d(
            [1., 2., 1.]])
     """
     geometry = _geometry(A, (kernel_size, stride, padding, dilation, groups))
-    if activation not in ACTIVATIONS:
-        msg = f"conv2d: activation is {activation!r}, expected None, 'relu', 'gelu' or 'silu'"
-        raise ValueError(msg)
     if threads is not None:
         threads = checked(threads, name="conv2d: threads")
     return convolved(
@@ -284,13 +284,25 @@ def convolved(
     if not interop.is_tensor(x):
         x = np.asarray(x)
     if x.ndim == 3:
-        lifted = {"activation": activation, "scale": scale, "threads": threads}
-        for name, images in (("residual", residual), ("out", out)):
-            lifted[name] = None if images is None else images[None]
-        y = convolved(x[None], A, bias, geometry, **lifted)
+        y = convolved(
+            x[None],
+            A,
+            bias,
+            geometry,
+            activation=activation,
+            residual=_lifted(residual, "residual"),
+            scale=scale,
+            out=_lifted(out, "out"),
+            threads=threads,
+        )
         return y[0] if out is None else out
     values = A._like if isinstance(A, ConvPlan) else A._data
-    if not (type(x) is np.ndarray or interop.is_direct(values, x, out, bias, residual, scale)):
+    if type(x) is np.ndarray:
+        _refuse_recording(scale, bias, residual)
+    elif not interop.is_direct(values, x, out, bias, residual, scale):
+        if activation not in ACTIVATIONS:
+            msg = f"conv2d: activation is {activation!r}, expected None, 'relu', 'gelu' or 'silu'"
+            raise ValueError(msg)
         if not interop.is_plain(x):
             from sparsecore.library import calls
 
@@ -306,6 +318,19 @@ def convolved(
             return torch_conv.conv2d(x, A, geometry, epilogue, threads)
     plan = A._plan if isinstance(A, ConvPlan) else packed(A._structure, A._data, geometry)
     return _core.conv2d(plan, x, out, threads, scale, bias, residual, activation)
+
+
+def _lifted(value: Values, name: str) -> Values:
+    """Return an argument that belongs to one image as that of a batch of one."""
+    if value is None:
+        return None
+    if not hasattr(value, "ndim"):
+        msg = f"conv2d: {name} is a {type(value).__name__}, expected an array or a tensor"
+        raise TypeError(msg)
+    if value.ndim != 3:
+        msg = f"conv2d: {name} has {value.ndim} dimensions, expected 3, as x"
+        raise TypeError(msg)
+    return value[None]
 
 
 def packed(
@@ -333,7 +358,11 @@ def packed(
 
 def _geometry(A: Any, given: tuple[Any, ...]) -> ConvGeometry:
     if isinstance(A, ConvPlan):
-        if given != (None, 1, 0, 1, 1):
+        defaults = (None, 1, 0, 1, 1)
+        if any(
+            type(value) is not type(none) or value != none
+            for value, none in zip(given, defaults, strict=True)
+        ):
             msg = "conv2d: A is a ConvPlan, which has a geometry of its own; give none"
             raise TypeError(msg)
         return A.geometry
@@ -344,6 +373,16 @@ def _geometry(A: Any, given: tuple[Any, ...]) -> ConvGeometry:
         msg = "conv2d: kernel_size is missing, which a CSR needs"
         raise TypeError(msg)
     return ConvGeometry.of(*given)
+
+
+def _refuse_recording(*given: Values) -> None:
+    """Refuse tensors that require grad beside a numpy x, whose result takes no part in it."""
+    torch = interop.torch_or_none()
+    if torch is None or not torch.is_grad_enabled():
+        return
+    if any(getattr(value, "requires_grad", False) for value in given):
+        msg = "conv2d: x is a numpy array, but an argument is a tensor that requires grad"
+        raise TypeError(msg)
 
 
 def _wants_grad(*given: Values, out: Values) -> bool:

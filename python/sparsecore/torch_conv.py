@@ -8,6 +8,7 @@ of A's values is the sampled product of dY and the patches at the stored positio
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch.autograd import Function
@@ -29,7 +30,7 @@ def conv2d(
 ) -> torch.Tensor:
     """Convolve as `sparsecore.conv2d`, recorded."""
     tensors = [
-        None if t is None else torch.as_tensor(t)
+        t if t is None or isinstance(t, torch.Tensor) else interop.from_numpy(t, like=x)
         for t in (epilogue.scale, epilogue.bias, epilogue.residual)
     ]
     data = None if isinstance(A, ConvPlan) else A.data
@@ -120,13 +121,12 @@ class Groups:
         return torch.cat([self._folded(dY[images], size) for images in self._chunks(dY)])
 
     def _folded(self, dY: torch.Tensor, size: Sequence[int]) -> torch.Tensor:
-        images, columns = len(dY), []
+        images, pixels, columns = len(dY), dY.shape[2] * dY.shape[3], []
         for g, weight in enumerate(self._weights):
             d = _columns(_group(dY, g, self._geometry.groups).flatten(2))
-            rows = ops.matmul(
-                weight, d, transposed=True, scale=_ones(weight, d), threads=self._threads
-            )
-            columns.append(rows.reshape(len(rows), images, dY.shape[2] * dY.shape[3]).transpose(0, 1))
+            ones = torch.ones(weight.shape[1], dtype=d.dtype) if _is_int8(weight) else None
+            rows = ops.matmul(weight, d, transposed=True, scale=ones, threads=self._threads)
+            columns.append(rows.unflatten(1, (images, pixels)).transpose(0, 1))
         return F.fold(torch.cat(columns, 1), size, **self._arguments())
 
     def _patches(self, x: torch.Tensor) -> list[torch.Tensor]:
@@ -161,13 +161,9 @@ def _group(t: torch.Tensor, g: int, groups: int) -> torch.Tensor:
 
 def _columns(t: torch.Tensor) -> torch.Tensor:
     """Return (images, rows, pixels) as a matrix, (rows, images * pixels)."""
-    return t.transpose(0, 1).reshape(t.shape[1], t.shape[0] * t.shape[2])
-
-
-def _ones(weight: CSR, d: torch.Tensor) -> torch.Tensor | None:
-    """Return the factors that int8 values need to meet a floating gradient."""
-    return torch.ones(weight.shape[1], dtype=d.dtype) if _is_int8(weight) else None
+    return t.transpose(0, 1).flatten(1)
 
 
 def _is_int8(weight: CSR) -> bool:
-    return interop.numpy_dtype(weight.dtype) == "int8"
+    """Say whether the values need factors, if only ones, to meet floating numbers."""
+    return interop.numpy_dtype(weight.dtype) == np.int8

@@ -15,7 +15,7 @@ from child import output  # noqa: E402
 from compiling import check_training, compiled  # noqa: E402
 from library_cases import numbers  # noqa: E402
 from sparsecore.nn import CSRConv2d, sparsify_  # noqa: E402
-from sparsify_cases import FAST_CSR, FakeTimer, Wrapped  # noqa: E402
+from sparsify_cases import Wrapped  # noqa: E402
 
 
 @pytest.fixture(autouse=True)
@@ -62,6 +62,7 @@ def test_training(prepared, activation):
         optimizer.step()
     with torch.no_grad():
         torch.testing.assert_close(model(X, residual), net(X, residual))
+        torch.testing.assert_close(model(X[0], residual[0]), net(X[0], residual[0]))
 
 
 @PREPARED
@@ -171,7 +172,8 @@ def test_a_fused_model_and_its_copy():
     x = torch.randn(2, 3, 8, 8)
     with torch.no_grad():
         want = model(x.clone())
-        sparsify_(model, x, trainable=False, timer=ThreeTimes(FAST_CSR, [(2.0, 1.0)]))
+        policy = {"1.c1": "csr", "1.c2": "csr"}
+        sparsify_(model, x, policy=policy, trainable=False, channels_last=True)
         assert type(inner.c2) is CSRConv2d
         assert "forward" in vars(model) or "forward" in vars(inner)
         torch.testing.assert_close(model(x), want)
@@ -184,13 +186,3 @@ def test_a_fused_model_and_its_copy():
         got = torch.compile(other, backend="aot_eager")(x)
         torch.testing.assert_close(got, other(x))
         assert not torch.equal(got, want), "the copy runs its own layers"
-
-
-class ThreeTimes(FakeTimer):
-    """Answers for models that are measured fused, too."""
-
-    def __call__(self, contenders: Any) -> Any:
-        if "fused" not in contenders:
-            return super().__call__(contenders)
-        timings = super().__call__({k: v for k, v in contenders.items() if k != "fused"})
-        return {**timings, "fused": timings["dense"]}

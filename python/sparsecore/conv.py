@@ -263,7 +263,14 @@ def conv2d(
     if threads is not None:
         threads = checked(threads, name="conv2d: threads")
     return convolved(
-        x, A, bias, geometry, activation=activation, residual=residual, scale=scale, out=out,
+        x,
+        A,
+        bias,
+        geometry,
+        activation=activation,
+        residual=residual,
+        scale=scale,
+        out=out,
         threads=threads,
     )
 
@@ -333,9 +340,7 @@ def _lifted(value: Values, name: str) -> Values:
     return value[None]
 
 
-def packed(
-    structure: _core.CsrStructure, values: Values, geometry: ConvGeometry
-) -> _core.ConvPlan:
+def packed(structure: _core.CsrStructure, values: Values, geometry: ConvGeometry) -> _core.ConvPlan:
     """Pack a weight for the core.
 
     Raises

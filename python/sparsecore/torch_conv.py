@@ -75,9 +75,7 @@ class _Conv2d(Function):
 
         def convolve(x: torch.Tensor) -> torch.Tensor:
             ones = torch.ones_like(scale) if _is_int8(weight) else None
-            y: torch.Tensor = conv.convolved(
-                x, weight, None, geometry, scale=ones, threads=threads
-            )
+            y: torch.Tensor = conv.convolved(x, weight, None, geometry, scale=ones, threads=threads)
             return y
 
         back = ConvBackward(
@@ -111,9 +109,7 @@ class Groups:
             patches = self._patches(x[images])
             for g, weight in enumerate(self._weights):
                 d = _columns(_group(dY[images], g, self._geometry.groups).flatten(2))
-                parts[g] = parts[g] + ops.csr_sddmm(
-                    weight, d, patches[g], threads=self._threads
-                )
+                parts[g] = parts[g] + ops.csr_sddmm(weight, d, patches[g], threads=self._threads)
         return torch.cat(parts)
 
     def image_gradient(self, dY: torch.Tensor, size: Sequence[int]) -> torch.Tensor:
@@ -127,7 +123,7 @@ class Groups:
             ones = torch.ones(weight.shape[1], dtype=d.dtype) if _is_int8(weight) else None
             rows = ops.matmul(weight, d, transposed=True, scale=ones, threads=self._threads)
             columns.append(rows.unflatten(1, (images, pixels)).transpose(0, 1))
-        return F.fold(torch.cat(columns, 1), size, **self._arguments())
+        return F.fold(torch.cat(columns, 1), tuple(size), **self._arguments())
 
     def _patches(self, x: torch.Tensor) -> list[torch.Tensor]:
         """Return each group's right side, (in_channels / groups * taps, images * pixels)."""

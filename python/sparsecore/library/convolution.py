@@ -211,6 +211,6 @@ def _convolved(
     """Return the convolution alone."""
     is_int8 = values.dtype == torch.int8 and x.is_floating_point()
     ones = x.new_ones(structure[-1][0]) if is_int8 else None
-    given = Convolution(*geometry, scale=ones, threads=threads)
-    y: Tensor = conv2d_of(kind)(x, values, *structure, *given)
+    epilogue = (ones, None, None, None)
+    y: Tensor = conv2d_of(kind)(x, values, *structure, *geometry, *epilogue, threads)
     return y

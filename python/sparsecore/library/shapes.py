@@ -102,7 +102,8 @@ def conv_channels(columns: int, geometry: ConvGeometry) -> int:
 def _conv_size(x: Tensor, geometry: ConvGeometry) -> list[int]:
     g = geometry
     spans = tuple(d * (k - 1) + 1 for k, d in zip(g.kernel_size, g.dilation, strict=True))
-    room = [size + 2 * p - span for size, p, span in zip(x.shape[2:], g.padding, spans, strict=True)]
+    padded = [size + 2 * p for size, p in zip(x.shape[2:], g.padding, strict=True)]
+    room = [size - span for size, span in zip(padded, spans, strict=True)]
     if room[0] < 0 or room[1] < 0:
         msg = (
             f"conv2d: x is {x.shape[2]} x {x.shape[3]}, padded by {g.padding} smaller than the "

@@ -123,7 +123,7 @@ class CSRConv2d(CSRLayer):
         )
         layer.values = nn.Parameter(matrix.data, requires_grad=conv.weight.requires_grad)
         layer.indices, layer.indptr = narrowed(matrix.indices), narrowed(matrix.indptr)
-        layer.bias = conv.bias
+        layer.bias = conv._parameters["bias"]
         layer.activation = getattr(conv, "activation", None)
         return layer.train(conv.training)
 
@@ -186,7 +186,7 @@ class CSRConv2d(CSRLayer):
             f"stride={g.stride}, padding={g.padding}, dilation={g.dilation}, groups={g.groups}"
         )
 
-    def _prepared(self, matrix: CSR, n: int | None) -> ConvPlan:
+    def _prepared(self, matrix: CSR, n: int | None) -> ConvPlan:  # noqa: ARG002 - of matrices
         return ConvPlan(matrix, **asdict(self.geometry))
 
 
@@ -194,7 +194,7 @@ def _padding(conv: nn.Conv2d) -> tuple[int, int]:
     """Return the zeros that a convolution pads on both sides, as numbers."""
     if conv.padding == "valid":
         return (0, 0)
-    if conv.padding == "same":
+    if isinstance(conv.padding, str):  # "same"
         spans = [d * (k - 1) for d, k in zip(conv.dilation, conv.kernel_size, strict=True)]
         return (spans[0] // 2, spans[1] // 2)
     vertical, horizontal = conv.padding

@@ -12,7 +12,8 @@ import numpy as np
 from sparsecore import _core, dense, interop
 from sparsecore.formats import CSR
 from sparsecore.interop import Values
-from sparsecore.ops import Activation
+from sparsecore.library.handle import handle_of
+from sparsecore.ops import ACTIVATIONS, Activation
 from sparsecore.threads import checked, get_num_threads
 
 __all__ = ["ConvGeometry", "ConvPlan", "conv2d"]
@@ -118,7 +119,7 @@ class ConvPlan:
     array([[[[0., 5., 0.]]]])
     """
 
-    __slots__ = ("_like", "_plan", "_version", "geometry")
+    __slots__ = ("__weakref__", "_handle", "_like", "_plan", "_version", "geometry")
 
     format = "plan"
     kernel = "packed_patches"
@@ -138,23 +139,13 @@ class ConvPlan:
             msg = f"conv2d: A is a {type(A).__name__}, expected a CSR"
             raise TypeError(msg)
         self.geometry = ConvGeometry.of(kernel_size, stride, padding, dilation, groups)
-        data = interop.to_numpy(A.data, name="conv2d: A.data")
-        g = self.geometry
-        self._plan = _core.prepare_conv2d(
-            A._structure,
-            data,
-            g.kernel_size,
-            g.stride,
-            g.padding,
-            g.dilation,
-            g.groups,
-            get_num_threads(),
-        )
+        self._plan = packed(A._structure, A.data, self.geometry)
         self._version = 0  # counts updates, for backward passes to notice one in between
         # An empty piece of the values: remembers their kind, dtype and device, not their memory.
         self._like = interop.copy_values(
             A.data[:0].detach() if interop.is_tensor(A.data) else A.data[:0]
         )
+        self._handle = handle_of(self, (*self.shape, self.nnz), like=self._like)
 
     @property
     def _structure(self) -> _core.CsrStructure:
@@ -188,6 +179,8 @@ class ConvPlan:
             raise ValueError(msg)
         self._plan.update(values, get_num_threads())
         self._version += 1
+        if self._handle is not None:
+            self._handle.changed()
 
     def unpack(self) -> Values:
         """Return the values in CSR order, in memory of their own."""
@@ -273,18 +266,72 @@ def conv2d(
            [2., 4., 2.],
            [1., 2., 1.]])
     """
-    plan = _as_plan(A, (kernel_size, stride, padding, dilation, groups))
-    if not interop.is_tensor(x):
-        x = np.asarray(x)
+    geometry = _geometry(A, (kernel_size, stride, padding, dilation, groups))
     if threads is not None:
         threads = checked(threads, name="conv2d: threads")
-    values = A.data if isinstance(A, CSR) else None
-    if x.ndim != 3:
-        epilogue = dense.Epilogue(scale, bias, residual, activation)
-        return _conv2d(x, plan, values, epilogue, out, threads)
-    epilogue = dense.Epilogue(scale, bias, _lifted(residual, "residual"), activation)
-    y = _conv2d(x[None], plan, values, epilogue, _lifted(out, "out"), threads)
-    return y[0] if out is None else out
+    return convolved(
+        x,
+        A,
+        bias,
+        geometry,
+        activation=activation,
+        residual=residual,
+        scale=scale,
+        out=out,
+        threads=threads,
+    )
+
+
+def convolved(
+    x: Values,
+    A: CSR | ConvPlan,
+    bias: Values,
+    geometry: ConvGeometry,
+    *,
+    activation: str | None = None,
+    residual: Values = None,
+    scale: Values = None,
+    out: Values = None,
+    threads: int | None = None,
+) -> Values:
+    """Convolve as `conv2d`, whose arguments these are, checked; a plan's geometry is its own."""
+    if not interop.is_tensor(x):
+        x = np.asarray(x)
+    if x.ndim == 3:
+        y = convolved(
+            x[None],
+            A,
+            bias,
+            geometry,
+            activation=activation,
+            residual=_lifted(residual, "residual"),
+            scale=scale,
+            out=_lifted(out, "out"),
+            threads=threads,
+        )
+        return y[0] if out is None else out
+    values = A._like if isinstance(A, ConvPlan) else A._data
+    if type(x) is np.ndarray:
+        _refuse_recording(scale, bias, residual)
+    elif not interop.is_direct(values, x, out, bias, residual, scale):
+        if activation not in ACTIVATIONS:
+            msg = f"conv2d: activation is {activation!r}, expected None, 'relu', 'gelu' or 'silu'"
+            raise ValueError(msg)
+        if not interop.is_plain(x):
+            from sparsecore.library import calls
+
+            epilogue = dense.Epilogue(scale, bias, residual, activation)
+            return calls.conv2d(A, x, geometry, epilogue, out=out, threads=threads)
+        from sparsecore import torch_state
+
+        x, residual = torch_state.under_autocast(x, residual, to=values.dtype)
+        if _wants_grad(x, values, scale, bias, residual, out=out):
+            from sparsecore import torch_conv
+
+            epilogue = dense.Epilogue(scale, bias, residual, activation)
+            return torch_conv.conv2d(x, A, geometry, epilogue, threads)
+    plan = A._plan if isinstance(A, ConvPlan) else packed(A._structure, A._data, geometry)
+    return _core.conv2d(plan, x, out, threads, scale, bias, residual, activation)
 
 
 def _lifted(value: Values, name: str) -> Values:
@@ -300,69 +347,62 @@ def _lifted(value: Values, name: str) -> Values:
     return value[None]
 
 
-def _conv2d(
-    x: Values,
-    plan: ConvPlan,
-    values: Values,
-    epilogue: dense.Epilogue,
-    out: Values,
-    threads: int | None,
-) -> Values:
-    if _wants_grad(x, values, epilogue, out):
-        from sparsecore import torch_conv
+def packed(structure: _core.CsrStructure, values: Values, geometry: ConvGeometry) -> _core.ConvPlan:
+    """Pack a weight for the core.
 
-        return torch_conv.conv2d(x, plan, values, epilogue, threads)
-    return run(plan, x, epilogue, out=out, threads=threads)
-
-
-def run(
-    plan: ConvPlan, x: Values, epilogue: dense.Epilogue, *, out: Values, threads: int | None
-) -> Values:
-    """Convolve; records nothing."""
-    return _core.conv2d(
-        plan._plan,
-        x,
-        out,
-        threads,
-        epilogue.scale,
-        epilogue.bias,
-        epilogue.residual,
-        epilogue.activation,
+    Raises
+    ------
+    ValueError
+        Where the weight does not fit the geometry.
+    """
+    g = geometry
+    return _core.prepare_conv2d(
+        structure,
+        interop.to_numpy(values, name="conv2d: A.data"),
+        g.kernel_size,
+        g.stride,
+        g.padding,
+        g.dilation,
+        g.groups,
+        get_num_threads(),
     )
 
 
-def _as_plan(A: Any, geometry: tuple[Any, ...]) -> ConvPlan:
+def _geometry(A: Any, given: tuple[Any, ...]) -> ConvGeometry:
     if isinstance(A, ConvPlan):
         defaults = (None, 1, 0, 1, 1)
         if any(
-            type(given) is not type(none) or given != none
-            for given, none in zip(geometry, defaults, strict=True)
+            type(value) is not type(none) or value != none
+            for value, none in zip(given, defaults, strict=True)
         ):
             msg = "conv2d: A is a ConvPlan, which has a geometry of its own; give none"
             raise TypeError(msg)
-        return A
+        return A.geometry
     if not isinstance(A, CSR):
         msg = f"conv2d: A is a {type(A).__name__}, expected a CSR or a ConvPlan"
         raise TypeError(msg)
-    if geometry[0] is None:
+    if given[0] is None:
         msg = "conv2d: kernel_size is missing, which a CSR needs"
         raise TypeError(msg)
-    names = ("kernel_size", "stride", "padding", "dilation", "groups")
-    return ConvPlan(A, **dict(zip(names, geometry, strict=True)))
+    return ConvGeometry.of(*given)
 
 
-def _wants_grad(x: Values, values: Values, epilogue: dense.Epilogue, out: Values) -> bool:
+def _refuse_recording(*given: Values) -> None:
+    """Refuse tensors that require grad beside a numpy x, whose result takes no part in it."""
     torch = interop.torch_or_none()
     if torch is None or not torch.is_grad_enabled():
+        return
+    if any(getattr(value, "requires_grad", False) for value in given):
+        msg = "conv2d: x is a numpy array, but an argument is a tensor that requires grad"
+        raise TypeError(msg)
+
+
+def _wants_grad(*given: Values, out: Values) -> bool:
+    if not interop.import_torch().is_grad_enabled():
         return False
-    parts = (x, epilogue.scale, epilogue.bias, epilogue.residual)
-    tracked = [interop.is_tensor(t) and t.requires_grad for t in (*parts, values, out)]
-    if not interop.is_tensor(x):
-        if any(tracked[: len(parts)]):
-            msg = "conv2d: x is a numpy array, but an argument is a tensor that requires grad"
-            raise TypeError(msg)
-        return False  # the values may require grad: a numpy result takes no part in it
-    if any(tracked) and out is not None:
+    if not any(getattr(value, "requires_grad", False) for value in (*given, out)):
+        return False
+    if out is not None:
         msg = "conv2d: out takes no part in gradients, but an argument requires grad"
         raise RuntimeError(msg)
-    return any(tracked)
+    return True

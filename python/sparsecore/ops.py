@@ -25,7 +25,7 @@ __all__ = [
 ]
 
 Activation: TypeAlias = Literal["relu", "gelu", "silu"]
-_ACTIVATIONS = (None, *get_args(Activation))
+ACTIVATIONS = (None, *get_args(Activation))
 # What products run on: a matrix or a plan, with A.T already taken apart.
 Left: TypeAlias = CSR | Plan | Sparse24
 
@@ -191,7 +191,7 @@ def linear(
     array([[0. , 3.5],
            [0. , 3.5]])
     """
-    if activation not in _ACTIVATIONS:
+    if activation not in ACTIVATIONS:
         msg = f"linear: activation is {activation!r}, expected None, 'relu', 'gelu' or 'silu'"
         raise ValueError(msg)
     kind = type(A)

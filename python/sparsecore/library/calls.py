@@ -1,5 +1,6 @@
 """From the public functions' arguments to the operators, where torch must see a call."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,9 +9,10 @@ from torch import Tensor
 from torch.autograd import forward_ad
 
 from sparsecore import dense, interop
+from sparsecore.conv import ConvGeometry, ConvPlan
 from sparsecore.formats import CSR, Sparse24
 from sparsecore.interop import Values
-from sparsecore.library import kinds, operators  # noqa: F401 (registers them)
+from sparsecore.library import convolution, kinds, operators  # noqa: F401 (registers them)
 from sparsecore.library.structures import narrowed
 from sparsecore.ops import Left
 from sparsecore.plan import Plan
@@ -65,6 +67,54 @@ def layer(
     return y
 
 
+def conv2d(
+    A: CSR | ConvPlan,
+    x: Tensor,
+    geometry: ConvGeometry,
+    epilogue: dense.Epilogue,
+    *,
+    out: Tensor | None,
+    threads: int | None,
+) -> Tensor:
+    """Convolve images, (n, c, h, w), as `sparsecore.conv2d`."""
+    _check_transforms("conv2d")
+    kind, *weight = _matrix(A, "conv2d")
+    y = _convolved(kind, x, weight, geometry, epilogue, threads)
+    return y if out is None else out.copy_(y)
+
+
+def conv_layer(
+    x: Tensor, weight: Sequence[Any], geometry: ConvGeometry, epilogue: dense.Epilogue
+) -> Tensor:
+    """Apply a layer whose weight is in tensors: values, columns, row offsets, and its shape."""
+    _check_transforms("conv2d")
+    if x.ndim != 3:
+        return _convolved(kinds.CSR, x, weight, geometry, epilogue, None)
+    scale, bias, residual = epilogue.scale, epilogue.bias, epilogue.residual
+    residual = None if residual is None else residual[None]
+    lifted = dense.Epilogue(scale, bias, residual, epilogue.activation)
+    return _convolved(kinds.CSR, x[None], weight, geometry, lifted, None)[0]
+
+
+def _convolved(
+    kind: kinds.Kind,
+    x: Tensor,
+    weight: Sequence[Any],
+    geometry: ConvGeometry,
+    epilogue: dense.Epilogue,
+    threads: int | None,
+) -> Tensor:
+    g, given = geometry, (epilogue.scale, epilogue.bias, epilogue.residual)
+    places = [list(g.kernel_size), list(g.stride), list(g.padding), list(g.dilation), g.groups]
+    tensors = [_tensor(value, "conv2d") for value in given]
+    # torch's activation keeps what its backward needs
+    later = epilogue.activation if torch.is_grad_enabled() else None
+    now = None if torch.is_grad_enabled() else epilogue.activation
+    y: Tensor = convolution.conv2d_of(kind)(x, *weight, *places, *tensors, now, threads)
+    result: Tensor = dense.activated(y, later)
+    return result
+
+
 def csr_sddmm(A: CSR | Plan, U: Tensor, V: Tensor, *, threads: int | None) -> Tensor:
     """Take the sampled product as `sparsecore.csr_sddmm`."""
     _check_transforms("csr_sddmm")
@@ -87,7 +137,7 @@ def _check_transforms(name: str) -> None:
         raise NotImplementedError(msg)
 
 
-def _matrix(left: Left, name: str) -> tuple[Any, ...]:
+def _matrix(left: Left | ConvPlan, name: str) -> tuple[Any, ...]:
     """Return the kind of operator, the values, and what says which matrix it is."""
     if _is_exporting():
         return _canonical(left, name)
@@ -95,7 +145,7 @@ def _matrix(left: Left, name: str) -> tuple[Any, ...]:
     if handle is None:
         msg = f"{name}: A holds numpy values, but torch traces this call; make A of tensors"
         raise TypeError(msg)
-    values = left._like if isinstance(left, Plan) else _values(left)
+    values = left._like if isinstance(left, Plan | ConvPlan) else _values(left)
     return kinds.HELD, values, handle.token, list(handle.sizes)
 
 
@@ -110,7 +160,7 @@ def _is_exporting() -> bool:
     return torch.compiler.is_compiling() and not torch.compiler.is_dynamo_compiling()
 
 
-def _canonical(left: Left, name: str) -> tuple[Any, ...]:
+def _canonical(left: Left | ConvPlan, name: str) -> tuple[Any, ...]:
     """Return the matrix as tensors of its own, which become constants of an exported program."""
     if torch.compiler.is_dynamo_compiling():
         msg = (

@@ -1,4 +1,4 @@
-"""The gradients of a product, in terms of two further products.
+"""The gradients of a product, in terms of two further products; and of a convolution.
 
 With Y = A X * scale + bias + residual: the gradient of A's values is the sampled product of the
 scaled dY and X at the stored positions, that of X is A^T times the scaled dY. Nothing dense of A's
@@ -76,3 +76,44 @@ class Backward:
         if d.ndim == 1:
             return d
         return d.sum(dim=tuple(range(d.ndim - 1)) if self.by_rows else 1)
+
+
+@dataclass(frozen=True, slots=True)
+class ConvBackward:
+    """What a recorded convolution is taken back by.
+
+    Attributes
+    ----------
+    convolve : the convolution alone, of x
+    to_images : ``to_images(dY)``
+        The gradient of the images.
+    to_values : ``to_values(dY, x)``
+        The gradient of the values.
+    """
+
+    convolve: Callable[[Tensor], Tensor]
+    to_images: Callable[[Tensor], Tensor]
+    to_values: Callable[[Tensor, Tensor], Tensor]
+
+    def gradients(
+        self,
+        dY: Tensor,
+        x: Tensor,
+        scale: Tensor | None,
+        needs: Sequence[bool],
+        dtypes: Sequence[Any],
+    ) -> list[Tensor | None]:
+        """Return what `Backward.gradients` does."""
+        scaled = dY if scale is None else (dY * scale[:, None, None]).to(dY.dtype)
+        found: list[Tensor | None] = [None] * 5
+        if needs[0]:
+            found[0] = self.to_values(scaled, x).to(dtypes[0])
+        if needs[1]:
+            found[1] = self.to_images(scaled)
+        if scale is not None and needs[2]:
+            found[2] = (dY * self.convolve(x)).sum(dim=(0, 2, 3)).to(scale.dtype)
+        if needs[3]:
+            found[3] = dY.sum(dim=(0, 2, 3)).to(dtypes[1])
+        if needs[4]:
+            found[4] = dY.to(dtypes[2])
+        return found

@@ -1,8 +1,8 @@
 """The operators under ``torch.ops.sparsecore``: plain strided tensors in, one new tensor out.
 
-There are a product and a sampled product for each way to say which matrix is meant. Whoever adds an
-operation (a convolution, say) writes its schema, kernel, fake kernel and gradient, and hands them
-to `_register`.
+There are a product and a sampled product for each way to say which matrix is meant, and of those by
+a CSR matrix also a convolution and its gradients. Whoever adds an operation writes its schema,
+kernel, fake kernel and gradient, and hands them to `_register`.
 """
 
 from collections.abc import Callable
@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from sparsecore import torch_state
-from sparsecore.library import kernels, kinds, recorded
+from sparsecore.library import convolution, kernels, kinds, recorded
+from sparsecore.library.convolution import Convolution, conv2d_of
 from sparsecore.library.kinds import Kind, Product, matmul_of, sddmm_of
 
 _LIBRARY = torch.library.Library("sparsecore", "DEF")  # type: ignore[no-untyped-call]
@@ -21,10 +22,25 @@ _LIBRARY = torch.library.Library("sparsecore", "DEF")  # type: ignore[no-untyped
 
 
 def _autocast_matmul(kind: Kind, x: Tensor, values: Tensor, *rest: Any) -> Tensor:
-    structure, product = rest[: kind.width], Product(*rest[kind.width :])
-    x, residual = torch_state.under_autocast(x, product.residual, to=values.dtype)
+    product = Product(*rest[kind.width :])
+    return _autocast(matmul_of(kind), x, values, rest[: kind.width], product)
+
+
+def _autocast_conv2d(kind: Kind, x: Tensor, values: Tensor, *rest: Any) -> Tensor:
+    given = Convolution(*rest[kind.width :])
+    return _autocast(conv2d_of(kind), x, values, rest[: kind.width], given)
+
+
+def _autocast(
+    operator: Any,
+    x: Tensor,
+    values: Tensor,
+    structure: tuple[Any, ...],
+    given: Product | Convolution,
+) -> Tensor:
+    x, residual = torch_state.under_autocast(x, given.residual, to=values.dtype)
     with torch.autocast("cpu", enabled=False):
-        y: Tensor = matmul_of(kind)(x, values, *structure, *product._replace(residual=residual))
+        y: Tensor = operator(x, values, *structure, *given._replace(residual=residual))
     return y
 
 
@@ -63,7 +79,8 @@ def _register(name: str, schema: str, kind: Kind, functions: dict[str, Callable[
     library: Any = _LIBRARY
     library.define(f"{name}({schema}) -> Tensor", tags=[torch.Tag.pt2_compliant_tag])
     library.impl(name, of_kind(functions["kernel"]), "CPU")
-    library.impl(name, of_kind(functions["autocast"]), "AutocastCPU")
+    if "autocast" in functions:
+        library.impl(name, of_kind(functions["autocast"]), "AutocastCPU")
     qualified = f"sparsecore::{name}"
     torch.library.register_fake(qualified, of_kind(functions["fake"]), lib=_LIBRARY)
     torch.library.register_autograd(
@@ -99,5 +116,39 @@ for _kind in (kinds.CSR, kinds.SPARSE24, kinds.HELD):
             "fake": kernels.fake_sddmm,
             "backward": recorded.sddmm_backward,
             "autocast": _autocast_sddmm,
+        },
+    )
+
+for _kind in (kinds.CSR, kinds.HELD):
+    _register(
+        f"{_kind.name}_conv2d",
+        f"Tensor x, Tensor values, {_kind.schema}, {convolution.SCHEMA}",
+        _kind,
+        {
+            "kernel": convolution.conv2d,
+            "fake": convolution.fake_conv2d,
+            "backward": convolution.conv2d_backward,
+            "autocast": _autocast_conv2d,
+        },
+    )
+    _register(
+        f"{_kind.name}_conv2d_image_gradient",
+        f"Tensor dY, Tensor values, {_kind.schema}, {convolution.GEOMETRY_SCHEMA}, "
+        "SymInt[] size, int? threads",
+        _kind,
+        {
+            "kernel": convolution.image_gradient,
+            "fake": convolution.fake_image_gradient,
+            "backward": convolution.image_gradient_backward,
+        },
+    )
+    _register(
+        f"{_kind.name}_conv2d_values_gradient",
+        f"Tensor dY, Tensor x, {_kind.schema}, {convolution.GEOMETRY_SCHEMA}, int? threads",
+        _kind,
+        {
+            "kernel": convolution.values_gradient,
+            "fake": convolution.fake_values_gradient,
+            "backward": convolution.values_gradient_backward,
         },
     )

@@ -17,7 +17,8 @@ def save(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
     ctx.places = [i for i, value in enumerate(inputs) if isinstance(value, Tensor)]
 
 
-def _saved(ctx: Any) -> list[Any]:
+def saved(ctx: Any) -> list[Any]:
+    """Return the arguments that `save` saved."""
     inputs = list(ctx.inputs)
     for place, tensor in zip(ctx.places, ctx.saved_tensors, strict=True):
         inputs[place] = tensor
@@ -26,12 +27,12 @@ def _saved(ctx: Any) -> list[Any]:
 
 def matmul_backward(kind: Kind, ctx: Any, dY: Tensor) -> tuple[Any, ...]:
     """Return a product's gradients, one for each argument."""
-    x, values, *rest = _saved(ctx)
+    x, values, *rest = saved(ctx)
     structure, product = rest[: kind.width], Product(*rest[kind.width :])
     transposed, by_rows, scale, bias, residual, activation, threads = product
     if activation is not None:
         linear = product._replace(activation=None)
-        dY = _through(activation, dY, matmul_of(kind)(x, values, *structure, *linear))
+        dY = through(activation, dY, matmul_of(kind)(x, values, *structure, *linear))
 
     def multiply(right: Tensor, turned: bool) -> Tensor:
         sizes = structure[-1]
@@ -56,7 +57,7 @@ def matmul_backward(kind: Kind, ctx: Any, dY: Tensor) -> tuple[Any, ...]:
     return tuple(gradients)
 
 
-def _through(activation: str, dY: Tensor, y: Tensor) -> Tensor:
+def through(activation: str, dY: Tensor, y: Tensor) -> Tensor:
     """Return the gradient of ``activation(y)``."""
     d: Tensor
     if activation == "relu":
@@ -71,7 +72,7 @@ def _through(activation: str, dY: Tensor, y: Tensor) -> Tensor:
 
 def sddmm_backward(kind: Kind, ctx: Any, dD: Tensor) -> tuple[Any, ...]:
     """Return a sampled product's gradients, one for each argument."""
-    u, v, *rest = _saved(ctx)
+    u, v, *rest = saved(ctx)
     structure, threads = rest[: kind.width], rest[kind.width]
     matmul = matmul_of(kind)
     d_u = d_v = None

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from sparsecore import _core, interop
+from sparsecore.conv import ConvGeometry
 
 
 def product(
@@ -29,9 +30,7 @@ def product(
     """
     scale, bias, residual, activation = epilogue
     rows, columns = sizes
-    if x.device.type not in ("cpu", "meta"):
-        msg = f"{name}: X is on device {str(x.device)!r}, expected 'cpu'"
-        raise TypeError(msg)
+    _check_device(x, f"{name}: X")
     shape = _layer_shape(x, rows, columns) if by_rows else _shape(x, rows, columns, name)
     dtype = _core.product_dtype(name, _like(values), _like(x), scale is not None)
     for what, vector in (("scale", scale), ("bias", bias)):
@@ -39,9 +38,7 @@ def product(
             _check_vector(vector, rows, dtype, f"{name}: {what}")
     if residual is not None:
         _check_residual(residual, shape, dtype, name)
-    if activation is not None and dtype.kind == "i":
-        msg = f"{name}: an activation needs a floating result, got {dtype}"
-        raise TypeError(msg)
+    _check_activation(activation, dtype, name)
     return _ordered(x, shape, getattr(torch, dtype.name))
 
 
@@ -62,6 +59,70 @@ def sampled(u: Tensor, v: Tensor, sizes: Sequence[int], shape: Sequence[int]) ->
         msg = f"{name}: U has {width[0]} columns, V has {width[1]}"
         raise ValueError(msg)
     return u.new_empty(list(shape), dtype=getattr(torch, dtype.name))
+
+
+def convolved(
+    x: Tensor,
+    values: Tensor,
+    sizes: Sequence[int],
+    geometry: ConvGeometry,
+    epilogue: tuple[Tensor | None, Tensor | None, Tensor | None, str | None],
+) -> Tensor:
+    """Return an empty result; `sizes` are the weight's rows and columns, the rest as `product`."""
+    name, (rows, columns) = "conv2d", sizes
+    scale, bias, residual, activation = epilogue
+    _check_device(x, f"{name}: x")
+    for what, images in (("x", x), ("residual", residual)):
+        if images is not None and images.ndim != 4:
+            msg = (
+                f"{name}: {what} has {images.ndim} dimensions, expected 4: images, channels, "
+                "height, width"
+            )
+            raise TypeError(msg)
+    dtype = _core.product_dtype(name, _like(values), _like(x), scale is not None)
+    channels = conv_channels(columns, geometry)
+    if x.shape[1] != channels:
+        msg = f"{name}: x has {x.shape[1]} channels, expected {channels}"
+        raise ValueError(msg)
+    shape = [x.shape[0], rows, *_conv_size(x, geometry)]
+    for what, vector in (("scale", scale), ("bias", bias)):
+        if vector is not None:
+            _check_vector(vector, rows, dtype, f"{name}: {what}")
+    if residual is not None:
+        _check_residual(residual, shape, dtype, name)
+    _check_activation(activation, dtype, name)
+    return _ordered_images(x, shape, getattr(torch, dtype.name))
+
+
+def conv_channels(columns: int, geometry: ConvGeometry) -> int:
+    """Return how many channels images have, for a weight of so many columns."""
+    return columns // (geometry.kernel_size[0] * geometry.kernel_size[1]) * geometry.groups
+
+
+def _conv_size(x: Tensor, geometry: ConvGeometry) -> list[int]:
+    g = geometry
+    spans = tuple(d * (k - 1) + 1 for k, d in zip(g.kernel_size, g.dilation, strict=True))
+    padded = [size + 2 * p for size, p in zip(x.shape[2:], g.padding, strict=True)]
+    room = [size - span for size, span in zip(padded, spans, strict=True)]
+    if room[0] < 0 or room[1] < 0:
+        msg = (
+            f"conv2d: x is {x.shape[2]} x {x.shape[3]}, padded by {g.padding} smaller than the "
+            f"kernel's span {spans}"
+        )
+        raise ValueError(msg)
+    return [left // step + 1 for left, step in zip(room, g.stride, strict=True)]
+
+
+def _check_device(x: Tensor, what: str) -> None:
+    if x.device.type not in ("cpu", "meta"):
+        msg = f"{what} is on device {str(x.device)!r}, expected 'cpu'"
+        raise TypeError(msg)
+
+
+def _check_activation(activation: str | None, result: Any, name: str) -> None:
+    if activation is not None and result.kind == "i":
+        msg = f"{name}: an activation needs a floating result, got {result}"
+        raise TypeError(msg)
 
 
 def _shape(x: Tensor, rows: int, columns: int, name: str) -> list[int]:
@@ -124,4 +185,14 @@ def _ordered(x: Tensor, shape: list[int], dtype: torch.dtype) -> Tensor:
     is_wide = x.ndim == 2 and x.shape[0] > 1 and x.shape[1] > 1
     if is_wide and x.stride(0) < x.stride(1):
         return x.new_empty(shape[::-1], dtype=dtype).t()
+    return x.new_empty(shape, dtype=dtype)
+
+
+def _ordered_images(x: Tensor, shape: list[int], dtype: torch.dtype) -> Tensor:
+    """Return empty images in the memory order of x: contiguous or channels_last."""
+    _, channels, height, width = x.shape
+    is_wide = channels > 1 and height * width > 1
+    if is_wide and x.stride(1) == 1 and x.stride(3) != 1:
+        images, rows, high, wide = shape
+        return x.new_empty([images, high, wide, rows], dtype=dtype).permute(0, 3, 1, 2)
     return x.new_empty(shape, dtype=dtype)

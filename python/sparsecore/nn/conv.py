@@ -1,15 +1,20 @@
 """Convolutions whose weight is sparse: an ordinary torch module with ordinary tensors."""
 
+from dataclasses import asdict
 from functools import partial
 from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
 
-from sparsecore.conv import ConvGeometry, ConvPlan, conv2d
+from sparsecore import interop
+from sparsecore.conv import ConvGeometry, ConvPlan, convolved
+from sparsecore.dense import Epilogue
 from sparsecore.formats import CSR
+from sparsecore.library import calls
 from sparsecore.library.structures import narrowed
 from sparsecore.nn.csr_layer import CSRLayer
+from sparsecore.nn.fused import finished
 from sparsecore.nn.layers import obstacle, uneven_padding
 
 __all__ = ["CSRConv2d"]
@@ -165,19 +170,18 @@ class CSRConv2d(CSRLayer):
         TypeError
             If `input` is no torch.Tensor.
         """
-        run = conv2d if self._plan is not None else partial(conv2d, **self._geometry())
-        return self._finished(run, self._checked(input), residual)
+        x = self._checked(input)
+        if self._plan is None and not interop.is_plain(x):
+            return self._traced(x, residual)
+        return self._finished(partial(convolved, geometry=self.geometry), x, residual)
 
-    def _geometry(self) -> dict[str, Any]:
-        """Return the geometry as arguments."""
-        g = self.geometry
-        return {
-            "kernel_size": g.kernel_size,
-            "stride": g.stride,
-            "padding": g.padding,
-            "dilation": g.dilation,
-            "groups": g.groups,
-        }
+    def _traced(self, input: Tensor, residual: Tensor | None) -> Tensor:
+        """Return the same of the layer's own tensors, for where torch must see the call."""
+        weight = (self.values, self.indices, self.indptr, list(self._weight_shape()))
+        activation = self.activation if self.activation == "relu" else None
+        epilogue = Epilogue(None, self.bias, residual, activation)
+        y = calls.conv_layer(input, weight, self.geometry, epilogue)
+        return y if activation == self.activation else finished(y, None, self.activation)
 
     def _weight_shape(self) -> tuple[int, int]:
         g = self.geometry
@@ -192,7 +196,7 @@ class CSRConv2d(CSRLayer):
         )
 
     def _prepared(self, matrix: CSR, n: int | None) -> ConvPlan:  # noqa: ARG002 - of matrices
-        return ConvPlan(matrix, **self._geometry())
+        return ConvPlan(matrix, **asdict(self.geometry))
 
 
 def _padding(conv: nn.Conv2d) -> tuple[int, int]:

@@ -14,7 +14,8 @@ import torch.nn.functional as F
 from torch.autograd import Function
 
 from sparsecore import _core, conv, dense, interop, ops
-from sparsecore.conv import ConvGeometry, ConvPlan
+from sparsecore.conv import ConvPlan
+from sparsecore.conv_geometry import ConvGeometry
 from sparsecore.formats import CSR
 from sparsecore.library.gradients import ConvBackward
 

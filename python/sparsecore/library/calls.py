@@ -9,7 +9,8 @@ from torch import Tensor
 from torch.autograd import forward_ad
 
 from sparsecore import dense, interop
-from sparsecore.conv import ConvGeometry, ConvPlan
+from sparsecore.conv import ConvPlan
+from sparsecore.conv_geometry import ConvGeometry
 from sparsecore.formats import CSR, Sparse24
 from sparsecore.interop import Values
 from sparsecore.library import convolution, kinds, operators  # noqa: F401 (registers them)

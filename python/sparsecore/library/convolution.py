@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from sparsecore import _core
-from sparsecore.conv import ConvGeometry, ConvPlan
+from sparsecore.conv import ConvPlan
+from sparsecore.conv_geometry import ConvGeometry
 from sparsecore.formats import CSR
 from sparsecore.library import packed, recorded, shapes
 from sparsecore.library.gradients import ConvBackward

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from sparsecore import _core, conv, interop
-from sparsecore.conv import ConvGeometry
+from sparsecore.conv_geometry import ConvGeometry
 from sparsecore.interop import Array
 
 _BITS = {1: np.int8, 2: np.int16, 4: np.int32, 8: np.int64}

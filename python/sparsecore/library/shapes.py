@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from sparsecore import _core, interop
-from sparsecore.conv import ConvGeometry
+from sparsecore.conv_geometry import ConvGeometry
 
 
 def product(

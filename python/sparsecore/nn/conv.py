@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from sparsecore import interop
-from sparsecore.conv import ConvGeometry, ConvPlan, convolved
+from sparsecore.conv import ConvPlan, convolved
+from sparsecore.conv_geometry import ConvGeometry
 from sparsecore.dense import Epilogue
 from sparsecore.formats import CSR
 from sparsecore.library import calls

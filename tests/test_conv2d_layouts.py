@@ -112,7 +112,9 @@ def test_tensors_keep_their_order_and_may_be_mixed_with_arrays():
             assert isinstance(y, torch.Tensor)
             assert y.is_contiguous(memory_format=order)
             np.testing.assert_array_equal(y.numpy(), want)
-        np.testing.assert_array_equal(sc.conv2d(laid_out[0], A, **g.arguments()).numpy(), want[0])
+        # Another number of columns is another shape: its sums may be taken in another order.
+        alone = sc.conv2d(laid_out[0], A, **g.arguments())
+        np.testing.assert_allclose(alone.numpy(), want[0], rtol=1e-5, atol=1e-5)
     halves = tensor.bfloat16()
     y = sc.conv2d(halves, sc.CSR.from_dense(torch.ones(1, 4).bfloat16()), kernel_size=1)
     assert y.dtype == torch.bfloat16

@@ -5,7 +5,6 @@
 #include <cstdlib>
 #include <mutex>
 #include <new>
-#include <utility>
 #include <vector>
 
 #include "pages.h"
@@ -80,16 +79,6 @@ void BlockPool::Return::operator()(std::byte* block) const {
     }
   }
   std::free(oldest.block);
-}
-
-void BlockPool::clear() {
-  std::vector<Kept> blocks;
-  {
-    const std::lock_guard lock(pool().mutex);
-    blocks.swap(pool().blocks);
-    pool().bytes = 0;
-  }
-  for (const Kept& kept : blocks) std::free(kept.block);
 }
 
 }  // namespace sparsecore

@@ -1,4 +1,4 @@
-// Memory of large results, kept for the next ones.
+// Memory of large results, kept for the next ones: 256 MB at most.
 //
 // The kernel hands out fresh memory page by page, zeroed: a network whose layers each write a few
 // new megabytes spends more time there than in its products (4 MB: 5 ms on a virtual machine, where
@@ -23,9 +23,6 @@ class BlockPool {
   // Uninitialised memory that goes back to the pool; aligned to 64 bytes at least.
   using Block = std::unique_ptr<std::byte, Return>;
   static Block take(std::size_t bytes);
-
-  // Gives what is kept, at most 256 MB, back to the system.
-  static void clear();
 };
 
 }  // namespace sparsecore

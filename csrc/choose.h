@@ -50,6 +50,10 @@ bool pays_to_pack_once(std::int64_t rows, std::int64_t cols, std::int64_t nnz,
 std::int64_t block_columns(std::int64_t rows, std::int64_t cols, std::int64_t nnz,
                            std::int64_t columns);
 
+// Whether a convolution reads its right side from planes (tap_planes.h), of which `copied` elements
+// are written for one of the result, `width` a row, or from patches (patches.h).
+bool pays_to_make_planes(std::int64_t taps, double copied, std::int64_t width, std::int64_t lanes);
+
 // Whether a product with the transpose of a matrix begins with making it.
 bool pays_to_transpose(std::int64_t nnz, std::int64_t columns);
 

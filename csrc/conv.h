@@ -1,8 +1,9 @@
 // A convolution with sparse weights, made ready for many images.
 //
 // The weights are a CSR matrix: output channels by input channels of a group times taps, in the
-// order of torch's weight. They are multiplied with the convolution's right side (patches.h), a
-// column of which is copied, block by block of rows, while the first-level cache holds it.
+// order of torch's weight. They are multiplied with the convolution's right side, of which either a
+// tile of columns is copied, block by block of rows, for the first-level cache (patches.h), or
+// planes that many rows share are made for the second-level cache (tap_planes.h).
 #pragma once
 
 #include <atomic>
@@ -17,6 +18,7 @@
 #include "packed.h"
 #include "pages.h"
 #include "plan.h"
+#include "tap_planes.h"
 
 namespace sparsecore {
 
@@ -26,6 +28,13 @@ struct ConvEpilogue {
   VectorView bias;
   ImageView residual;
   Activation activation = Activation::kNone;
+};
+
+// The packed entries of each group as products by planes (plans/conv_planes.h) find them: in
+// elements, from the first plane of the channel in which their column block begins.
+struct PlaneOffsets {
+  std::int64_t stride, width;  // of the planes
+  std::vector<Pages<std::uint16_t>> groups;
 };
 
 class ConvPlan {
@@ -61,6 +70,12 @@ class ConvPlan {
  private:
   using Values = std::vector<Pages<std::byte>>;  // by groups
 
+  template <class Acc>
+  void run_as(const Values& values, const ImageView& x, const ConvEpilogue& epilogue,
+              const ImageView& out, int threads) const;
+  bool fit(const TapPlanes& planes) const;
+  std::shared_ptr<const PlaneOffsets> offsets_of(const TapPlanes& planes, int threads) const;
+
   std::shared_ptr<const CsrStructure> weights_;  // where there are several groups
   PlanShape shape_;
   DType dtype_;
@@ -68,6 +83,7 @@ class ConvPlan {
   std::int64_t longest_row_;
   std::vector<std::unique_ptr<const Group>> groups_;
   std::atomic<std::shared_ptr<const Values>> values_;
+  mutable std::atomic<std::shared_ptr<const PlaneOffsets>> offsets_;  // of the images met last
 };
 
 // Throws std::invalid_argument where weights of this shape do not fit.

@@ -74,6 +74,7 @@ struct PackedTile : BlockTile<Acc> {
   std::int64_t first_entry;      // the block's first
   bool padding_is_zero;          // it names a row of zeros; else the first of the panel
   bool picks;                    // where a row takes more than two vectors (choose.h)
+  bool in_place = false;         // offsets are in elements of the panel, whose rows may overlap
 };
 
 // The same for an int8 matrix by an int8 X, several entries an item (combined.h).
@@ -110,6 +111,26 @@ struct PatchTile {
   std::int64_t first_row, rows;
   Acc* panel;
   std::int64_t width;  // of the panel; the runs fill it
+};
+
+// A plane of a strip (tap_planes.h). Its row y is, of the image's row `row` + y * the vertical
+// stride, the columns `shift`, `shift` + the horizontal stride, ...: in rows [row_begin, row_end)
+// of the plane and columns [col_begin, col_end). Elsewhere it lies outside the image.
+struct TapPlane {
+  std::int64_t row, shift;
+  std::int64_t row_begin, row_end;
+  std::int64_t col_begin, col_end;
+};
+// Those of some channels: planes[(c * count + p) * stride + y * width + x].
+template <class Acc>
+struct TapPlaneTile {
+  const ImageView* image;             // one image of the channels, of the accumulator's type
+  std::int64_t vertical, horizontal;  // strides
+  const TapPlane* planes;             // of a channel
+  std::int64_t count;
+  std::int64_t width;
+  Acc* to;
+  std::int64_t stride;  // from one plane to the next; zeros fill it
 };
 
 // What a wide 2:4 product adds to the sums of some rows: their entries in one block of columns
@@ -239,6 +260,8 @@ struct Kernels {
 
   // The same for rows of a convolution's right side (cpu/patches.h).
   void (*load_patches)(const PatchTile<Acc>& tile);
+  // Its planes (cpu/tap_planes.h).
+  void (*load_tap_planes)(const TapPlaneTile<Acc>& tile);
 
   // out = epilogue(block); `block` is overwritten. Row r of the block is row `first_row + r` of
   // the epilogue's vectors. False if a value does not fit `out` (int32 only) (cpu/write_out.h).

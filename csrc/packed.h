@@ -45,6 +45,11 @@ class PackedStructure {
   std::int64_t start(std::int64_t row_block, std::int64_t column_block) const {
     return starts_[static_cast<std::size_t>(row_block * rows_.column_blocks() + column_block)];
   }
+  // How many they are, padding included.
+  std::int64_t entries(std::int64_t row_block, std::int64_t column_block) const {
+    const auto at = static_cast<std::size_t>(row_block * rows_.column_blocks() + column_block);
+    return starts_[at + 1] - starts_[at];
+  }
   std::vector<std::int64_t> row_block_starts() const;  // those of each's first, and the end
   std::int64_t nbytes() const;
 

@@ -76,8 +76,10 @@ struct BlockSums {
       }
     }
   }
-  // Where in the panel the row of X lies that a packed entry's offset names.
+  // Where in the panel the row of X lies that a packed entry's offset names. (kInPlace: at it.)
+  template <bool kInPlace>
   static SPARSECORE_INLINE std::uint64_t place(std::uint64_t offset) {
+    if constexpr (kInPlace) return offset;
     constexpr std::uint64_t kEach = kWidth % kOffsetOfColumn == 0 ? kWidth / kOffsetOfColumn : 0;
     return kEach != 0 ? offset * kEach : offset / kOffsetOfColumn * kWidth;
   }
@@ -90,30 +92,30 @@ struct BlockSums {
     }
   }
   // The same for a packed entry of each row.
-  template <bool kPicks>
+  template <bool kPicks, bool kInPlace>
   SPARSECORE_INLINE void add_four(const Acc* values, const std::uint16_t* offsets,
                                   const Acc* panel) {
     if constexpr (kPicks) {
       const Lanes four = repeat_four<L>(values);
       std::uint64_t places;
       __builtin_memcpy(&places, offsets, sizeof places);
-      add_one_of_four<0>(four, panel + place(places & 0xffffu));
-      add_one_of_four<1>(four, panel + place(places >> 16 & 0xffffu));
-      add_one_of_four<2>(four, panel + place(places >> 32 & 0xffffu));
-      add_one_of_four<3>(four, panel + place(places >> 48));
+      add_one_of_four<0>(four, panel + place<kInPlace>(places & 0xffffu));
+      add_one_of_four<1>(four, panel + place<kInPlace>(places >> 16 & 0xffffu));
+      add_one_of_four<2>(four, panel + place<kInPlace>(places >> 32 & 0xffffu));
+      add_one_of_four<3>(four, panel + place<kInPlace>(places >> 48));
     } else {
       for (int i = 0; i < kRows; ++i) {
-        add(i, values[i], panel + place(offsets[i]));
+        add(i, values[i], panel + place<kInPlace>(offsets[i]));
       }
     }
   }
   // The same for the rows that `is_some` names; not for inner loops.
-  template <class IsSome>
+  template <bool kInPlace, class IsSome>
   SPARSECORE_INLINE void add_some(const Acc* values, const std::uint16_t* offsets, const Acc* panel,
                                   IsSome is_some) {
 #pragma GCC unroll 4  // or the sums would have to lie in memory
     for (int i = 0; i < kRows; ++i) {
-      if (is_some(i)) add(i, values[i], panel + place(offsets[i]));
+      if (is_some(i)) add(i, values[i], panel + place<kInPlace>(offsets[i]));
     }
   }
   SPARSECORE_INLINE void add(const BlockSums& other) {

@@ -76,7 +76,7 @@ struct CombinedSweep {
         for (std::int64_t l = 0; l < steps; ++l, items += kRows, offsets += kRows) {
           for (int i = 0; i < kRows; ++i) {
             const Vec<Acc> item = broadcast(items[i]);
-            const Acc* const x = tile.panel + Sums::place(offsets[i]);
+            const Acc* const x = tile.panel + Sums::template place<false>(offsets[i]);
             for (int v = 0; v < V; ++v) {
               sums.sum[i][v] = Dot::add(sums.sum[i][v], load(x + v * kLanes<Acc>), item);
             }

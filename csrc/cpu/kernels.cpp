@@ -12,6 +12,7 @@
 #include "sddmm.h"
 #include "sparse24_narrow.h"
 #include "sparse24_wide.h"
+#include "tap_planes.h"
 #include "write_out.h"
 
 namespace sparsecore::SPARSECORE_TARGET {
@@ -61,6 +62,7 @@ constexpr Kernels<Acc> kTable = {
     .sddmm = sddmm<Acc>,
     .load_panel = load_panel<Acc>,
     .load_patches = load_patches<Acc>,
+    .load_tap_planes = load_tap_planes<Acc>,
     .write_out = write_out<Acc>,
 };
 

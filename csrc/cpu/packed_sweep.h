@@ -24,7 +24,7 @@ namespace sparsecore::SPARSECORE_TARGET {
 // kPicks: values and offsets are loaded four at a time. Where an entry takes one or two
 // multiplications, loading its value and offset one by one costs as much as those; where it takes
 // more, it depends on the processor (choose.h).
-template <class Acc, int kWidth, bool kPicks>
+template <class Acc, int kWidth, bool kPicks, bool kInPlace>
 struct PackedGroups {
   using Sums = BlockSums<Acc, kWidth>;
   static constexpr int kRows = Sums::kRows;
@@ -88,9 +88,10 @@ struct PackedGroups {
     const auto step = [&](std::int64_t l, Sums& to) {
       const Acc* const four = values + (l - begin) * kRows;
       if (kExact && l >= counts[kRows - 1]) {
-        to.add_some(four, offsets + l * kRows, tile.panel, [&](int i) { return l < counts[i]; });
+        to.template add_some<kInPlace>(four, offsets + l * kRows, tile.panel,
+                                       [&](int i) { return l < counts[i]; });
       } else {
-        to.template add_four<kPicks>(four, offsets + l * kRows, tile.panel);
+        to.template add_four<kPicks, kInPlace>(four, offsets + l * kRows, tile.panel);
       }
     };
     constexpr int kUnrolled = kWidth <= 2 * kLanes<Acc> ? 4 : 2;
@@ -109,16 +110,24 @@ struct PackedGroups {
 };
 
 template <class Acc, int kWidth>
-using PickedGroups = PackedGroups<Acc, kWidth, true>;
+using PickedGroups = PackedGroups<Acc, kWidth, true, false>;
 template <class Acc, int kWidth>
-using SingleGroups = PackedGroups<Acc, kWidth, false>;
+using SingleGroups = PackedGroups<Acc, kWidth, false, false>;
+template <class Acc, int kWidth>
+using PickedInPlace = PackedGroups<Acc, kWidth, true, true>;
+template <class Acc, int kWidth>
+using SingleInPlace = PackedGroups<Acc, kWidth, false, true>;
 
 template <class Acc>
 void packed_sweep(const PackedTile<Acc>& tile) {
   if constexpr (sizeof(Acc) == 4 && kVectorBytes >= 32) {
-    if (tile.picks || tile.width <= 2 * kLanes<Acc>) return with_width<PickedGroups, Acc>(tile);
+    if (tile.picks || tile.width <= 2 * kLanes<Acc>) {
+      return tile.in_place ? with_whole_vectors<PickedInPlace, Acc>(tile)
+                           : with_width<PickedGroups, Acc>(tile);
+    }
   }
-  with_width<SingleGroups, Acc>(tile);
+  return tile.in_place ? with_whole_vectors<SingleInPlace, Acc>(tile)
+                       : with_width<SingleGroups, Acc>(tile);
 }
 
 }  // namespace sparsecore::SPARSECORE_TARGET

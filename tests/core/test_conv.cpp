@@ -158,6 +158,20 @@ TEST_CASE("convolutions of several blocks") {
   });
 }
 
+// Results whole vectors wide are read from planes of the image, strip by strip.
+TEST_CASE("convolutions whose taps lie in planes") {
+  for_each_target([] {
+    Index number = 0;
+    for (const Mix& mix : {kMixes[1], kMixes[4], kMixes[0], kMixes[9]}) {
+      for (const ConvGeometry& g : {kGeometries[1], kGeometries[2], kGeometries[4]}) {
+        const Index width = 15 * g.stride[1] + g.span(1) - 2 * g.padding[1];
+        check_conv(mix, g, {8, 4, 2, 6, width}, 0.4, ++number);
+        if (!are_few()) check_conv(mix, g, {140, 90, 1, 9, width}, 0.05, ++number);
+      }
+    }
+  });
+}
+
 TEST_CASE("convolutions of nothing, and of a channel a group") {
   for_each_target([] {
     Index number = 0;

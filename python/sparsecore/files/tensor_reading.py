@@ -28,7 +28,6 @@ DTYPES: dict[str, np.dtype[Any]] = {
     "BF16": np.dtype(ml_dtypes.bfloat16),
     "F8_E4M3": np.dtype(ml_dtypes.float8_e4m3fn),
     "F8_E5M2": np.dtype(ml_dtypes.float8_e5m2),
-    "C64": np.dtype(np.complex64),
     "BOOL": np.dtype(np.bool_),
     **{f"I{8 * n}": np.dtype(f"i{n}") for n in (1, 2, 4, 8)},
     **{f"U{8 * n}": np.dtype(f"u{n}") for n in (1, 2, 4, 8)},

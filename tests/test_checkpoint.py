@@ -158,37 +158,3 @@ print(weights["h.weight"].dtype, "torch" in sys.modules)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["bfloat16", "False"]
-
-
-@pytest.mark.parametrize(
-    ("weights", "error", "message"),
-    [
-        ({"fc": lecture()}, ValueError, "'fc' is not called 'weight'"),
-        ({"fc.weight": [[1.0]]}, TypeError, "is a list"),
-        ({"x": np.array(["a"])}, TypeError, "'x' has dtype <U1"),
-        ({"x": np.zeros(1, complex)}, TypeError, "'x' has dtype complex128"),
-        ({"__metadata__": np.zeros(1)}, ValueError, "keeps for itself"),
-    ],
-)
-def test_what_cannot_be_saved_leaves_what_was_there(
-    tmp_path: Path, weights: dict[str, Any], error: type[Exception], message: str
-) -> None:
-    path = tmp_path / "model.safetensors"
-    path.write_bytes(b"before")
-    with pytest.raises(error, match=message):
-        sc.save_checkpoint(path, weights)
-    assert [file.read_bytes() for file in tmp_path.iterdir()] == [b"before"]
-
-
-def test_arguments(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"ends in '.pt', expected '.safetensors'"):
-        sc.save_checkpoint(tmp_path / "model.pt", {})
-    with pytest.raises(ValueError, match="shard_bytes is 0"):
-        sc.save_checkpoint(tmp_path / "m.safetensors", {}, shard_bytes=0)
-    shapes = {"fc.weight": (4, 1, 2, 3)}
-    with pytest.raises(ValueError, match=r"has shape \(4, 4\), weight_shapes \(4, 1, 2, 3\)"):
-        sc.save_checkpoint(
-            tmp_path / "m.safetensors", {"fc.weight": lecture()}, weight_shapes=shapes
-        )
-    with pytest.raises(ValueError, match=r"names 'fc.weight', which is no matrix"):
-        sc.save_checkpoint(tmp_path / "m.safetensors", {}, weight_shapes=shapes)

@@ -106,6 +106,32 @@ def test_a_fused_model_is_named(tmp_path: Path) -> None:
     np.testing.assert_array_equal(load_file(target)["0.weight"], W)
 
 
+def test_a_converted_state_loads_into_the_class(tmp_path: Path) -> None:
+    """The geometry of a convolution, which a state does not tell, is the model's own."""
+    torch = pytest.importorskip("torch")
+    from safetensors.torch import save_file as save_state
+
+    def build() -> Any:
+        conv = torch.nn.Conv2d(4, 8, 3, stride=2, padding=1, groups=2)
+        return torch.nn.Sequential(conv, torch.nn.Flatten(), torch.nn.Linear(32, 16))
+
+    model, fresh = build(), build()
+    with torch.no_grad():
+        for layer in (model[0], model[2]):
+            layer.weight.masked_fill_(torch.rand(layer.weight.shape) < 0.8, 0)
+    save_state(model.state_dict(), tmp_path / "in.safetensors")
+    assert (
+        sparsecore("convert", tmp_path / "in.safetensors", tmp_path / "m.safetensors").exit_code
+        == 0
+    )
+    sc.nn.load_checkpoint_(tmp_path / "m.safetensors", fresh)
+    assert [type(fresh[0]), type(fresh[2])] == [sc.nn.CSRConv2d, sc.nn.CSRLinear]
+    for sparse, dense in ((fresh[0], model[0]), (fresh[2], model[2])):
+        assert torch.equal(sparse.to_dense().weight, dense.weight)
+        assert torch.equal(sparse.bias, dense.bias)
+    assert fresh[0].geometry.stride == (2, 2)
+
+
 def test_what_cannot_be_converted_is_said(tmp_path: Path) -> None:
     source, target = tmp_path / "in.safetensors", tmp_path / "out.safetensors"
     source.write_bytes(b"\xff" * 100)

@@ -113,6 +113,7 @@ BAD = {
     "no values": ({"fc.compressed": None}, "has 'fc.bitmask', but no 'fc.compressed'"),
     "no shape": ({"fc.shape": None}, "no 'fc.shape'"),
     "fewer values": ({"fc.compressed": np.ones((2, 3))}, r"shape \(2, 3\), .* marks 8 values"),
+    "more values": ({"fc.compressed": np.ones((2, 5))}, "marks 8 values"),
     "three sizes": ({"fc.shape": np.array([2, 8, 1])}, "'shape' is int64"),
     "sizes of floats": ({"fc.shape": np.array([2.0, 8.0])}, "'shape' is float64"),
     "negative": ({"fc.shape": np.array([2, -8])}, "'shape' is"),

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +28,8 @@ def write_tensors(
     ----------
     path : Path
         Ends in ``.safetensors``. Several files are ``NAME-00001-of-0000N.safetensors`` and
-        ``NAME.safetensors.index.json``, which appears last.
+        ``NAME.safetensors.index.json``, which appears last. What was there is exchanged only when
+        all are written.
     arrays : mapping of str to array
     metadata : callable
         ``metadata(names, first)`` is that of a file with the tensors `names`; `first` of the first.
@@ -44,21 +46,31 @@ def write_tensors(
     _check_writable(path, arrays, shard_bytes)
     shards = list(_shards(arrays, group, shard_bytes))
     if len(shards) == 1:
-        _write_one(path, arrays, metadata(list(arrays), True))
+        with complete_or_absent(path) as temporary:
+            _write_one(temporary, arrays, metadata(list(arrays), True))
         return [path]
     stem, count = path.name.removesuffix(SUFFIX), len(shards)
     files = [path.with_name(f"{stem}-{i:05}-of-{count:05}{SUFFIX}") for i in range(1, count + 1)]
     index = path.with_name(f"{stem}{INDEX_SUFFIX}")
-    # While an older checkpoint's files are replaced, nothing may call the mixture one.
-    index.unlink(missing_ok=True)
-    for i, (file, names) in enumerate(zip(files, shards, strict=True)):
-        _write_one(file, {name: arrays[name] for name in names}, metadata(names, i == 0))
+    with ExitStack() as all_complete:  # which exchanges what was entered first, the index, last
+        temporary = all_complete.enter_context(complete_or_absent(index))
+        temporary.write_text(_index(arrays, files, shards), encoding="utf-8")
+        for i, (file, names) in enumerate(zip(files, shards, strict=True)):
+            temporary = all_complete.enter_context(complete_or_absent(file))
+            held = {name: arrays[name] for name in names}
+            _write_one(temporary, held, metadata(names, i == 0))
+        # While an older checkpoint's files are exchanged, nothing may call the mixture one.
+        index.unlink(missing_ok=True)
+    return [*files, index]
+
+
+def _index(
+    arrays: Mapping[str, Array], files: Sequence[Path], shards: Sequence[Sequence[str]]
+) -> str:
     where = {n: file.name for file, names in zip(files, shards, strict=True) for n in names}
     total = sum(array.nbytes for array in arrays.values())
-    text = json.dumps({"metadata": {"total_size": total}, "weight_map": where}, indent=2)
-    with complete_or_absent(index) as temporary:
-        temporary.write_text(text + "\n", encoding="utf-8")
-    return [*files, index]
+    content = {"metadata": {"total_size": total}, "weight_map": where}
+    return json.dumps(content, indent=2) + "\n"
 
 
 def _check_writable(path: Path, arrays: Mapping[str, Array], shard_bytes: int | None) -> None:
@@ -99,5 +111,4 @@ def _write_one(path: Path, arrays: Mapping[str, Array], metadata: dict[str, str]
     from safetensors.numpy import save_file
 
     contiguous = {name: np.ascontiguousarray(a).reshape(a.shape) for name, a in arrays.items()}
-    with complete_or_absent(path) as temporary:
-        save_file(contiguous, temporary, metadata=metadata or None)
+    save_file(contiguous, path, metadata=metadata or None)

@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from sparsecore import analysis, cpu, cuda, interop
 from sparsecore._core import __version__
+from sparsecore.checkpoint import Checkpoint, CheckpointSize, load_checkpoint
+from sparsecore.checkpoint_save import save_checkpoint
+from sparsecore.compressed_tensors import load_compressed_tensors, save_compressed_tensors
 from sparsecore.conv import ConvPlan, conv2d
 from sparsecore.formats import COO, CSR, Sparse24, Storage
 from sparsecore.io import load, save
@@ -30,6 +33,8 @@ if TYPE_CHECKING:
 __all__ = [
     "COO",
     "CSR",
+    "Checkpoint",
+    "CheckpointSize",
     "ConvPlan",
     "Plan",
     "Sparse24",
@@ -44,10 +49,14 @@ __all__ = [
     "get_num_threads",
     "linear",
     "load",
+    "load_checkpoint",
+    "load_compressed_tensors",
     "nn",
     "prune_24",
     "pruning",
     "save",
+    "save_checkpoint",
+    "save_compressed_tensors",
     "set_num_threads",
     "sparse24_matmul",
 ]

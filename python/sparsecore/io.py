@@ -1,13 +1,12 @@
 """Matrices in files: safetensors, scipy's npz, and the patterns of smtx. Nothing is pickled."""
 
 import os
-import uuid
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO, Literal, TypeAlias, TypeVar
 
 from sparsecore.files import npz, safetensors, smtx
+from sparsecore.files.complete import complete_or_absent
 from sparsecore.files.parts import Matrix, Parts, put_together, take_apart
 
 __all__ = ["load", "save"]
@@ -61,7 +60,7 @@ def save(path: PathLike, A: Matrix) -> None:
     target = Path(path)
     write = _by_suffix(target, _WRITERS, verb="save")
     parts = take_apart(A)
-    with _complete_or_absent(target) as file:
+    with complete_or_absent(target) as temporary, temporary.open("xb") as file:
         write(file, parts)
 
 
@@ -107,16 +106,3 @@ def _by_suffix(path: Path, table: dict[str, Function], *, verb: str) -> Function
         msg = f"{verb}: {str(path)!r} ends in {path.suffix!r}, expected {' or '.join(table)}"
         raise ValueError(msg)
     return table[suffix]
-
-
-@contextmanager
-def _complete_or_absent(path: Path) -> Iterator[BinaryIO]:
-    """Open a temporary file beside `path` that takes its place when everything was written."""
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
-    try:
-        with temporary.open("xb") as file:
-            yield file
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise

@@ -3,6 +3,7 @@
 import click
 
 import sparsecore
+from sparsecore.cli.convert import convert
 from sparsecore.cli.demo import demo
 
 __all__ = ["commands"]
@@ -13,6 +14,7 @@ Examples:
   sparsecore demo --seed 1           the same with other random numbers
   sparsecore demo --data mnist --data-dir DIR
   sparsecore demo --help             every option
+  sparsecore convert pruned.safetensors sparse.safetensors
 """
 
 
@@ -22,4 +24,5 @@ def commands() -> None:
     """Make pruned neural networks really smaller and faster, and say honestly where not."""
 
 
+commands.add_command(convert)
 commands.add_command(demo)

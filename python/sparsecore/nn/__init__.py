@@ -1,5 +1,7 @@
 """Torch modules that run sparse, and the conversion of models to them."""
 
+from sparsecore.nn.checkpoint import save_checkpoint
+from sparsecore.nn.checkpoint_load import load_checkpoint_
 from sparsecore.nn.conv import CSRConv2d
 from sparsecore.nn.modules import CSRLinear, Sparse24Linear
 from sparsecore.nn.report import LayerReport, Report, load_choices, save_choices
@@ -11,7 +13,9 @@ __all__ = [
     "LayerReport",
     "Report",
     "Sparse24Linear",
+    "load_checkpoint_",
     "load_choices",
+    "save_checkpoint",
     "save_choices",
     "sparsify_",
 ]

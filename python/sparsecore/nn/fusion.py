@@ -20,7 +20,7 @@ from torch import Tensor, fx, nn
 from sparsecore.nn.fused import FusedConv2d, FusedLinear
 from sparsecore.nn.layers import obstacle, watched
 
-__all__ = ["Fusion", "fuse"]
+__all__ = ["FusedForward", "Fusion", "fuse"]
 
 _MODULES: dict[type, str] = {nn.ReLU: "relu", nn.GELU: "gelu", nn.SiLU: "silu"}
 _FUNCTIONS: dict[Any, str] = {

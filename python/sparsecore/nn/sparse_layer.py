@@ -22,6 +22,8 @@ class SparseLayer(nn.Module, Generic[Matrix]):
     bias: nn.Parameter | None
     # What `forward` ends with: None, "relu", "gelu" or "silu".
     activation: str | None = None
+    # Whether it took the place of a layer that was fused with what follows it.
+    fused: bool = False
     _held: Held[Matrix] | None
 
     # What a format says of itself. Its tensors are the values and the buffers in this order.

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from sparsecore import interop, ops
 from sparsecore.library import calls
-from sparsecore.nn.fused import finished
+from sparsecore.nn.fused import FusedLinear, finished
 from sparsecore.nn.held import Matrix
 from sparsecore.nn.layers import obstacle
 from sparsecore.nn.sparse_layer import SparseLayer
@@ -52,6 +52,7 @@ class SparseLinear(SparseLayer[Matrix]):
             setattr(layer, name, buffer)
         layer.bias = linear.bias
         layer.activation = getattr(linear, "activation", None)
+        layer.fused = isinstance(linear, FusedLinear)
         return layer.train(linear.training)
 
     def to_dense(self) -> nn.Linear:

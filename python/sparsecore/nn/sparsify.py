@@ -127,25 +127,7 @@ def sparsify_(
     >>> report.choices, torch.allclose(model(x), before, atol=1e-5)
     ({'0': 'csr'}, True)
 
-    To deploy a converted model, save its choices and its state. A fresh model takes the formats
-    first and the numbers then; its weights are set to zero before, because only what is 2:4
-    becomes 2:4.
-
-    >>> import pathlib, tempfile
-    >>> from sparsecore.nn import load_choices, save_choices
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     f = pathlib.Path(folder, "choices.json")
-    ...     save_choices(f, report)
-    ...     torch.save(model.state_dict(), f.with_name("model.pt"))
-    ...     fresh = torch.nn.Sequential(torch.nn.Linear(64, 64), torch.nn.ReLU())
-    ...     with torch.no_grad():
-    ...         _ = fresh[0].weight.zero_()
-    ...     _ = sparsify_(fresh, x, policy=load_choices(f))
-    ...     state = torch.load(f.with_name("model.pt"), weights_only=True)
-    ...     fresh.load_state_dict(state)
-    <All keys matched successfully>
-    >>> torch.equal(fresh(x), model(x))
-    True
+    To deploy a converted model, see :func:`sparsecore.nn.save_checkpoint`.
     """
     given = _given(policy, choices)
     example = Example.of(example_inputs)

@@ -8,8 +8,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor, nn
+from torch.nn.utils.parametrize import is_parametrized
 
 from sparsecore.nn.dependencies import Unit, is_depthwise
 from sparsecore.nn.layers import obstacle as layer_obstacle
@@ -174,7 +174,7 @@ def _pads_with_zeros(layer: Layer) -> bool:
 
 
 def _is_grouped_transposed(layer: Layer) -> bool:
-    return getattr(layer, "transposed", False) and layer.groups > 1
+    return not isinstance(layer, nn.Linear) and layer.transposed and layer.groups > 1
 
 
 def _obstacles(model: nn.Module, names: Mapping[nn.Module, str]) -> dict[nn.Module, str]:
@@ -186,14 +186,13 @@ def _obstacles(model: nn.Module, names: Mapping[nn.Module, str]) -> dict[nn.Modu
         if isinstance(module, nn.Linear | nn.Conv2d):
             why = layer_obstacle(module)
         else:
-            why = "it is parametrized" if torch.nn.utils.parametrize.is_parametrized(module) else None
+            why = "it is parametrized" if is_parametrized(module) else None
         if why is not None:
             found[module] = f"{name} cannot be cut: {why}"
         elif any(owners[id(p)] > 1 for p in own):
             found[module] = f"{name} cannot be cut: another module has its Parameter, too"
-        elif isinstance(module, Layer) and getattr(module, "groups", 1) > 1:
-            if not is_depthwise(module):
-                found[module] = f"{name} has groups, which all need the same number of channels"
+        elif getattr(module, "groups", 1) > 1 and not is_depthwise(module):
+            found[module] = f"{name} has groups, which all need the same number of channels"
     return found
 
 
@@ -221,5 +220,5 @@ def _size(module: nn.Module, axis: str) -> int:
         return module.out_features if axis == "out" else module.in_features
     if isinstance(module, nn.modules.conv._ConvNd):
         return module.out_channels if axis == "out" else module.in_channels
-    size = getattr(module, "num_features", None) or getattr(module, "num_parameters", 1)
-    return int(size)
+    size: int = vars(module).get("num_features", vars(module).get("num_parameters", 1))
+    return size

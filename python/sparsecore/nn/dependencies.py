@@ -22,7 +22,8 @@ __all__ = ["Unit", "cut", "import_torch_pruning", "is_depthwise", "units_of"]
 
 # Operations without parameters, and layers that work on each channel alone.
 _THROUGH = (
-    "CONCAT SPLIT ELEMENTWISE RESHAPE SLICE UNBIND EXPAND OUTPUT BN PRELU IN DEPTHWISE_CONV".split()
+    *("CONCAT", "SPLIT", "ELEMENTWISE", "RESHAPE", "SLICE", "UNBIND", "EXPAND", "OUTPUT"),
+    *("BN", "PRELU", "IN", "DEPTHWISE_CONV"),
 )
 
 
@@ -89,7 +90,8 @@ def cut(module: nn.Module, axis: str, indices: Sequence[int]) -> None:
     flags = {name: p.requires_grad for name, p in module.named_parameters(recurse=False)}
     kind = tp.ops.module2type(module)
     pruner = tp.pruner.function.PrunerBox[kind]
-    (pruner.prune_out_channels if axis == "out" else pruner.prune_in_channels)(module, list(indices))
+    prune = pruner.prune_out_channels if axis == "out" else pruner.prune_in_channels
+    prune(module, list(indices))
     for name, parameter in module.named_parameters(recurse=False):
         parameter.requires_grad_(flags[name])
 
@@ -153,11 +155,11 @@ def _units(graph: Any, layer: Layer) -> list[Unit]:
         for index, root in zip(item.idxs, item.root_idxs, strict=True):
             size = (graph.get_out_channels if is_out else graph.get_in_channels)(module)
             if size is not None and index >= size:
-                obstacles[root] = "channels change their places in a way that the graph cannot follow"
+                obstacles[root] = "channels change their places, which the graph cannot follow"
             elif node.type.name in _THROUGH:
                 given[root].setdefault(module, set()).add(index)
             elif isinstance(module, Layer):
-                (given if is_out else read)[root].setdefault(module, set()).add(index)  # type: ignore[index]
+                (given if is_out else read)[root].setdefault(module, set()).add(index)
             else:
                 obstacles[root] = f"a {type(module).__name__} depends on it as a whole"
     return [

@@ -1,6 +1,5 @@
 """Removal of what pruning left dead: filters, channels and hidden units."""
 
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 

@@ -27,17 +27,21 @@ __all__ = ["Layer", "Untraceable", "constant_inputs", "leak", "rows"]
 Layer = nn.Linear | nn.modules.conv._ConvNd
 """Layers whose units are rows of their weight."""
 
-# Elementwise, or sums over a window, or rearrangements; in place, too.
+# Elementwise, or sums over a window or a row, or rearrangements.
 _EXACT = frozenset(
-    "convolution _convolution mkldnn_convolution addmm mm bmm baddbmm relu relu_ gelu silu silu_ "
-    "sigmoid sigmoid_ tanh tanh_ hardtanh hardtanh_ hardswish hardswish_ hardsigmoid hardsigmoid_ "
-    "leaky_relu leaky_relu_ elu elu_ softplus _prelu_kernel native_batch_norm cudnn_batch_norm "
-    "_native_batch_norm_legit _native_batch_norm_legit_no_training native_layer_norm add add_ sub "
-    "sub_ mul mul_ div div_ neg exp mean sum avg_pool1d avg_pool2d avg_pool3d _adaptive_avg_pool2d "
-    "_adaptive_avg_pool3d max_pool2d_with_indices max_pool3d_with_indices upsample_nearest2d "
-    "upsample_bilinear2d constant_pad_nd cat stack view _unsafe_view _reshape_alias t transpose "
-    "permute slice select squeeze unsqueeze expand split split_with_sizes unbind detach alias "
-    "clone copy_ _to_copy lift_fresh empty_like zeros_like ones_like".split()
+    [
+        *("convolution", "_convolution", "mkldnn_convolution", "addmm", "mm", "bmm", "baddbmm"),
+        *("relu", "gelu", "silu", "sigmoid", "tanh", "hardtanh", "hardswish", "hardsigmoid"),
+        *("leaky_relu", "elu", "softplus", "_prelu_kernel", "exp", "neg", "add", "sub", "mul"),
+        *("div", "mean", "sum", "native_batch_norm", "cudnn_batch_norm", "native_layer_norm"),
+        *("_native_batch_norm_legit", "_native_batch_norm_legit_no_training"),
+        *("avg_pool2d", "avg_pool3d", "_adaptive_avg_pool2d", "_adaptive_avg_pool3d"),
+        *("max_pool2d_with_indices", "max_pool3d_with_indices", "upsample_nearest2d"),
+        *("upsample_bilinear2d", "constant_pad_nd", "cat", "stack", "view", "_unsafe_view"),
+        *("_reshape_alias", "t", "transpose", "permute", "slice", "select", "squeeze"),
+        *("unsqueeze", "expand", "split", "split_with_sizes", "unbind", "detach", "alias"),
+        *("clone", "copy", "_to_copy", "lift_fresh", "empty_like", "zeros_like", "ones_like"),
+    ]
 )
 # In units of the last place: what kernels do at the end of a vector may differ by rounding.
 _ROUNDING = 8
@@ -47,11 +51,11 @@ class Untraceable(ValueError):
     """What a model computes cannot be followed."""
 
 
-class _Watch(TorchDispatchMode):
+class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Let NaN spread to everything that depends on it."""
 
     def __init__(self, *, integers: bool) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         # Whether integers and bools, which cannot be NaN, count as it.
         self.integers = integers
 
@@ -65,7 +69,7 @@ class _Watch(TorchDispatchMode):
         # Random numbers are no constants either.
         marked |= torch.Tag.nondeterministic_seeded in func.tags
         out = func(*args, **given)
-        name = func.overloadpacket.__name__
+        name = func.overloadpacket.__name__.removesuffix("_")  # in place, too
         if not marked or (name in _EXACT and not self._any_integers((args, given))):
             return out
         for tensor in _tensors(out):
@@ -78,7 +82,7 @@ class _Watch(TorchDispatchMode):
 
     def _read(self, func: Any, args: Any, kwargs: Any) -> Any:
         if any(self._is_marked(t) for t in _tensors((args, kwargs))):
-            msg = "the model's Python reads a value (Tensor.item(), bool(), float()) and may act on it"
+            msg = "the model's Python reads a value (Tensor.item(), bool()) and may act on it"
             raise Untraceable(msg)
         return func(*args, **kwargs)
 
@@ -225,7 +229,7 @@ def _hooked(
 
 
 def _unwatched(hook: Callable[..., Any], *args: Any) -> Any:
-    with _disable_current_modes():  # type: ignore[no-untyped-call]
+    with _disable_current_modes():
         return hook(*args)
 
 

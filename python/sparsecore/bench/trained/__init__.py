@@ -1,1 +1,1 @@
-"""A trained network, pruned, fine-tuned and converted: does it keep its accuracy, and what is won?"""
+"""A trained network, pruned, fine-tuned and converted: the accuracy that is kept, and the gain."""

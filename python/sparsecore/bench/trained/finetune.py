@@ -66,10 +66,11 @@ def finetune(
     ) as pruner:
         for epoch in range(config.epochs):
             order = torch.randperm(len(images.y_train), generator=generator)
-            for chosen in order.split(config.batch):
+            for chosen in torch.split(order, config.batch):
                 x = augmented(images.x_train[chosen], generator)
                 optimizer.zero_grad()
-                _loss(model(x), teacher, x, images.y_train[chosen], config).backward()
+                loss = _loss(model(x), teacher, x, images.y_train[chosen], config)
+                torch.autograd.backward(loss)
                 optimizer.step()
                 rates.step()
             right = accuracy(model, images.x_test, images.y_test)
@@ -82,7 +83,7 @@ def logits_of(model: nn.Module, x: Tensor) -> Tensor:
     was_training = model.training
     model.eval()
     with torch.no_grad():
-        found = torch.cat([model(part) for part in x.split(_BATCH)])
+        found = torch.cat([model(part) for part in torch.split(x, _BATCH)])
     model.train(was_training)
     return found
 

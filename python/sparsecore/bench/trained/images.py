@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -60,7 +61,8 @@ def from_digits() -> Images:
     gray = torch.from_numpy(digits.images).float()[:, None] / 8 - 1
     x = F.interpolate(gray, size=(32, 32)).expand(-1, 3, -1, -1).contiguous()
     y = torch.from_numpy(digits.target).long()
-    return Images(x[:1400], y[:1400], x[1400:], y[1400:], "scikit-learn's digits, 1400 + 397 images")
+    source = "scikit-learn's digits, 1400 + 397 images"
+    return Images(x[:1400], y[:1400], x[1400:], y[1400:], source)
 
 
 def augmented(x: Tensor, generator: torch.Generator) -> Tensor:
@@ -76,6 +78,6 @@ def augmented(x: Tensor, generator: torch.Generator) -> Tensor:
     return torch.where(mirrored[:, None, None, None], cut.flip(-1), cut)
 
 
-def _normalised(pixels: np.ndarray) -> Tensor:
+def _normalised(pixels: npt.NDArray[np.uint8]) -> Tensor:
     mean, std = (torch.tensor(numbers).view(3, 1, 1) for numbers in (_MEAN, _STD))
     return (torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255 - mean) / std

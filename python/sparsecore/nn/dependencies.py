@@ -13,7 +13,8 @@ from types import ModuleType
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.utils import _pytree as pytree
 
 from sparsecore.nn.example import Example, undisturbed
 from sparsecore.nn.taint import Layer
@@ -99,13 +100,16 @@ def cut(module: nn.Module, axis: str, indices: Sequence[int]) -> None:
 def _traced(model: nn.Module, example: Example) -> Any:
     tp = import_torch_pruning()
     graph = tp.DependencyGraph()
+    # Identities that have channels, behind the inputs: the graph asks layers for their number.
+    marks: dict[int, nn.Module] = {}
+    example.map(lambda t: _mark(t, marks))
     try:
         with undisturbed(model), _recorded(model), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of operations that it does not know: see above
             return graph.build_dependency(
-                model,
+                nn.ModuleList([model, *marks.values()]),
                 example,
-                forward_fn=lambda traced, given: given.copy().call(traced),
+                forward_fn=lambda _, given: given.map(lambda t: _passed(t, marks)).call(model),
                 output_transform=_in_lists,
                 verbose=False,
             )
@@ -117,10 +121,22 @@ def _traced(model: nn.Module, example: Example) -> Any:
         raise ValueError(msg) from error
 
 
-def _in_lists(output: Any) -> list[torch.Tensor]:
+def _mark(tensor: Tensor, marks: dict[int, nn.Module]) -> Tensor:
+    if tensor.is_floating_point() and tensor.ndim in {2, 4}:
+        kind = {"device": tensor.device, "dtype": tensor.dtype}
+        marks[id(tensor)] = nn.PReLU(tensor.shape[1], init=1.0, **kind)
+    return tensor
+
+
+def _passed(tensor: Tensor, marks: Mapping[int, nn.Module]) -> Tensor:
+    copy = tensor.detach().clone()
+    return marks[id(tensor)](copy) if id(tensor) in marks else copy
+
+
+def _in_lists(output: Any) -> list[Tensor]:
     """Return the tensors of an output that autograd recorded."""
-    leaves = torch.utils._pytree.tree_leaves(output)
-    found = [t for t in leaves if isinstance(t, torch.Tensor) and t.grad_fn is not None]
+    leaves = pytree.tree_leaves(output)
+    found = [t for t in leaves if isinstance(t, Tensor) and t.grad_fn is not None]
     if not found:
         msg = "no tensor of the output has a grad_fn"
         raise RuntimeError(msg)
@@ -143,6 +159,7 @@ def _recorded(model: nn.Module) -> Iterator[None]:
 
 def _units(graph: Any, layer: Layer) -> list[Unit]:
     """Return a layer's units: one question for all, sorted by the unit that each index is of."""
+    marks = set(graph.model[1:])
     pruner = graph.get_pruner_of_module(layer)
     count = pruner.get_out_channels(layer)
     group = graph.get_pruning_group(layer, pruner.prune_out_channels, list(range(count)))
@@ -156,6 +173,8 @@ def _units(graph: Any, layer: Layer) -> list[Unit]:
             size = (graph.get_out_channels if is_out else graph.get_in_channels)(module)
             if size is not None and index >= size:
                 obstacles[root] = "channels change their places, which the graph cannot follow"
+            elif isinstance(module, nn.Module) and module in marks:
+                obstacles[root] = "it goes together with a channel of the model's input"
             elif node.type.name in _THROUGH:
                 given[root].setdefault(module, set()).add(index)
             elif isinstance(module, Layer):

@@ -77,29 +77,31 @@ class ConvNet(nn.Module):
         return out
 
 
+class Block(nn.Module):
+    """Two convolutions and what goes past them, through a third where the width changes."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(inputs, outputs, 3, padding=1, bias=False)
+        self.bn1, self.bn2 = nn.BatchNorm2d(outputs), nn.BatchNorm2d(outputs)
+        self.conv2 = nn.Conv2d(outputs, outputs, 3, padding=1, bias=False)
+        self.project: nn.Module = nn.Identity()
+        if inputs != outputs:
+            shortcut = nn.Conv2d(inputs, outputs, 1, bias=False)
+            self.project = nn.Sequential(shortcut, nn.BatchNorm2d(outputs))
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.bn2(self.conv2(F.relu(self.bn1(self.conv1(x)))))
+        return F.relu(y + self.project(x))
+
+
 class Residual(nn.Module):
-    """A stem and basic blocks; a projection where the width changes."""
-
-    class Block(nn.Module):
-        def __init__(self, inputs: int, outputs: int) -> None:
-            super().__init__()
-            self.conv1 = nn.Conv2d(inputs, outputs, 3, padding=1, bias=False)
-            self.bn1, self.bn2 = nn.BatchNorm2d(outputs), nn.BatchNorm2d(outputs)
-            self.conv2 = nn.Conv2d(outputs, outputs, 3, padding=1, bias=False)
-            self.project: nn.Module = nn.Identity()
-            if inputs != outputs:
-                self.project = nn.Sequential(
-                    nn.Conv2d(inputs, outputs, 1, bias=False), nn.BatchNorm2d(outputs)
-                )
-
-        def forward(self, x: Tensor) -> Tensor:
-            y = self.bn2(self.conv2(F.relu(self.bn1(self.conv1(x)))))
-            return F.relu(y + self.project(x))
+    """A stem and basic blocks."""
 
     def __init__(self) -> None:
         super().__init__()
         self.stem = nn.Conv2d(2, 4, 3, padding=1)
-        self.blocks = nn.Sequential(self.Block(4, 4), self.Block(4, 6), self.Block(6, 6))
+        self.blocks = nn.Sequential(Block(4, 4), Block(4, 6), Block(6, 6))
         self.fc = nn.Linear(6, 3)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -108,7 +110,7 @@ class Residual(nn.Module):
 
 
 def negative_bias(norms: Iterable[Any], channel: int) -> None:
-    """Have BatchNorms give less than zero for a channel that is always zero, so that ReLU ends it."""
+    """Have BatchNorms give less than zero for a channel that is zero, so that ReLU ends it."""
     with torch.no_grad():
         for norm in norms:
             norm.bias[channel], norm.running_mean[channel] = -1.0, 0.0

@@ -1,4 +1,4 @@
-"""nn/shrink.py: what is removed from models of each kind, to the exact sizes, and what they give."""
+"""nn/shrink.py: what is removed from models of each kind, to the exact sizes."""
 
 import pytest
 

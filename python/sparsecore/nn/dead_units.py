@@ -69,7 +69,7 @@ def survey(
     kept: list[Kept] = []
     for unit in units:
         # A depthwise unit goes with the channel that it works on.
-        if is_depthwise(unit.layer) and len(unit.given) > 1:
+        if is_depthwise(unit.layer) and any(_is_dense(module) for module in unit.given):
             continue
         why = judge.why_not(unit)
         if why is None:
@@ -93,10 +93,7 @@ class _Judge:
         self._constant = {module: mask.tolist() for module, mask in constant.items()}
         self._obstacles = _obstacles(model, self._names)
         layers = [m for m in model.modules() if isinstance(m, Layer)]
-        self._read = {
-            layer: rows(layer).transpose(0, 1).flatten(1).count_nonzero(1).ne(0).tolist()
-            for layer in layers
-        }
+        self._read = {layer: _read_channels(layer).tolist() for layer in layers}
 
     def is_dead(self, unit: Unit) -> bool:
         """Whether a unit's own weights are all zero, or all that read it."""
@@ -149,15 +146,30 @@ class _Judge:
         others = [
             self._names[module]
             for module, given in unit.given.items()
-            if isinstance(module, Layer)
+            if _is_dense(module)
             and module is not unit.layer
-            and not is_depthwise(module)
             and not all(self._is_constant(module, i) for i in given)
         ]
         return f" together with what {', '.join(others)} gives" if others else ""
 
     def _is_constant(self, module: nn.Module, index: int) -> bool:
         return module in self._constant and bool(self._constant[module][index])
+
+
+def _read_channels(layer: Layer) -> Tensor:
+    """Return which channels of a layer's input it multiplies by something: bool (in,)."""
+    weight = layer.weight.detach()
+    if isinstance(layer, nn.Linear):
+        return weight.count_nonzero(0) != 0
+    if layer.transposed:
+        return weight.flatten(1).count_nonzero(1) != 0
+    by_group = weight.reshape(layer.groups, -1, *weight.shape[1:]).flatten(3)
+    read: Tensor = by_group.count_nonzero((1, 3)) != 0
+    return read.flatten()
+
+
+def _is_dense(module: nn.Module) -> bool:
+    return isinstance(module, Layer) and not is_depthwise(module)
 
 
 def _pads_with_zeros(layer: Layer) -> bool:

@@ -30,6 +30,10 @@ class Images:
     y_test: Tensor
     source: str
 
+    def __str__(self) -> str:
+        """Name the source and the numbers of pictures."""
+        return f"{self.source}, {len(self.y_train)} to train with, {len(self.y_test)} to test"
+
     def first(self, train: int, test: int) -> "Images":
         """Return the first of each."""
         return Images(
@@ -49,7 +53,7 @@ def from_cifar(file: Path) -> Images:
             torch.from_numpy(arrays["y_train"]).long(),
             _normalised(arrays["x_test"]),
             torch.from_numpy(arrays["y_test"]).long(),
-            f"CIFAR-10, {len(arrays['x_train'])} + {len(arrays['x_test'])} images",
+            "CIFAR-10",
         )
 
 
@@ -61,7 +65,7 @@ def from_digits() -> Images:
     gray = torch.from_numpy(digits.images).float()[:, None] / 8 - 1
     x = F.interpolate(gray, size=(32, 32)).expand(-1, 3, -1, -1).contiguous()
     y = torch.from_numpy(digits.target).long()
-    source = "scikit-learn's digits, 1400 + 397 images"
+    source = "scikit-learn's digits"
     return Images(x[:1400], y[:1400], x[1400:], y[1400:], source)
 
 

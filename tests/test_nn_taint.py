@@ -41,9 +41,7 @@ class Tokens(nn.Module):
         self.embedding, self.a, self.b = nn.Embedding(5, 3), nn.Linear(3, 4), nn.Linear(4, 2)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        y: Tensor = self.b(
-            F.gelu(self.a(self.embedding(tokens))).masked_fill(tokens[:, None] > 9, 0)
-        )
+        y: Tensor = self.b(F.gelu(self.a(self.embedding(tokens))) * tokens[:, None])
         return y
 
 
@@ -51,9 +49,19 @@ def test_what_integers_decide_is_no_constant() -> None:
     model = Tokens()
     with torch.no_grad():
         model.embedding.weight.copy_(torch.ones(5, 3))
-    found = constant_inputs(model, Example.of(torch.tensor([1, 2])), [model.a, model.b], {})
+    dead = {model.a: torch.ones(4, dtype=torch.bool)}
+    found = constant_inputs(model, Example.of(torch.tensor([1, 1])), [model.a, model.b], dead)
     assert found[model.a].isnan().all()
     assert found[model.b].isnan().all()
+
+
+def test_what_differs_at_the_edge_is_no_constant() -> None:
+    model = nn.Sequential(nn.Conv2d(2, 3, 1), nn.ZeroPad2d(1), nn.Conv2d(3, 1, 1))
+    dead = {model[0]: torch.tensor([True, True, False])}
+    with torch.no_grad():
+        model[0].bias.copy_(torch.tensor([0.5, 0.0, 0.5]))
+    found = constant_inputs(model, Example.of(torch.zeros(1, 2, 4, 4)), [model[2]], dead)
+    assert found[model[2]].nan_to_num(7.0).tolist() == [7.0, 0.0, 7.0]
 
 
 def test_the_constant_of_a_dead_unit_is_read_whatever_the_input() -> None:

@@ -24,19 +24,19 @@ class Config:
     All convolution and linear weights are pruned by magnitude, with one threshold over all layers,
     which rises cubically over the first `ramp` of the steps, every `every` steps. The loss is
     ``(1 - soft) CE(labels) + soft T^2 KL(dense network's softened outputs)``: with few images, what
-    the dense network says of them is worth more than their labels (Hinton et al.,
-    arXiv:1503.02531).
+    the dense network says of them is worth more than their labels, which by default are not used
+    (distillation: Hinton et al., arXiv:1503.02531, section 2).
     """
 
     sparsity: float
-    epochs: int = 25
+    epochs: int = 50
     batch: int = 64
     learning_rate: float = 0.02
     momentum: float = 0.9
     weight_decay: float = 1e-4
     ramp: float = 0.6
     every: int = 16
-    soft: float = 0.9
+    soft: float = 1.0
     temperature: float = 4.0
     seed: int = 0
 

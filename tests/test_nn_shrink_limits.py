@@ -12,7 +12,7 @@ from torch import Tensor, nn  # noqa: E402
 from torch.nn.utils import parametrizations, prune  # noqa: E402
 
 from shrink_cases import reasons, seeded, shrunk, sizes, unread, zero  # noqa: E402
-from sparsecore.nn import shrink, shrink_, sparsify_  # noqa: E402
+from sparsecore.nn import cutting, shrink_, sparsify_  # noqa: E402
 
 
 def mlp() -> Any:
@@ -105,12 +105,12 @@ def mlp_of_two() -> Any:
 
 
 def test_a_cut_that_changes_the_outputs_is_undone(monkeypatch: pytest.MonkeyPatch) -> None:
-    right = shrink.cut
+    right = cutting.cut
 
     def wrong(module: nn.Module, axis: str, indices: list[int]) -> None:
         right(module, axis, [0] if axis == "in" else indices)
 
-    monkeypatch.setattr(shrink, "cut", wrong)
+    monkeypatch.setattr(cutting, "cut", wrong)
     model = mlp()
     before, expected = dict(model.named_parameters()), model(X)
     report = shrink_(model, X)
@@ -121,13 +121,13 @@ def test_a_cut_that_changes_the_outputs_is_undone(monkeypatch: pytest.MonkeyPatc
 
 
 def test_an_interruption_leaves_the_model_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
-    right = shrink.cut
+    right = cutting.cut
 
     def interrupted(module: nn.Module, axis: str, indices: list[int]) -> None:
         right(module, axis, indices)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(shrink, "cut", interrupted)
+    monkeypatch.setattr(cutting, "cut", interrupted)
     model = mlp()
     before = dict(model.named_parameters())
     with pytest.raises(KeyboardInterrupt):

@@ -117,6 +117,22 @@ def test_an_unread_unit_stays_where_something_else_depends_on_it(function: Any) 
     assert ("a", 2) in reasons(report)
 
 
+def test_a_unit_that_is_added_to_the_models_input_stays() -> None:
+    class Added(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a, self.b = nn.Conv2d(3, 3, 3, padding=1), nn.Conv2d(3, 2, 1)
+
+        def forward(self, x: Tensor) -> Tensor:
+            y: Tensor = self.b(x + self.a(x))
+            return y
+
+    model = seeded(Added())
+    zero(model.a, 1)
+    why = reasons(shrunk(model, 3, 5, 5))["a", 1]
+    assert why == "it goes together with a channel of the model's input"
+
+
 def test_random_numbers_are_no_constants() -> None:
     model = seeded(Between(lambda y: y + torch.rand(1, 6, dtype=y.dtype) * 1e-14))
     zero(model.a, 2)

@@ -4,17 +4,18 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from sparsecore.nn.accuracy import outputs_difference, tolerance
+from sparsecore.nn.accuracy import outputs_difference
+from sparsecore.nn.cutting import cut_all, joined, restore, state_of
 from sparsecore.nn.dead_units import Kept, Removal, constant_units, survey
-from sparsecore.nn.dependencies import cut, import_torch_pruning, units_of
+from sparsecore.nn.dependencies import import_torch_pruning, units_of
 from sparsecore.nn.example import Example, undisturbed
 from sparsecore.nn.fused import FusedConv2d, FusedLinear
 from sparsecore.nn.shrink_report import DeadUnits, LayerSizes, ShrinkReport
 from sparsecore.nn.sparse_layer import SparseLayer
-from sparsecore.nn.taint import Layer, Untraceable, constant_inputs, leak, rows
+from sparsecore.nn.taint import Layer, Untraceable, constant_inputs, leak
 
 __all__ = ["shrink_"]
 
@@ -131,7 +132,7 @@ class _Shrinking:
         self.model, self.example, self.max_error = model, example, max_error
         self.reference = example.output(model)
         self.before = _sizes(model), _parameters(model), _macs(model, example)
-        self.saved = _state(model)
+        self.saved = state_of(model)
         self.allowed = self.error = 0.0
         self.refused: dict[nn.Module, str] = {}
         self.kept: list[Kept] = []
@@ -167,29 +168,29 @@ class _Shrinking:
 
     def _try(self, removals: Sequence[Removal]) -> str | None:
         """Remove units, or say why they stay and change nothing."""
-        given, read = _joined(removals)
+        given, read = joined(removals)
         layers = {m: sorted(found) for m, found in given.items() if isinstance(m, Layer)}
         why = leak(self.model, self.example, layers, read)
         if why is not None:
             return why
-        saved, allowed = _state(self.model), self.allowed
+        saved, allowed = state_of(self.model), self.allowed
         try:
-            self.allowed += _cut_all(given, read)
+            self.allowed += cut_all(given, read)
             error = outputs_difference(self.example.output(self.model), self.reference)
         except Exception as problem:  # of any kind: the model's own code meets other shapes
-            _restore(saved)
+            restore(saved)
             self.allowed = allowed
             return f"without it the model fails: {type(problem).__name__}: {problem}"
         if error <= (self.allowed if self.max_error is None else self.max_error):
             self.error = error
             return None
-        _restore(saved)
+        restore(saved)
         self.allowed = allowed
         return f"without it the outputs differ by {error:.1e} of the largest"
 
     def undo_all(self) -> None:
         """Make the model what it was."""
-        _restore(self.saved)
+        restore(self.saved)
 
     def report(self) -> ShrinkReport:
         """Say what became of the model."""
@@ -210,48 +211,6 @@ class _Shrinking:
             macs_after=_macs(self.model, self.example),
             max_error=self.error,
         )
-
-
-def _joined(
-    removals: Sequence[Removal],
-) -> tuple[dict[nn.Module, set[int]], dict[Layer, dict[int, float]]]:
-    """Return all outputs that go, and all inputs with the constants that come from them."""
-    given: dict[nn.Module, set[int]] = {}
-    read: dict[Layer, dict[int, float]] = {}
-    for removal in removals:
-        for module, indices in removal.unit.given.items():
-            given.setdefault(module, set()).update(indices)
-        for layer, constants in removal.constants.items():
-            read.setdefault(layer, {}).update(constants)
-    return given, read
-
-
-def _cut_all(
-    given: Mapping[nn.Module, set[int]], read: Mapping[Layer, Mapping[int, float]]
-) -> float:
-    """Cut all layers; return the largest error that rounding explains."""
-    allowed = 0.0
-    for layer, constants in read.items():
-        allowed += tolerance(layer.weight.dtype, rows(layer)[0].numel())
-        _take_constants(layer, constants)
-        cut(layer, "in", sorted(constants))
-    for module, indices in given.items():
-        cut(module, "out", sorted(indices))
-    return allowed
-
-
-def _take_constants(layer: Layer, constants: Mapping[int, float]) -> None:
-    """Add to a layer's bias what the constants contribute, summed in float64."""
-    if not any(constants.values()):
-        return
-    weight = rows(layer)
-    chosen = weight[:, list(constants)].double().flatten(2).sum(2) if weight.ndim > 2 else None
-    matrix = weight[:, list(constants)].double() if chosen is None else chosen
-    values = torch.tensor(list(constants.values()), dtype=torch.float64, device=weight.device)
-    old: Tensor | None = layer.bias
-    added = matrix @ values + (0 if old is None else old.detach().double())
-    needs = layer.weight.requires_grad if old is None else old.requires_grad
-    layer.bias = nn.Parameter(added.to(weight.dtype), requires_grad=needs)
 
 
 # ---- the whole model ----
@@ -275,22 +234,3 @@ def _macs(model: nn.Module, example: Example) -> int:
     with undisturbed(model), FlopCounterMode(display=False) as counter:
         example.copy().call(model)
     return int(counter.get_total_flops()) // 2
-
-
-_State = list[tuple[nn.Module, dict[str, Any], dict[str, Any], dict[str, Any]]]
-
-
-def _state(model: nn.Module) -> _State:
-    """Return all that a cut may exchange; nothing is edited in place."""
-    return [(m, dict(vars(m)), dict(m._parameters), dict(m._buffers)) for m in model.modules()]
-
-
-def _restore(state: _State) -> None:
-    for module, own, parameters, buffers in state:
-        for entries, before in (
-            (vars(module), own),
-            (module._parameters, parameters),
-            (module._buffers, buffers),
-        ):
-            entries.clear()
-            entries.update(before)

@@ -19,6 +19,7 @@ from shrink_cases import (  # noqa: E402
     unread,
     zero,
 )
+from sparsecore.bench.models.transformer import BertLayer  # noqa: E402
 from sparsecore.nn import shrink_  # noqa: E402
 
 
@@ -130,6 +131,18 @@ def test_the_feed_forward_part_of_a_transformer() -> None:
     assert sizes(report)["linear1"] == (8, 10)
     assert sizes(report)["linear2"] == (10, 8)
     assert "depends on it as a whole" in reasons(report)["linear2", 2]
+
+
+def test_a_layer_of_bert_loses_hidden_units_and_no_others() -> None:
+    model = seeded(BertLayer(8, 2))
+    zero(model.grow, 1, 30)
+    for layer in (model.query, model.value, model.output):
+        zero(layer, 3)
+    report = shrunk(model, 3, 8)
+    assert sizes(report)["grow"] == (8, 30)
+    assert sizes(report)["shrink"] == (30, 8)
+    assert report.removed == 2
+    assert set(reasons(report)) == {("query", 3), ("value", 3), ("output", 3)}
 
 
 def test_what_a_shrunk_model_is() -> None:

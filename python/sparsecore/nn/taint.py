@@ -56,7 +56,7 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def __init__(self, *, integers: bool) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        # Whether integers and bools, which cannot be NaN, count as it.
+        # Whether integers, bools and random numbers, which cannot be NaN, count as it.
         self.integers = integers
 
     def __torch_dispatch__(
@@ -67,7 +67,7 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
             return self._read(func, args, given)
         marked = any(self._is_marked(t) for t in _tensors((args, given)))
         # Random numbers are no constants either.
-        marked |= torch.Tag.nondeterministic_seeded in func.tags
+        marked |= self.integers and torch.Tag.nondeterministic_seeded in func.tags
         out = func(*args, **given)
         name = func.overloadpacket.__name__.removesuffix("_")  # in place, too
         if not marked or (name in _EXACT and not self._any_integers((args, given))):

@@ -5,17 +5,23 @@ from sparsecore.nn.checkpoint_load import load_checkpoint_
 from sparsecore.nn.conv import CSRConv2d
 from sparsecore.nn.modules import CSRLinear, Sparse24Linear
 from sparsecore.nn.report import LayerReport, Report, load_choices, save_choices
+from sparsecore.nn.shrink import shrink_
+from sparsecore.nn.shrink_report import DeadUnits, LayerSizes, ShrinkReport
 from sparsecore.nn.sparsify import sparsify_
 
 __all__ = [
     "CSRConv2d",
     "CSRLinear",
+    "DeadUnits",
     "LayerReport",
+    "LayerSizes",
     "Report",
+    "ShrinkReport",
     "Sparse24Linear",
     "load_checkpoint_",
     "load_choices",
     "save_checkpoint",
     "save_choices",
+    "shrink_",
     "sparsify_",
 ]

@@ -1,6 +1,6 @@
 """Example inputs: how to run a model on them without leaving a trace."""
 
-from collections.abc import Iterator, Mapping, MutableMapping
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -19,7 +19,7 @@ class Example:
     kwargs: Mapping[str, Any]
 
     @classmethod
-    def of(cls, inputs: object) -> "Example":
+    def of(cls, inputs: object, *, caller: str = "sparsify_") -> "Example":
         """Take a tensor (the only argument), a tuple (positional) or a dict (keywords).
 
         Raises
@@ -34,14 +34,18 @@ class Example:
         if isinstance(inputs, dict):
             return cls((), inputs)
         msg = (
-            f"sparsify_: example_inputs is a {type(inputs).__name__}, expected a tensor, a tuple "
+            f"{caller}: example_inputs is a {type(inputs).__name__}, expected a tensor, a tuple "
             "of arguments or a dict of keyword arguments"
         )
         raise TypeError(msg)
 
     def copy(self) -> "Example":
         """Return an example with its own tensors, which a model may write to."""
-        return Example(_cloned(self.args), _cloned(dict(self.kwargs)))
+        return self.map(lambda tensor: tensor.detach().clone())
+
+    def map(self, change: Callable[[Tensor], Tensor]) -> "Example":
+        """Return an example with other tensors in the same places."""
+        return Example(_mapped(self.args, change), _mapped(dict(self.kwargs), change))
 
     def call(self, model: nn.Module) -> Any:
         """Run the model as it is."""
@@ -53,13 +57,13 @@ class Example:
             return self.copy().call(model)
 
 
-def _cloned(tree: Any) -> Any:
+def _mapped(tree: Any, change: Callable[[Tensor], Tensor]) -> Any:
     if isinstance(tree, Tensor):
-        return tree.detach().clone()
+        return change(tree)
     if type(tree) in {tuple, list}:
-        return type(tree)(_cloned(item) for item in tree)
+        return type(tree)(_mapped(item, change) for item in tree)
     if type(tree) is dict:
-        return {key: _cloned(value) for key, value in tree.items()}
+        return {key: _mapped(value, change) for key, value in tree.items()}
     return tree
 
 

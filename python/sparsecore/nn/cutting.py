@@ -1,0 +1,75 @@
+"""Cutting units out of a model's layers, and putting everything back."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from sparsecore.nn.accuracy import tolerance
+from sparsecore.nn.dead_units import Removal
+from sparsecore.nn.dependencies import cut
+from sparsecore.nn.taint import Layer, rows
+
+__all__ = ["State", "cut_all", "joined", "restore", "state_of"]
+
+State = list[tuple[nn.Module, dict[str, Any], dict[str, Any], dict[str, Any]]]
+"""Each module with its attributes, parameters and buffers."""
+
+
+def joined(
+    removals: Sequence[Removal],
+) -> tuple[dict[nn.Module, set[int]], dict[Layer, dict[int, float]]]:
+    """Return all outputs that go, and all inputs with the constants that come from them."""
+    given: dict[nn.Module, set[int]] = {}
+    read: dict[Layer, dict[int, float]] = {}
+    for removal in removals:
+        for module, indices in removal.unit.given.items():
+            given.setdefault(module, set()).update(indices)
+        for layer, constants in removal.constants.items():
+            read.setdefault(layer, {}).update(constants)
+    return given, read
+
+
+def cut_all(
+    given: Mapping[nn.Module, set[int]], read: Mapping[Layer, Mapping[int, float]]
+) -> float:
+    """Cut all layers; return the largest error that rounding explains."""
+    allowed = 0.0
+    for layer, constants in read.items():
+        allowed += tolerance(layer.weight.dtype, rows(layer)[0].numel())
+        _take_constants(layer, constants)
+        cut(layer, "in", sorted(constants))
+    for module, indices in given.items():
+        cut(module, "out", sorted(indices))
+    return allowed
+
+
+def _take_constants(layer: Layer, constants: Mapping[int, float]) -> None:
+    """Add to a layer's bias what the constants contribute, summed in float64."""
+    if not any(constants.values()):
+        return
+    weight = rows(layer)
+    matrix = weight[:, list(constants)].double().reshape(len(weight), len(constants), -1).sum(2)
+    values = torch.tensor(list(constants.values()), dtype=torch.float64, device=weight.device)
+    old: Tensor | None = layer.bias
+    added = matrix @ values + (0 if old is None else old.detach().double())
+    needs = layer.weight.requires_grad if old is None else old.requires_grad
+    layer.bias = nn.Parameter(added.to(weight.dtype), requires_grad=needs)
+
+
+def state_of(model: nn.Module) -> State:
+    """Return all that a cut may exchange; nothing is edited in place."""
+    return [(m, dict(vars(m)), dict(m._parameters), dict(m._buffers)) for m in model.modules()]
+
+
+def restore(state: State) -> None:
+    """Make the modules what they were."""
+    for module, own, parameters, buffers in state:
+        for entries, before in (
+            (vars(module), own),
+            (module._parameters, parameters),
+            (module._buffers, buffers),
+        ):
+            entries.clear()
+            entries.update(before)

@@ -119,7 +119,17 @@ class CSRConv2d(CSRLayer):
             raise ValueError(msg)
         weight = conv.weight.detach()
         matrix = CSR.from_dense(weight.reshape(len(weight), -1))
-        layer = cls(
+        layer = cls._sized_as(conv)
+        layer.values = nn.Parameter(matrix.data, requires_grad=conv.weight.requires_grad)
+        layer.indices, layer.indptr = narrowed(matrix.indices), narrowed(matrix.indptr)
+        layer.bias = conv._parameters["bias"]
+        layer.activation = getattr(conv, "activation", None)
+        return layer.train(conv.training)
+
+    @classmethod
+    def _sized_as(cls, conv: nn.Conv2d) -> Self:
+        """Return a layer of the same sizes, without nonzeros and bias."""
+        return cls(
             conv.in_channels,
             conv.out_channels,
             conv.kernel_size,
@@ -129,11 +139,6 @@ class CSRConv2d(CSRLayer):
             conv.groups,
             bias=False,
         )
-        layer.values = nn.Parameter(matrix.data, requires_grad=conv.weight.requires_grad)
-        layer.indices, layer.indptr = narrowed(matrix.indices), narrowed(matrix.indptr)
-        layer.bias = conv._parameters["bias"]
-        layer.activation = getattr(conv, "activation", None)
-        return layer.train(conv.training)
 
     def to_dense(self) -> nn.Conv2d:
         """Return an nn.Conv2d with the same weight and a copy of the bias."""

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from sparsecore.nn.csr_layer import CSRLayer
-from sparsecore.nn.positions import compressed, flat_positions
+from sparsecore.nn.positions import ascending, compressed, flat_positions
 
 __all__ = ["Regrowth", "regrow_", "regrown"]
 
@@ -23,10 +23,9 @@ class Regrowth:
 
     def moved(self, old: Tensor) -> Tensor:
         """Return (new nnz,) what (old nnz,) numbers become: kept ones as they are, grown ones 0."""
-        kept = self.source >= 0
-        new = old.new_zeros(len(self.source))
-        new[kept] = old[self.source[kept]]
-        return new
+        if not len(old):
+            return old.new_zeros(len(self.source))
+        return old[self.source.clamp(min=0)].masked_fill_(self.source < 0, 0)
 
 
 def regrown(
@@ -63,19 +62,30 @@ def regrown(
     flat = flat_positions(indices, indptr, columns)
     _check("drop", drop, len(flat))
     _check("grow", grow, rows * columns)
-    back = torch.isin(grow, flat[drop])
     kept = torch.ones(len(flat), dtype=torch.bool)
     kept[drop] = False
-    twice = grow[torch.isin(grow, flat[kept])]
+    grow = ascending(grow)
+    place = torch.searchsorted(flat, grow)
+    there = place < len(flat)
+    there[there.clone()] = flat[place[there]] == grow[there]
+    place = place[there]
+    twice = grow[there][kept[place]]
     if len(twice):
         msg = f"regrown: grow has position {int(twice[0])}, where an entry is that stays"
         raise ValueError(msg)
-    kept[drop[torch.isin(flat[drop], grow[back])]] = True
+    kept[place] = True
+    return _merged(flat, kept, grow[~there], shape)
+
+
+def _merged(flat: Tensor, kept: Tensor, new: Tensor, shape: tuple[int, int]) -> Regrowth:
+    """Put new positions among those kept, both ascending, without sorting them all again."""
     stay = kept.nonzero().flatten()
-    new = grow[~back]
-    positions, order = torch.cat([flat[stay], new]).sort()
-    source = torch.cat([stay, torch.full_like(new, -1)])[order]
-    return Regrowth(*compressed(positions, rows, columns), source)
+    flat = flat[stay]
+    is_new = torch.zeros(len(stay) + len(new), dtype=torch.bool)
+    is_new[torch.searchsorted(flat, new) + torch.arange(len(new))] = True
+    positions = new.new_empty(len(is_new)).masked_scatter_(is_new, new)
+    source = torch.full_like(positions, -1).masked_scatter_(~is_new, stay)
+    return Regrowth(*compressed(positions.masked_scatter_(~is_new, flat), *shape), source)
 
 
 def _check(name: str, places: Tensor, size: int) -> None:
@@ -85,11 +95,12 @@ def _check(name: str, places: Tensor, size: int) -> None:
         raise TypeError(msg)
     if not len(places):
         return
-    low, high = int(places.min()), int(places.max())
+    ordered = ascending(places)
+    low, high = int(ordered[0]), int(ordered[-1])
     if low < 0 or high >= size:
         msg = f"regrown: {name} has {low if low < 0 else high}, expected 0 to {size - 1}"
         raise ValueError(msg)
-    if len(torch.unique(places)) < len(places):
+    if bool((ordered[1:] == ordered[:-1]).any()):
         msg = f"regrown: {name} names a place twice"
         raise ValueError(msg)
 

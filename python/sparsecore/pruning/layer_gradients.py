@@ -171,4 +171,5 @@ def _few(x: Tensor, dy: Tensor, layer: CSRConv2d, memory: int) -> Iterator[slice
 
 
 def _add_gradient(block: Tensor, x: Tensor, dy: Tensor, g: ConvGeometry) -> None:
-    block += conv2d_weight(x, list(block.shape), dy, g.stride, g.padding, g.dilation, groups=1)
+    rest: Any = (g.stride, g.padding, g.dilation)
+    block += conv2d_weight(x, list(block.shape), dy, *rest)  # type: ignore[no-untyped-call]

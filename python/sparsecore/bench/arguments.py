@@ -9,6 +9,7 @@ from pathlib import Path
 from sparsecore.bench import words
 from sparsecore.bench.e2e import arguments as end_to_end
 from sparsecore.bench.pinning import TARGETS
+from sparsecore.bench.sparse_training import arguments as sparse_training
 
 __all__ = ["PEERS", "Options", "parse"]
 
@@ -67,7 +68,8 @@ class Options:
 
     `dlmc` is None for random matrices, 0 for every DLMC pattern, else at most so many of each
     sparsity; with it, no `sparsities` means all. `models` to `values` are of ``e2e``: no `batches`
-    means each network's own. `document` is the JSON file that ``plot`` reads.
+    means each network's own; ``training`` has some of them, and `steps`. `document` is
+    the JSON file that ``plot`` reads.
     """
 
     command: str
@@ -85,6 +87,7 @@ class Options:
     patterns: Sequence[str] = ()
     engines: Sequence[str] = end_to_end.ENGINES
     values: str = "float32"
+    steps: int = 0
     threads: int = 1
     target: str | None = None
     min_runs: int = 15
@@ -104,7 +107,7 @@ def parse(arguments: Sequence[str] | None = None) -> Options:
         return Options(**given)
     if given["plot"] and given["output"] is None:
         parser.error("--plot needs --output")
-    if given["plot"] and given["command"] in ("24", "build", "calls"):
+    if given["plot"] and given["command"] in ("24", "build", "calls", "training"):
         parser.error(f"{given['command']} has no series of sparsities to plot")
     quick = given.pop("quick")
     if given.get("dlmc") is not None:
@@ -122,6 +125,8 @@ def parse(arguments: Sequence[str] | None = None) -> Options:
 def _defaults(command: str, *, quick: bool) -> dict[str, object]:
     if command == "e2e":
         return end_to_end.defaults(quick=quick)
+    if command == "training":
+        return sparse_training.defaults(quick=quick)
     found = _COMMANDS[command]
     threads = min(_cores(), 16) if command == "threads" else 1
     if not quick:
@@ -168,6 +173,9 @@ def _parser() -> argparse.ArgumentParser:
             _add_product_options(command, name)
     end_to_end.add_options(
         commands.add_parser("e2e", help="whole networks against dense engines", parents=[common])
+    )
+    sparse_training.add_options(
+        commands.add_parser("training", help="sparse training, memory and time", parents=[common])
     )
     draw = commands.add_parser("plot", help="draw the JSON of an earlier run")
     draw.add_argument("document", type=words.json_path)

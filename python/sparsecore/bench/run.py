@@ -38,6 +38,8 @@ def run(options: Options, *, pinned: bool) -> None:
     sc.set_num_threads(options.threads)
     if options.command == "e2e":
         document, text = _end_to_end(options, pinned=pinned)
+    elif options.command == "training":
+        document, text = _training(options, pinned=pinned)
     else:
         document = measure(options, pinned=pinned)
         text = table.markdown(document)
@@ -60,6 +62,13 @@ def _end_to_end(options: Options, *, pinned: bool) -> tuple[dict[str, Any], str]
 
     document = end_to_end.measure(options, pinned=pinned)
     return document, end_to_end_table.markdown(document)
+
+
+def _training(options: Options, *, pinned: bool) -> tuple[dict[str, Any], str]:
+    from sparsecore.bench.sparse_training import run as sparse_training
+
+    document = sparse_training.measure(options, pinned=pinned)
+    return document, sparse_training.markdown(document)
 
 
 def timer(options: Options) -> "partial[dict[str, Timing]]":

@@ -4,9 +4,11 @@ from sparsecore.nn.checkpoint import save_checkpoint
 from sparsecore.nn.checkpoint_load import load_checkpoint_
 from sparsecore.nn.conv import CSRConv2d
 from sparsecore.nn.modules import CSRLinear, Sparse24Linear
+from sparsecore.nn.regrow import regrow_
 from sparsecore.nn.report import LayerReport, Report, load_choices, save_choices
 from sparsecore.nn.shrink import shrink_
 from sparsecore.nn.shrink_report import DeadUnits, LayerSizes, ShrinkReport
+from sparsecore.nn.sparse_init import sparse_init_
 from sparsecore.nn.sparsify import sparsify_
 
 __all__ = [
@@ -20,8 +22,10 @@ __all__ = [
     "Sparse24Linear",
     "load_checkpoint_",
     "load_choices",
+    "regrow_",
     "save_checkpoint",
     "save_choices",
     "shrink_",
+    "sparse_init_",
     "sparsify_",
 ]

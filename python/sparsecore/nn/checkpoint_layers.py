@@ -131,7 +131,7 @@ def _sparse(name: str, layer: Layer, module: nn.Module) -> SparseLayer[Any]:
 
 def _empty(layer: Layer, module: nn.Linear | nn.Conv2d) -> SparseLayer[Any]:
     if isinstance(module, nn.Conv2d):
-        return CSRConv2d._like(module)
+        return CSRConv2d._sized_as(module)
     cls = CSRLinear if layer.format == "csr" else Sparse24Linear
     return cls(module.in_features, module.out_features, bias=False)
 

@@ -119,7 +119,7 @@ class CSRConv2d(CSRLayer):
             raise ValueError(msg)
         weight = conv.weight.detach()
         matrix = CSR.from_dense(weight.reshape(len(weight), -1))
-        layer = cls._like(conv)
+        layer = cls._sized_as(conv)
         layer.values = nn.Parameter(matrix.data, requires_grad=conv.weight.requires_grad)
         layer.indices, layer.indptr = narrowed(matrix.indices), narrowed(matrix.indptr)
         layer.bias = conv._parameters["bias"]
@@ -128,7 +128,7 @@ class CSRConv2d(CSRLayer):
         return layer.train(conv.training)
 
     @classmethod
-    def _like(cls, conv: nn.Conv2d) -> Self:
+    def _sized_as(cls, conv: nn.Conv2d) -> Self:
         """Return a layer of the same sizes, without nonzeros and bias."""
         return cls(
             conv.in_channels,

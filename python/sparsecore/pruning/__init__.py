@@ -1,7 +1,8 @@
 """Pruning: scores, allocations, patterns and schedules, and a driver for torch models.
 
 The first four are pure functions and values over numpy arrays and torch tensors. ``Pruner`` and
-``prune`` are for torch models, and torch is imported when one of them is first used.
+``prune`` are for torch models; so are ``SET``, ``RigL`` and ``TopKAST``, which train models whose
+layers store nonzeros only. torch is imported when one of them is first used.
 
 Examples
 --------
@@ -23,15 +24,20 @@ from sparsecore.pruning.patterns import NM, Pattern, Unstructured, prune_mask
 from sparsecore.pruning.schedules import Cubic, OneShot, Schedule
 
 if TYPE_CHECKING:
+    from sparsecore.pruning.dynamic import SET, RigL
     from sparsecore.pruning.pruner import Pruner, prune
+    from sparsecore.pruning.topkast import TopKAST
 
 __all__ = [
     "NM",
+    "SET",
     "Cubic",
     "OneShot",
     "Pattern",
     "Pruner",
+    "RigL",
     "Schedule",
+    "TopKAST",
     "Unstructured",
     "allocation",
     "prune",
@@ -39,7 +45,13 @@ __all__ = [
     "scores",
 ]
 
-_TORCH_ONLY = frozenset({"Pruner", "prune"})
+_TORCH_ONLY = {
+    "Pruner": "pruner",
+    "RigL": "dynamic",
+    "SET": "dynamic",
+    "TopKAST": "topkast",
+    "prune": "pruner",
+}
 
 
 def __getattr__(name: str) -> Any:
@@ -47,7 +59,7 @@ def __getattr__(name: str) -> Any:
     if name not in _TORCH_ONLY:
         msg = f"module {__name__!r} has no attribute {name!r}"
         raise AttributeError(msg)
-    return getattr(importlib.import_module("sparsecore.pruning.pruner"), name)
+    return getattr(importlib.import_module(f"sparsecore.pruning.{_TORCH_ONLY[name]}"), name)
 
 
 def __dir__() -> list[str]:

@@ -65,6 +65,51 @@ def dlmc_patterns(data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> l
     return [folder / member.name for member in smallest]
 
 
+# Subjects that call kernels only as any caller does: one CPU target shows what they have to.
+_ANY_TARGET = (
+    "analysis",
+    "bench",
+    "calls",
+    "checkpoint",
+    "cli",
+    "compressed_tensors",
+    "cuda",
+    "docs",
+    "fork",
+    "house",
+    "interop",
+    "interrupt",
+    "io",
+    "nn",
+    "pruning",
+    "python_threads",
+    "sparse_training",
+    "timing",
+    "torch_compile",
+    "torch_export",
+    "torch_library",
+)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the option that `make test` runs all but one of the CPU targets with."""
+    parser.addoption(
+        "--target-dependent",
+        action="store_true",
+        help="leave out the subjects that one CPU target suffices for",
+    )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Deselect by the names of files, where --target-dependent asks for it."""
+    if not config.getoption("--target-dependent"):
+        return
+    prefixes = tuple(f"test_{subject}" for subject in _ANY_TARGET)
+    left_out = [item for item in items if item.path.name.startswith(prefixes)]
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = [item for item in items if not item.path.name.startswith(prefixes)]
+
+
 def pytest_terminal_summary(terminalreporter: Any) -> None:
     """Say which CPU targets the tests did not run on: a target is never left out in silence."""
     run = targets_to_run()

@@ -69,8 +69,8 @@ class Options:
 
     `dlmc` is None for random matrices, 0 for every DLMC pattern, else at most so many of each
     sparsity; with it, no `sparsities` means all. `models` to `values` are of ``e2e``: no `batches`
-    means each network's own; ``training`` and ``never-slower`` have some of them, the former `steps`. `document` is
-    the JSON file that ``plot`` reads.
+    means each network's own; ``training`` and ``never-slower`` have some of them, and the former
+    `steps`. `document` is the JSON file that ``plot`` reads.
     """
 
     command: str

@@ -7,7 +7,9 @@ __all__ = ["LSTMClassifier"]
 
 
 class LSTMClassifier(nn.Module):
-    """The last state of an LSTM through two linear layers; the LSTM's own weights have no sparse form.
+    """The last state of an LSTM through two linear layers.
+
+    The LSTM's own weights have no sparse form here: they stay as they are.
 
     References
     ----------

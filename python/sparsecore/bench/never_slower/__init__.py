@@ -1,1 +1,1 @@
-"""Whether ``sparsify_`` ever returns a slower model: ``python -m sparsecore.bench never-slower``."""
+"""Whether ``sparsify_`` returns a slower model: ``python -m sparsecore.bench never-slower``."""

@@ -1,4 +1,4 @@
-"""What can be asked of ``never-slower``. No torch here: it is loaded after the process is pinned."""
+"""What can be asked of ``never-slower``. No torch here: it is loaded once the process is pinned."""
 
 import argparse
 from collections.abc import Mapping

@@ -16,7 +16,13 @@ from sparsecore.bench.e2e.patterns import prune_
 from sparsecore.bench.floor import measure_floor
 from sparsecore.bench.models.weights import calibrate_, seeded
 from sparsecore.bench.never_slower.arguments import MODELS
-from sparsecore.bench.never_slower.cell import MARGIN, TOLERANCE, UNIT, measure_cell, other_kinds
+from sparsecore.bench.never_slower.cell import (
+    MARGIN,
+    THRESHOLD,
+    TOLERANCE,
+    measure_cell,
+    other_kinds,
+)
 from sparsecore.bench.never_slower.subjects import SUBJECTS
 from sparsecore.bench.run import QUIET, checkout, timer
 from sparsecore.timing import Timer, machine_facts
@@ -46,7 +52,7 @@ def measure(options: Options, *, pinned: bool) -> dict[str, Any]:
         "name": "never-slower",
         "title": "models before and after sparsify_",
         "formula": FORMULA,
-        "rule": {"slower_below": UNIT, "below_same_twice_by": MARGIN},
+        "rule": {"slower_below": THRESHOLD, "below_same_twice_by": MARGIN},
         "date": datetime.now(UTC).date().isoformat(),
         "protocol": {
             "threads": options.threads,

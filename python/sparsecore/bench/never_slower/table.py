@@ -34,7 +34,7 @@ def _facts(document: Mapping[str, Any]) -> Iterator[str]:
     yield f"- x: {document['formula']}; in brackets: layers that run sparse, of all"
     yield (
         f"- slower: x is below {rule['slower_below']:g} and by more than "
-        f"{rule['below_same_twice_by']:g} below what two dense copies differ by, in two measurements"
+        f"{rule['below_same_twice_by']:g} below what two dense copies differ by, measured twice"
     )
     yield f"- floor: {before}; moved by {100 * floor['drift']:.1f} % during the run"
     if not floor["quiet"]:
@@ -63,8 +63,8 @@ def _cell(row: Row) -> str:
 def _sum(found: Mapping[str, Any]) -> str:
     where = found["worst_at"]
     return (
-        f"{found['slower']} of {found['cells']} slower; {found['below_one']} below 1; geometric mean "
-        f"{found['geometric_mean']:.2f}x, worst {found['worst']:.3f}x ({where['model']}, "
+        f"{found['slower']} of {found['cells']} slower; {found['below_one']} below 1; geometric "
+        f"mean {found['geometric_mean']:.2f}x, worst {found['worst']:.3f}x ({where['model']}, "
         f"{where['sparsity']:g} %, batch {where['batch']}); two dense copies differ by up to "
         f"{100 * found['most_noise']:.1f} %"
     )

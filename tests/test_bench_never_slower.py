@@ -36,6 +36,7 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     quick = partial(interleaved, min_runs=1, min_seconds=0.0, warmup=1, sample_seconds=0.0)
     monkeypatch.setattr(cell.sc.nn, "sparsify_", partial(sparsify_, timer=quick))
     threads = torch.get_num_threads()
+    torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
 
@@ -100,6 +101,26 @@ def test_the_rule_and_the_second_measurement() -> None:
     assert (twice["ratio"], twice["again"]["ratio"], twice["slower"]) == (0.5, 0.25, True)
     faster = measured(timings((3.0, 3.0, 2.0)))
     assert (faster["ratio"], faster["again"], faster["slower"]) == (1.5, None, False)
+
+
+def test_what_is_timed_are_three_models_on_inputs_that_sparsify_did_not_see() -> None:
+    model = seeded(partial(perceptron, 24, 32, 5), torch.Generator().manual_seed(0))
+    generator = torch.Generator().manual_seed(1)
+    example, fresh = _draw(2, generator), _draw(2, generator)
+    seen: list[nn.Module] = []
+    model[0].register_forward_pre_hook(lambda layer, _: seen.append(layer))
+
+    def clock(contenders: Mapping[str, Any]) -> dict[str, Timing]:
+        seen.clear()
+        for call in contenders.values():
+            torch.testing.assert_close(call(), model(*fresh))
+        # Each contender once, and the model above each time; a hook keeps the layer dense.
+        assert len(set(seen)) == 3
+        return dict.fromkeys(contenders, Timing(1.0, 1.0, 1.0, 1))
+
+    found = cell.measure_cell(model, example, fresh, clock, threads=1)
+    assert (found["ratio"], found["same"]) == (1.0, 1.0)
+    assert "hook" in found["stay_dense"]["0"]
 
 
 def test_slower_cells_are_listed_and_counted() -> None:

@@ -18,6 +18,7 @@ from sparsecore.bench.models.weights import calibrate_, seeded
 from sparsecore.bench.never_slower.arguments import MODELS
 from sparsecore.bench.never_slower.cell import (
     MARGIN,
+    QUIET_CELL,
     THRESHOLD,
     TOLERANCE,
     measure_cell,
@@ -52,7 +53,11 @@ def measure(options: Options, *, pinned: bool) -> dict[str, Any]:
         "name": "never-slower",
         "title": "models before and after sparsify_",
         "formula": FORMULA,
-        "rule": {"slower_below": THRESHOLD, "below_same_twice_by": MARGIN},
+        "rule": {
+            "slower_below": THRESHOLD,
+            "below_same_twice_by": MARGIN,
+            "noisy_above": QUIET_CELL,
+        },
         "date": datetime.now(UTC).date().isoformat(),
         "protocol": {
             "threads": options.threads,
@@ -77,6 +82,7 @@ def summary(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     return {
         "cells": len(rows),
         "slower": sum(row["slower"] for row in rows),
+        "noisy": sum(row["noisy"] for row in rows),
         "below_one": sum(row["ratio"] < 1 for row in rows),
         "geometric_mean": math.exp(sum(math.log(row["ratio"]) for row in rows) / len(rows)),
         "worst": worst["ratio"],

@@ -1,4 +1,4 @@
-"""A ``never-slower`` run as Markdown: facts, the matrix, every cell below 1, the sum of it."""
+"""A ``never-slower`` run as Markdown: facts, the matrix, the sum of it, every cell below 1."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -34,7 +34,9 @@ def _facts(document: Mapping[str, Any]) -> Iterator[str]:
     yield f"- x: {document['formula']}; in brackets: layers that run sparse, of all"
     yield (
         f"- slower: x is below {rule['slower_below']:g} and by more than "
-        f"{rule['below_same_twice_by']:g} below what two dense copies differ by, measured twice"
+        f"{rule['below_same_twice_by']:g} below what two dense copies differ by, in two "
+        "of at most three measurements; noisy: in all of them the copies differ by more than "
+        f"{100 * rule['noisy_above']:g} %"
     )
     yield f"- floor: {before}; moved by {100 * floor['drift']:.1f} % during the run"
     if not floor["quiet"]:
@@ -57,34 +59,45 @@ def _matrix(rows: list[Row]) -> Iterator[str]:
 def _cell(row: Row) -> str:
     layers = sum(row["choices"].values())
     text = f"{row['ratio']:.2f} ({layers - row['choices'].get('dense', 0)}/{layers})"
-    return f"**{text} slower**" if row["slower"] else text
+    return f"**{text} slower**" if row["slower"] else f"{text} noisy" if row["noisy"] else text
 
 
 def _sum(found: Mapping[str, Any]) -> str:
     where = found["worst_at"]
     return (
-        f"{found['slower']} of {found['cells']} slower; {found['below_one']} below 1; geometric "
-        f"mean {found['geometric_mean']:.2f}x, worst {found['worst']:.3f}x ({where['model']}, "
+        f"{found['slower']} of {found['cells']} slower; {found['noisy']} noisy; "
+        f"{found['below_one']} below 1; geometric mean {found['geometric_mean']:.2f}x, "
+        f"worst {found['worst']:.3f}x ({where['model']}, "
         f"{where['sparsity']:g} %, batch {where['batch']}); two dense copies differ by up to "
         f"{100 * found['most_noise']:.1f} %"
     )
 
 
 def _below_one(rows: list[Row]) -> Iterator[str]:
-    below = sorted((row for row in rows if row["ratio"] < 1), key=lambda row: row["ratio"])
+    listed = (row for row in rows if row["ratio"] < 1 or row["noisy"])
+    below = sorted(listed, key=lambda row: row["ratio"])
     if not below:
         return
     yield line(
-        ["below 1", "sparsity", "batch", "x", "dense twice", "x again", "sparsify_'s x", "fused"]
+        [
+            "below 1 or noisy",
+            "sparsity",
+            "batch",
+            "x",
+            "dense twice",
+            "all x",
+            "sparsify_'s x",
+            "fused",
+        ]
     )
     yield line(["---"] * 8)
     for row in below:
-        own, again = row["own_ratio"], row["again"]
+        own = row["own_ratio"]
         yield line(
             [
                 *(row["model"], f"{row['sparsity']:g} %", str(row["batch"])),
                 *(f"{row['ratio']:.3f}", f"{row['same']:.3f}"),
-                "" if again is None else f"{again['ratio']:.3f}",
+                ", ".join(f"{found['ratio']:.3f}" for found in row["measurements"]),
                 "" if own is None else f"{own:.3f}",
                 row["fused"] or "nothing",
             ]

@@ -41,6 +41,35 @@ def test_a_loss_that_the_second_measurement_does_not_confirm_is_none() -> None:
     assert (report.seconds_before, report.seconds_after) == (5.0, 4.0)
 
 
+@pytest.mark.parametrize(
+    ("slow_sample", "choice"), [(6.9, "csr"), (7.1, "dense")], ids=["clear", "in doubt"]
+)
+def test_a_gain_in_doubt_has_to_be_confirmed(slow_sample: float, choice: str) -> None:
+    # Samples of dense from 7 on, of sparse up to slow_sample; the second time, dense takes 5.
+    first = {"dense": Timing(8.0, 7.0, 9.0, 5), "sparse": Timing(6.0, 5.0, slow_sample, 5)}
+    second = {"dense": Timing(5.0, 5.0, 5.0, 5), "sparse": Timing(6.0, 6.0, 6.0, 5)}
+    answers = itertools.chain([first], itertools.repeat(second))
+
+    def timer(contenders: Mapping[str, Callable[[], object]]) -> Mapping[str, Timing]:
+        return next(answers) if "sparse" in contenders else FakeTimer(FAST_CSR)(contenders)
+
+    report = sparsify_(mlp(8, 8), torch.randn(2, 8), timer=timer)
+    assert report.choices == {"0": choice}
+    assert choice == "csr" or report.layers[0].why.endswith("took 6 s with it, dense 5 s")
+
+
+@pytest.mark.parametrize(("slow_sample", "is_fused"), [(6.9, True), (7.1, False)])
+def test_what_fusion_gains_has_to_be_confirmed_too(slow_sample: float, is_fused: bool) -> None:
+    first = {"dense": Timing(8.0, 7.0, 9.0, 5), "fused": Timing(6.0, 5.0, slow_sample, 5)}
+    second = {"dense": Timing(5.0, 5.0, 5.0, 5), "fused": Timing(6.0, 6.0, 6.0, 5)}
+    answers = iter([first, second])
+    model = nn.Sequential(nn.Linear(8, 8), nn.ReLU())
+    x = torch.randn(2, 8)
+    report = sparsify_(model, x, trainable=False, timer=lambda _: next(answers))
+    assert bool(report.fused) is is_fused
+    assert report.seconds_after == (6.0 if is_fused else 5.0)
+
+
 def test_all_is_dense_where_no_part_makes_the_model_faster() -> None:
     model = mlp(8, 8, 8)
     linears = [model[0], model[2]]

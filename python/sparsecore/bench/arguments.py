@@ -8,6 +8,7 @@ from pathlib import Path
 
 from sparsecore.bench import words
 from sparsecore.bench.e2e import arguments as end_to_end
+from sparsecore.bench.never_slower import arguments as never_slower
 from sparsecore.bench.pinning import TARGETS
 from sparsecore.bench.sparse_training import arguments as sparse_training
 
@@ -68,8 +69,8 @@ class Options:
 
     `dlmc` is None for random matrices, 0 for every DLMC pattern, else at most so many of each
     sparsity; with it, no `sparsities` means all. `models` to `values` are of ``e2e``: no `batches`
-    means each network's own; ``training`` has some of them, and `steps`. `document` is
-    the JSON file that ``plot`` reads.
+    means each network's own; ``training`` and ``never-slower`` have some of them, and the former
+    `steps`. `document` is the JSON file that ``plot`` reads.
     """
 
     command: str
@@ -107,7 +108,7 @@ def parse(arguments: Sequence[str] | None = None) -> Options:
         return Options(**given)
     if given["plot"] and given["output"] is None:
         parser.error("--plot needs --output")
-    if given["plot"] and given["command"] in ("24", "build", "calls", "training"):
+    if given["plot"] and given["command"] in ("24", "build", "calls", "training", "never-slower"):
         parser.error(f"{given['command']} has no series of sparsities to plot")
     quick = given.pop("quick")
     if given.get("dlmc") is not None:
@@ -127,6 +128,8 @@ def _defaults(command: str, *, quick: bool) -> dict[str, object]:
         return end_to_end.defaults(quick=quick)
     if command == "training":
         return sparse_training.defaults(quick=quick)
+    if command == "never-slower":
+        return never_slower.defaults(quick=quick)
     found = _COMMANDS[command]
     threads = min(_cores(), 16) if command == "threads" else 1
     if not quick:
@@ -176,6 +179,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     sparse_training.add_options(
         commands.add_parser("training", help="sparse training, memory and time", parents=[common])
+    )
+    never_slower.add_options(
+        commands.add_parser(
+            "never-slower", help="models before and after sparsify_", parents=[common]
+        )
     )
     draw = commands.add_parser("plot", help="draw the JSON of an earlier run")
     draw.add_argument("document", type=words.json_path)

@@ -40,6 +40,8 @@ def run(options: Options, *, pinned: bool) -> None:
         document, text = _end_to_end(options, pinned=pinned)
     elif options.command == "training":
         document, text = _training(options, pinned=pinned)
+    elif options.command == "never-slower":
+        document, text = _never_slower(options, pinned=pinned)
     else:
         document = measure(options, pinned=pinned)
         text = table.markdown(document)
@@ -69,6 +71,14 @@ def _training(options: Options, *, pinned: bool) -> tuple[dict[str, Any], str]:
 
     document = sparse_training.measure(options, pinned=pinned)
     return document, sparse_training.markdown(document)
+
+
+def _never_slower(options: Options, *, pinned: bool) -> tuple[dict[str, Any], str]:
+    from sparsecore.bench.never_slower import run as never_slower
+    from sparsecore.bench.never_slower import table as never_slower_table
+
+    document = never_slower.measure(options, pinned=pinned)
+    return document, never_slower_table.markdown(document)
 
 
 def timer(options: Options) -> "partial[dict[str, Timing]]":

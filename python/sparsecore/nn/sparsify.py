@@ -47,9 +47,9 @@ def sparsify_(
     The model runs once on the example, which tells how each ``nn.Linear`` and ``nn.Conv2d`` is
     called. Each is then measured dense, as CSR and, where a linear layer's weight is 2:4, as 2:4,
     on inputs of these shapes, dtypes and memory orders, and the fastest is taken. At last the whole
-    model is measured against the dense one: while it is not faster, in two measurements, the half
-    of the exchanged layers that saved the least goes back to dense. So the model is faster than
-    before, or all dense.
+    model is measured against the dense one, twice where the samples overlap: while it is not
+    faster, the half of the exchanged layers that saved the least goes back to dense. So the model
+    is faster than before, or all dense.
 
     A layer stays dense, and the report says why, where the example does not call it; where it has
     hooks, parametrizations or a pruning mask that is still applied; where it is a subclass of

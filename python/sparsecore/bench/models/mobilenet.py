@@ -1,4 +1,4 @@
-"""MobileNetV1 for 224 x 224 pixels, for inference."""
+"""MobileNetV1, by default for 224 x 224 pixels, for inference."""
 
 import torch
 from torch import Tensor, nn
@@ -22,7 +22,7 @@ def _block(inputs: int, outputs: int, kernel: int, stride: int, groups: int = 1)
 
 
 class MobileNetV1(nn.Module):
-    """Of width 1.0: 4,231,976 parameters, 569 MMAC an image.
+    """Of width 1.0: 4,231,976 parameters, 569 MMAC an image of 224 x 224 pixels.
 
     References
     ----------
@@ -30,10 +30,12 @@ class MobileNetV1(nn.Module):
     Applications", arXiv:1704.04861, table 1.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, width: float = 1.0) -> None:
         super().__init__()
-        blocks, inputs = [_block(3, 32, 3, 2)], 32
-        for outputs, stride in _PAIRS:
+        inputs = int(32 * width)
+        blocks = [_block(3, inputs, 3, 2)]
+        for full, stride in _PAIRS:
+            outputs = int(full * width)
             blocks += [
                 _block(inputs, inputs, 3, stride, groups=inputs),
                 _block(inputs, outputs, 1, 1),
@@ -43,7 +45,7 @@ class MobileNetV1(nn.Module):
         self.fc = nn.Linear(inputs, 1000)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map (n, 3, 224, 224) to (n, 1000)."""
+        """Map (n, 3, height, width) to (n, 1000)."""
         x = F.adaptive_avg_pool2d(self.features(x), 1)
         logits: Tensor = self.fc(torch.flatten(x, 1))
         return logits

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-__all__ = ["BertLayer", "DecodeStep", "bert_base"]
+__all__ = ["BertLayer", "DecodeStep", "bert_base", "encoder"]
 
 
 class BertLayer(nn.Module):
@@ -37,6 +37,12 @@ class BertLayer(nn.Module):
 def bert_base() -> nn.Module:
     """Return the twelve layers, without the embeddings and without a head."""
     return nn.Sequential(*(BertLayer() for _ in range(12)))
+
+
+def encoder(width: int = 256, heads: int = 4) -> nn.Module:
+    """Return two layers of torch's own encoder, which in evaluation mode has a kernel for each."""
+    layer = nn.TransformerEncoderLayer(width, heads, 4 * width, batch_first=True)
+    return nn.TransformerEncoder(layer, 2)
 
 
 class DecodeStep(nn.Module):

@@ -31,6 +31,10 @@ def seeded(build: Callable[[], nn.Module], generator: torch.Generator) -> nn.Mod
                 nn.init.normal_(module.bias, std=0.1, generator=generator)
         elif isinstance(module, nn.BatchNorm2d | nn.LayerNorm):
             module.reset_parameters()
+        else:  # other kinds: recurrent, transposed, embeddings
+            for parameter in module.parameters(recurse=False):
+                spread = 0.1 if parameter.ndim < 2 else parameter[0].numel() ** -0.5
+                nn.init.normal_(parameter, std=spread, generator=generator)
     return model.eval().requires_grad_(False)
 
 

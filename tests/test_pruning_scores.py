@@ -79,3 +79,43 @@ def test_an_array_alone_is_refused_by_name():
         scores.magnitude(w)
     with pytest.raises(TypeError, match="random: weights is ndarray, expected a mapping of"):
         scores.random(w, generator=np.random.default_rng(0))
+
+
+# ---- LAMP ----
+
+
+def lamp_by_definition(weight):
+    """Equation 4 of the paper: over the entries that come no earlier in rising order."""
+    flat = weight.reshape(-1).astype(float)
+    # Of equal magnitudes, the one with the lower index is kept longer.
+    rising = sorted(range(len(flat)), key=lambda i: (abs(flat[i]), -i))
+    score = np.empty(len(flat))
+    for place, i in enumerate(rising):
+        rest = sum(flat[j] ** 2 for j in rising[place:])
+        score[i] = flat[i] ** 2 / rest if rest else 0.0
+    return score.reshape(weight.shape)
+
+
+def test_lamp_of_one_to_four():
+    score = scores.lamp({"w": np.array([[1.0, -2.0], [3.0, 4.0]], np.float32)})["w"]
+    assert score.dtype == np.float64
+    expected = [[1 / 30, 4 / 29], [9 / 25, 1.0]]
+    np.testing.assert_allclose(score, expected, rtol=1e-14)
+
+
+def test_lamp_is_its_definition_and_has_no_scale():
+    weight = np.random.default_rng(0).integers(-4, 5, (7, 5)).astype(float)
+    expected = lamp_by_definition(weight)
+    for scale in (1.0, 1e-200, 1e200):
+        np.testing.assert_allclose(scores.lamp({"w": weight * scale})["w"], expected, rtol=1e-12)
+    torch = pytest.importorskip("torch")
+    tensor = torch.nn.Parameter(torch.from_numpy(weight).bfloat16())
+    found = scores.lamp({"w": tensor})["w"]
+    assert found.dtype == torch.float64
+    np.testing.assert_allclose(found.numpy(), expected, rtol=1e-12)
+
+
+def test_lamp_keeps_some_of_every_layer_and_nothing_of_zeros():
+    weights = {"large": np.arange(1.0, 9), "small": np.arange(1.0, 4) / 1e6, "zero": np.zeros(3)}
+    counts = allocation.global_(scores.lamp(weights), 1 - 2 / 14)
+    assert counts == {"large": 1, "small": 1, "zero": 0}

@@ -3,6 +3,8 @@
 from sparsecore.nn.checkpoint import save_checkpoint
 from sparsecore.nn.checkpoint_load import load_checkpoint_
 from sparsecore.nn.conv import CSRConv2d
+from sparsecore.nn.latency import measure_layers
+from sparsecore.nn.latency_table import LatencyTable, LayerTimes
 from sparsecore.nn.modules import CSRLinear, Sparse24Linear
 from sparsecore.nn.regrow import regrow_
 from sparsecore.nn.report import LayerReport, Report, load_choices, save_choices
@@ -15,13 +17,16 @@ __all__ = [
     "CSRConv2d",
     "CSRLinear",
     "DeadUnits",
+    "LatencyTable",
     "LayerReport",
     "LayerSizes",
+    "LayerTimes",
     "Report",
     "ShrinkReport",
     "Sparse24Linear",
     "load_checkpoint_",
     "load_choices",
+    "measure_layers",
     "regrow_",
     "save_checkpoint",
     "save_choices",

@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -16,7 +16,9 @@ from sparsecore.nn.modules import CSRLinear, Sparse24Linear
 from sparsecore.nn.report import Format, duration
 from sparsecore.timing import Timer
 
-__all__ = ["Decision", "Layer", "decide", "survey"]
+__all__ = ["Decision", "Layer", "build", "decide", "measure", "survey"]
+
+Key = TypeVar("Key", bound=str)
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +160,7 @@ def decide(
     may_be_24 = layer.is_24 and isinstance(held, nn.Linear)
     open_forms: tuple[Format, ...] = ("csr", "2:4") if may_be_24 else ("csr",)
     forms = open_forms if given is None else (given,)
-    modules = {form: _build(layer, form, prepared=prepared) for form in forms}
+    modules = {form: build(layer, form, prepared=prepared) for form in forms}
     sizes = {form: module.nbytes for form, module in modules.items()}
     dense = replace(dense, nbytes={**dense.nbytes, **sizes})
     errors = {form: _error(layer, module) for form, module in modules.items()}
@@ -181,7 +183,7 @@ def _best(
     """Choose among modules that are exact enough, and dense."""
     seconds: dict[Format, float] = {}
     if timer is not None:
-        seconds = _measure({"dense": dense.module, **modules}, dense.layer.calls, timer)
+        seconds = measure({"dense": dense.module, **modules}, dense.layer.calls, timer)
         choice = min(seconds, key=lambda form: seconds[form])
         why = _fastest(choice, seconds)
     elif given is not None:
@@ -207,7 +209,14 @@ def _fastest(choice: Format, seconds: Mapping[Format, float]) -> str:
     return f"{choice} is the fastest: {duration(seconds[choice])}, {', '.join(times)}"
 
 
-def _build(layer: Layer, form: Format, *, prepared: bool) -> CSRLinear | CSRConv2d | Sparse24Linear:
+def build(layer: Layer, form: Format, *, prepared: bool) -> CSRLinear | CSRConv2d | Sparse24Linear:
+    """Return a sparse module for a layer, with all that its kernels hold.
+
+    Raises
+    ------
+    ValueError
+        If the form is 2:4 and the layer cannot be.
+    """
     site = layer.site
     try:
         module = _sparse(site.dense, form)
@@ -233,14 +242,14 @@ def _error(layer: Layer, module: nn.Module) -> float:
     return max(layer_error(layer.site.dense, module, call) for call in layer.calls)
 
 
-def _measure(
-    modules: Mapping[Format, nn.Module], calls: Mapping[Call, int], timer: Timer
-) -> dict[Format, float]:
+def measure(
+    modules: Mapping[Key, nn.Module], calls: Mapping[Call, int], timer: Timer
+) -> dict[Key, float]:
     """Return the median seconds that each module takes for all calls of one run of the model."""
-    seconds: dict[Format, float] = dict.fromkeys(modules, 0.0)
+    seconds = dict.fromkeys(modules, 0.0)
     for call, times in calls.items():
         x, residual = random_inputs(call)
-        measured = timer({form: partial(module, x, *residual) for form, module in modules.items()})
-        for form in modules:
-            seconds[form] += times * measured[form].median
+        measured = timer({key: partial(module, x, *residual) for key, module in modules.items()})
+        for key in modules:
+            seconds[key] += times * measured[key].median
     return seconds

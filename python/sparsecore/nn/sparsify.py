@@ -21,9 +21,9 @@ from sparsecore.nn.settle import Outcome, Trial, put, settle
 from sparsecore.nn.sparse_layer import SparseLayer
 from sparsecore.nn.thread_count import using_threads
 
-__all__ = ["sparsify_"]
+__all__ = ["LAYER_TIMER", "check_initialized", "fuse_where_equal", "sparsify_"]
 
-_LAYER_TIMER = partial(timing.interleaved, min_runs=11, min_seconds=0.1)
+LAYER_TIMER = partial(timing.interleaved, min_runs=11, min_seconds=0.1)
 _MODEL_TIMER = partial(timing.interleaved, min_runs=15, min_seconds=0.5)
 
 Policy: TypeAlias = Literal["measured", "always"] | Mapping[str, Format]
@@ -131,9 +131,9 @@ def sparsify_(
     """
     given = _given(policy, choices)
     example = Example.of(example_inputs)
-    _check_initialized(model)
+    check_initialized(model, caller="sparsify_")
     measuring = policy == "measured"
-    layer_timer = (timer or _LAYER_TIMER) if measuring else None
+    layer_timer = (timer or LAYER_TIMER) if measuring else None
     model_timer = (timer or _MODEL_TIMER) if measuring else None
     sparse = tuple(n for n, m in model.named_modules() if isinstance(m, SparseLayer))
     with (
@@ -143,7 +143,9 @@ def sparsify_(
     ):
         size = _bytes(model)
         reference = example.output(model)
-        fusion, fusion_error = (Fusion(), 0.0) if trainable else _fused(model, example, reference)
+        fusion, fusion_error = (
+            (Fusion(), 0.0) if trainable else fuse_where_equal(model, example, reference)
+        )
         wish = _Wish(policy, given, max_error, layer_timer, not trainable, progress)
         try:
             decisions = _in_the_better_order(
@@ -231,7 +233,7 @@ def _decide_all(model: nn.Module, example: Example, wish: _Wish) -> list[Decisio
     return decisions
 
 
-def _fused(model: nn.Module, example: Example, reference: Any) -> tuple[Fusion, float]:
+def fuse_where_equal(model: nn.Module, example: Example, reference: Any) -> tuple[Fusion, float]:
     """Fuse what can be fused, unless the output then differs by more than rounding explains."""
     with undisturbed(model):
         fusion = fuse(model)
@@ -252,10 +254,11 @@ def _fused(model: nn.Module, example: Example, reference: Any) -> tuple[Fusion, 
 # ---- arguments ----
 
 
-def _check_initialized(model: nn.Module) -> None:
+def check_initialized(model: nn.Module, *, caller: str) -> None:
+    """Raise ValueError where a lazy module of the model never ran."""
     for name, tensor in (*model.named_parameters(), *model.named_buffers()):
         if is_lazy(tensor):
-            msg = f"sparsify_: {name} of the model has no shape yet: run the model once first"
+            msg = f"{caller}: {name} of the model has no shape yet: run the model once first"
             raise ValueError(msg)
 
 

@@ -66,6 +66,13 @@ def checked_scores(scores: Any, *, name: str, origin: Any = None) -> Any:
     return scores
 
 
+def as_float64(array: Any) -> npt.NDArray[np.float64]:
+    """Return an array or tensor as a float64 numpy array."""
+    if is_tensor(array):
+        array = array.detach().cpu().double().numpy()
+    return np.asarray(array, np.float64)
+
+
 def join(arrays: Sequence[Any]) -> Any:
     """Concatenate arrays of one kind, flattened, on the first one's device."""
     torch = torch_or_none()

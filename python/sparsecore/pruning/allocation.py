@@ -1,8 +1,9 @@
 """Allocations: how many weights each layer keeps, as exact integers.
 
-Every allocation returns ``{name: kept count}`` whose sum is exactly
-``size - round(sparsity * size)`` over all layers together (Python's ``round``). Fractional shares
-are rounded by largest remainder, ties to the earlier layer, in integer arithmetic.
+Every allocation returns ``{name: kept count}``. Those that are given a sparsity return counts whose
+sum is exactly ``size - round(sparsity * size)`` over all layers together (Python's ``round``);
+fractional shares are rounded by largest remainder, ties to the earlier layer, in integer
+arithmetic. ``latency`` is given seconds instead.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from sparsecore.pruning._arrays import checked_scores, join, top_of_rows
+from sparsecore.pruning.latency_allocation import latency as latency
+from sparsecore.pruning.latency_curves import predicted_seconds as predicted_seconds
 
 if TYPE_CHECKING:
     from sparsecore.pruning._arrays import Array

@@ -23,7 +23,7 @@ def main(words_given: Sequence[str] | None = None) -> None:
     from sparsecore.bench.comparison import WrongResult
 
     try:
-        _measure(options, pinned=pinned)
+        (_measure if options.command == "measure" else _allocate)(options, pinned=pinned)
     except WrongResult as error:
         sys.exit(str(error))
 
@@ -38,7 +38,18 @@ def _parser() -> argparse.ArgumentParser:
     measured.add_argument("weights", type=Path, metavar="DIR", help="what finetune wrote")
     measured.add_argument("--output", type=Path, metavar="FILE", help="JSON, a table beside it")
     measured.add_argument("--batches", type=words.count, nargs="+", default=[1, 64])
-    for command in (train, measured):
+    compared = commands.add_parser("allocate", help="compare allocations at equal latency")
+    compared.add_argument("--output", type=Path, metavar="FILE", help="JSON, a table beside it")
+    compared.add_argument("--batches", type=words.count, nargs="+", default=[1, 16])
+    compared.add_argument("--epochs", type=words.count, default=1, help="of fine-tuning, each")
+    compared.add_argument(
+        "--budgets",
+        type=words.percent,
+        nargs="+",
+        default=[70.0, 80.0, 90.0],
+        help="the time of so many zeros in every layer",
+    )
+    for command in (train, measured, compared):
         command.add_argument("--threads", type=words.count, default=1)
         command.add_argument("--quick", action="store_true", help="1 epoch, few images, to try it")
     return parser
@@ -108,12 +119,41 @@ def _measure(options: argparse.Namespace, *, pinned: bool) -> None:
         batches=tuple(options.batches),
         protocol={"threads": options.threads, "pinned": pinned, **clock.keywords},
     )
-    text = table.markdown(document)
+    _write(options.output, document, table.markdown(document))
+
+
+def _allocate(options: argparse.Namespace, *, pinned: bool) -> None:
+    import torch
+
+    import sparsecore as sc
+    from sparsecore.bench.models import NETWORKS, load
+    from sparsecore.bench.trained import allocate, allocate_table
+    from sparsecore.timing import interleaved
+
+    torch.set_num_threads(options.threads)
+    sc.set_num_threads(options.threads)
+    least = 0.02 if options.quick else 1.0
+    clock = partial(interleaved, min_runs=5 if options.quick else 31, min_seconds=least)
+    document = allocate.document(
+        load(NETWORKS["resnet20"], seed=0)[0],
+        _images(quick=options.quick),
+        clock,
+        chooser=clock if options.quick else None,
+        batches=tuple(options.batches),
+        budgets=tuple(percent / 100 for percent in options.budgets),
+        epochs=options.epochs,
+        protocol={"threads": options.threads, "pinned": pinned, **clock.keywords},
+    )
+    _write(options.output, document, allocate_table.markdown(document))
+
+
+def _write(file: Path | None, document: dict[str, Any], text: str) -> None:
+    """Print the table; write the document as JSON and the table beside it."""
     print(text)
-    if options.output is not None:
-        options.output.parent.mkdir(parents=True, exist_ok=True)
-        options.output.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
-        options.output.with_suffix(".md").write_text(text, encoding="utf-8")
+    if file is not None:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+        file.with_suffix(".md").write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

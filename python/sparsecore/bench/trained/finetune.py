@@ -2,7 +2,7 @@
 
 import copy
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -42,7 +42,13 @@ class Config:
 
 
 def finetune(
-    dense: nn.Module, images: Images, config: Config, tell: Callable[[str], object]
+    dense: nn.Module,
+    images: Images,
+    config: Config,
+    tell: Callable[[str], object],
+    allocation: Callable[[Mapping[str, Tensor], float], Mapping[str, int]] = (
+        pruning.allocation.global_
+    ),
 ) -> nn.Module:
     """Return a pruned copy of `dense`, in evaluation mode; after each epoch `tell` gets a line."""
     model = copy.deepcopy(dense).train().requires_grad_(True)
@@ -60,7 +66,7 @@ def finetune(
     with pruning.Pruner(
         model,
         sparsity=config.sparsity,
-        allocation=pruning.allocation.global_,
+        allocation=allocation,
         schedule=_ramp(config, steps),
         optimizer=optimizer,
     ) as pruner:

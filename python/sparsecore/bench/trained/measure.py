@@ -23,7 +23,7 @@ from sparsecore.bench.trained.finetune import accuracy, logits_of
 from sparsecore.bench.trained.images import Images
 from sparsecore.timing import Timer, machine_facts
 
-__all__ = ["document", "file_bytes", "measure_network"]
+__all__ = ["agreement", "document", "file_bytes", "measure_network"]
 
 
 def document(
@@ -120,7 +120,7 @@ def _at_batch(
     }
     return {
         "batch": batch,
-        **_agreement(converted, masked, images),
+        **agreement(converted, masked, images),
         "memory_bytes": {"dense": made.bytes_before, "sparse": made.bytes_after},
         "choices": made.choices,
         "channels_last": made.channels_last,
@@ -129,8 +129,14 @@ def _at_batch(
     }
 
 
-def _agreement(converted: nn.Module, masked: nn.Module, images: Images) -> dict[str, Any]:
-    """Compare the outputs for every test image."""
+def agreement(converted: nn.Module, masked: nn.Module, images: Images) -> dict[str, Any]:
+    """Compare the outputs for every test image.
+
+    Raises
+    ------
+    WrongResult
+        If a prediction is another.
+    """
     found, expected = (logits_of(model, images.x_test) for model in (converted, masked))
     differing = int((found.argmax(1) != expected.argmax(1)).sum())
     if differing:

@@ -1,0 +1,54 @@
+"""The Markdown of an ``allocate`` document."""
+
+from collections.abc import Mapping
+from typing import Any
+
+__all__ = ["markdown"]
+
+
+def markdown(document: Mapping[str, Any]) -> str:
+    """Return the table and what was measured on."""
+    machine, floor = document["machine"], document["floor"]
+    quiet = "" if floor["quiet"] else ": the machine was busy"
+    lines = [
+        f"# {document['title']}",
+        "",
+        f"- images: {document['images']}; {document['accuracy_dense']:.1%} right before pruning",
+        f"- processor: {machine['cpu']}; threads: {document['protocol']['threads']}",
+        f"- the floor moved by {floor['drift']:.0%}{quiet}",
+        "- the budget is what the layers take together by the table, all as sparse as it says",
+        "",
+        "| batch | budget | allocation | zeros | right at once "
+        f"| after {document['epochs']} epochs | layers by the table | network, measured "
+        "| dense network | layers sparse |",
+        "|---|---|---|---|---|---|---|---|---|---|",
+        *map(_row, document["rows"]),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _row(row: Mapping[str, Any]) -> str:
+    budget = row["budget"]
+    start = [
+        str(row["batch"]),
+        f"{_milliseconds(budget['seconds'])} (uniform {budget['uniform']:.0%})",
+        row["name"],
+    ]
+    if row["kept"] is None:
+        return f"| {' | '.join(start)} | no sparsity meets the budget |  |  |  |  |  |  |"
+    choices = list(row["choices"].values())
+    cells = [
+        *start,
+        f"{row['sparsity']:.1%}",
+        f"{row['accuracy_at_once']:.1%}",
+        f"{row['accuracy_tuned']:.1%}",
+        _milliseconds(row["predicted_seconds"]),
+        _milliseconds(row["seconds"]["median"]),
+        _milliseconds(row["seconds_dense"]["median"]),
+        f"{len(choices) - choices.count('dense')} of {len(choices)}",
+    ]
+    return f"| {' | '.join(cells)} |"
+
+
+def _milliseconds(seconds: float) -> str:
+    return f"{seconds * 1e3:.3g} ms"

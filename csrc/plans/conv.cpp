@@ -117,6 +117,7 @@ std::shared_ptr<const PlaneOffsets> ConvPlan::offsets_of(const TapPlanes& planes
   std::shared_ptr<const PlaneOffsets> held = offsets_.load();
   if (held && held->stride == planes.stride() && held->width == planes.width()) return held;
   std::vector<Index> places;
+  places.reserve(static_cast<std::size_t>(geometry_.taps()));
   for (Index t = 0; t < geometry_.taps(); ++t) places.push_back(planes.place(t));
   auto made = std::make_shared<PlaneOffsets>(planes.stride(), planes.width());
   for (const auto& group : groups_) {
@@ -130,6 +131,7 @@ template <class Acc>
 void ConvPlan::run_as(const Values& values, const ImageView& x, const ConvEpilogue& epilogue,
                       const ImageView& out, int threads) const {
   std::vector<ConvGroup> groups;
+  groups.reserve(groups_.size());
   for (std::size_t g = 0; g < groups_.size(); ++g) {
     groups.push_back({&groups_[g]->packed, values[g].data()});
   }

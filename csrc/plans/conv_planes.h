@@ -37,7 +37,7 @@ class PlaneProduct {
     const double unit_ns = strip_ns(), ns = unit_ns * static_cast<double>(units);
     const int useful = useful_threads(threads, ns);
     if (useful > 1 && units < kUnitsOfThread * useful) {
-      Room room(*this);
+      const Room room(*this);
       for (std::int64_t u = 0; u < units; ++u) {
         const Strip strip = this->strip(u);
         share(group_channels(), threads, unit_ns / 4, [&](std::int64_t begin, std::int64_t end) {
@@ -56,7 +56,7 @@ class PlaneProduct {
     parallel_for(
         units, useful, ns, [&] { return even_bounds(units, useful, ns); },
         [&](std::int64_t begin, std::int64_t end) {
-          Room room(*this);
+          const Room room(*this);
           const Scratch<Acc> sums(sum_size());
           for (std::int64_t u = begin; u < end; ++u) {
             const Strip strip = this->strip(u);

@@ -61,7 +61,8 @@ def document(
         What else is to be said.
     """
     before = measure_floor(clock)
-    tables, rows = {}, []
+    tables: dict[str, Any] = {}
+    rows: list[dict[str, Any]] = []
     for batch in batches:
         table, channels_last = _table(dense, images.x_test[:batch], chooser, budgets)
         tables[str(batch)] = {"channels_last": channels_last} | json.loads(table.to_json())

@@ -135,6 +135,9 @@ def test_allocation_by_a_table_takes_parameter_names() -> None:
     kept = pruning.allocation.latency(scores, table.times(), 1.0)
     assert sum(kept.values()) == 100  # of 0.01 s each
     assert table.dense_seconds == 2.0
+    assert table.least_seconds == 0.11 + 0.16
+    least = pruning.allocation.latency(scores, table.times(), table.least_seconds)
+    assert least == {"0.weight": 11, "4.weight": 16}
 
 
 def test_json_round_trip_and_what_is_refused() -> None:

@@ -210,13 +210,7 @@ def _fastest(choice: Format, seconds: Mapping[Format, float]) -> str:
 
 
 def build(layer: Layer, form: Format, *, prepared: bool) -> CSRLinear | CSRConv2d | Sparse24Linear:
-    """Return a sparse module for a layer, with all that its kernels hold.
-
-    Raises
-    ------
-    ValueError
-        If the form is 2:4 and the layer cannot be.
-    """
+    """Return a sparse module; raise ValueError if the form is 2:4 and the layer cannot be."""
     site = layer.site
     try:
         module = _sparse(site.dense, form)

@@ -100,6 +100,11 @@ class LatencyTable:
         """What the measured layers take together, all of them dense."""
         return math.fsum(layer.dense for layer in self.layers)
 
+    @property
+    def least_seconds(self) -> float:
+        """What they take at the least, all as sparse as measured: no smaller budget can be met."""
+        return math.fsum(min(seconds for _, seconds in layer.fastest()) for layer in self.layers)
+
     def times(self) -> dict[str, list[tuple[int, float]]]:
         """Return for each weight, by its parameter name, counts and seconds of the faster form.
 

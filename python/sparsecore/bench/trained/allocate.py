@@ -23,7 +23,7 @@ from sparsecore.nn import LatencyTable, measure_layers
 from sparsecore.pruning import allocation, prune_mask, scores
 from sparsecore.timing import Timer, machine_facts
 
-__all__ = ["allocations_at", "document", "sparsest_within"]
+__all__ = ["allocations_at", "document", "least_sparse_within"]
 
 Counts = Mapping[str, int]
 _DENSE = "dense, folded, channels_last"
@@ -84,7 +84,7 @@ def document(
     }
 
 
-def sparsest_within(
+def least_sparse_within(
     allocate: Callable[[float], Counts],
     seconds: Callable[[Counts], float],
     budget: float,
@@ -121,7 +121,7 @@ def allocations_at(
     def seconds(kept: Counts) -> float:
         return allocation.predicted_seconds(times, kept)
 
-    found = {n: sparsest_within(a, seconds, budget, size) for n, a in searched.items()}
+    found = {n: least_sparse_within(a, seconds, budget, size) for n, a in searched.items()}
     # The searched ones may go below the least measured counts, which the table calls no faster.
     squares = {name: magnitude.double() ** 2 for name, magnitude in magnitudes.items()}
     found["latency, squares"] = allocation.latency(squares, times, budget)
@@ -161,7 +161,8 @@ def _compare(
     weights, times = _weights(dense), table.times()
     budget = allocation.predicted_seconds(times, allocation.uniform(weights, uniform))
     x = images.x_test[:batch].clone()
-    rows, contenders = {}, {}
+    rows: dict[str, dict[str, Any]] = {}
+    contenders: dict[str, Callable[[], object]] = {}
     baseline = Workload(dense, (x,), (), torch.get_num_threads())
     contenders[_DENSE] = torch_engines.channels_last(baseline)
     for name, kept in allocations_at(weights, table, budget).items():

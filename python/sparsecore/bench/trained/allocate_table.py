@@ -19,8 +19,8 @@ def markdown(document: Mapping[str, Any]) -> str:
         "- the budget is what the layers take together by the table, all as sparse as it says",
         "",
         "| batch | budget | allocation | zeros | right at once "
-        f"| after {document['epochs']} epochs | layers by the table | network, measured "
-        "| dense network | layers sparse |",
+        f"| after fine-tuning, epochs: {document['epochs']} | layers by the table "
+        "| network, measured | dense network | layers sparse |",
         "|---|---|---|---|---|---|---|---|---|---|",
         *map(_row, document["rows"]),
     ]

@@ -26,10 +26,9 @@ TapPlanes::TapPlanes(const ConvGeometry& geometry, Index height, Index width, In
       phases_(std::min(geometry.stride[0], geometry.kernel[0])),
       more_rows_((geometry.kernel[0] - 1) * geometry.dilation[0] / geometry.stride[0]) {
   const Index row_bytes = std::max<Index>(channels * count() * width_ * item, 1);
-  strip_rows_ =
-      std::clamp<Index>(kPlaneBytes / row_bytes - more_rows_, 1, std::max<Index>(height_, 1));
-  strip_rows_ = ceil_div(height_, std::max<Index>(ceil_div(height_, strip_rows_), 1));
-  strip_rows_ = std::max<Index>(strip_rows_, 1);
+  const Index rows = std::max<Index>(height_, 1);
+  const Index most = std::clamp<Index>(kPlaneBytes / row_bytes - more_rows_, 1, rows);
+  strip_rows_ = ceil_div(rows, ceil_div(rows, most));  // strips of nearly equal height
   // Tiles of whole vectors read up to a line beyond the strip. An odd number of lines: planes would
   // otherwise meet in the same sets of the cache.
   const Index line = kLineBytes / item;

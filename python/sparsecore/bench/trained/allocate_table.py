@@ -3,19 +3,15 @@
 from collections.abc import Mapping
 from typing import Any
 
+from sparsecore.bench.trained.table import heading
+
 __all__ = ["markdown"]
 
 
 def markdown(document: Mapping[str, Any]) -> str:
     """Return the table and what was measured on."""
-    machine, floor = document["machine"], document["floor"]
-    quiet = "" if floor["quiet"] else ": the machine was busy"
     lines = [
-        f"# {document['title']}",
-        "",
-        f"- images: {document['images']}; {document['accuracy_dense']:.1%} right before pruning",
-        f"- processor: {machine['cpu']}; threads: {document['protocol']['threads']}",
-        f"- the floor moved by {floor['drift']:.0%}{quiet}",
+        *heading(document, f"; {document['accuracy_dense']:.1%} right before pruning"),
         "- the budget is what the layers take together by the table, all as sparse as it says",
         "",
         "| batch | budget | allocation | zeros | right at once "

@@ -3,19 +3,26 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-__all__ = ["markdown"]
+__all__ = ["heading", "markdown"]
+
+
+def heading(document: Mapping[str, Any], of_images: str = "") -> list[str]:
+    """Return the title and what was measured on, which `of_images` says more of."""
+    machine, floor = document["machine"], document["floor"]
+    quiet = "" if floor["quiet"] else ": the machine was busy"
+    return [
+        f"# {document['title']}",
+        "",
+        f"- images: {document['images']}{of_images}",
+        f"- processor: {machine['cpu']}; threads: {document['protocol']['threads']}",
+        f"- the floor moved by {floor['drift']:.0%}{quiet}",
+    ]
 
 
 def markdown(document: Mapping[str, Any]) -> str:
     """Return the tables and what was measured on."""
-    machine, floor = document["machine"], document["floor"]
-    quiet = "" if floor["quiet"] else ": the machine was busy"
     lines = [
-        f"# {document['title']}",
-        "",
-        f"- images: {document['images']}",
-        f"- processor: {machine['cpu']}; threads: {document['protocol']['threads']}",
-        f"- the floor moved by {floor['drift']:.0%}{quiet}",
+        *heading(document),
         "",
         "| network | zeros | accuracy: dense | pruned | converted | predictions that differ "
         "| largest logit difference | multiplications kept | file, dense -> CSR (bytes) |",

@@ -105,11 +105,11 @@ std::int64_t ConvPlan::nbytes() const {
   return bytes;
 }
 
-// Offsets must hold what a column block of the weights spans.
+// Offsets must hold what a column block of the weights spans; padding reads the first plane.
 bool ConvPlan::fit(const TapPlanes& planes) const {
   const Index taps = geometry_.taps();
   const Index channels = (groups_[0]->packed.rows().block_columns() + taps - 2) / taps + 1;
-  return channels * planes.channel_size() <= UINT16_MAX;
+  return shape_.cols > 0 && channels * planes.channel_size() <= UINT16_MAX;
 }
 
 std::shared_ptr<const PlaneOffsets> ConvPlan::offsets_of(const TapPlanes& planes,

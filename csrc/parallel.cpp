@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cassert>
 #include <chrono>
 #include <exception>
 
@@ -42,8 +43,13 @@ struct alignas(64) Share {
   std::int64_t end = 0;
 };
 
-thread_local Region* current_region = nullptr;
-thread_local int current_thread = 0;  // the caller's is 0
+// Where this thread is, and whether it is the one that asks the interrupt check.
+struct Place {
+  Region* region = nullptr;
+  int thread = 0;  // the caller's is 0
+  bool asks = false;
+};
+thread_local Place place;
 
 bool stop_requested() {
   // Outlives the region, or jobs of many short regions would never be asked.
@@ -56,19 +62,20 @@ bool stop_requested() {
   return check();
 }
 
-// Marks this thread as working in a region, for the time of a chunk.
+// Marks this thread as working in a region, for the time of a chunk. In a job within a job the outer
+// one's region stays: what stops that stops both.
 class InRegion {
  public:
-  InRegion(Region& region, int thread) {
-    current_region = &region;
-    current_thread = thread;
+  InRegion(Region& region, int thread) : outer_(place) {
+    place = outer_.region != nullptr ? Place{outer_.region, thread, outer_.asks}
+                                     : Place{&region, thread, thread == 0};
   }
-  ~InRegion() {
-    current_region = nullptr;
-    current_thread = 0;
-  }
+  ~InRegion() { place = outer_; }
   InRegion(const InRegion&) = delete;
   InRegion& operator=(const InRegion&) = delete;
+
+ private:
+  Place outer_;
 };
 
 // More threads than this only cost: results do not depend on their number. (Asked once, as asking
@@ -100,12 +107,12 @@ bool runs_at_once(int threads, double ns) {
 }
 
 void poll() {
-  if (current_region == nullptr) return;
-  if (current_region->stop.load(std::memory_order_relaxed)) throw Interrupted();
-  if (current_thread == 0 && stop_requested()) throw Interrupted();
+  if (place.region == nullptr) return;
+  if (place.region->stop.load(std::memory_order_relaxed)) throw Interrupted();
+  if (place.asks && stop_requested()) throw Interrupted();
 }
 
-int this_thread() { return current_thread; }
+int this_thread() { return place.thread; }
 
 Bounds even_bounds(std::int64_t n, int threads, double ns) {
   const std::int64_t chunks = chunk_count(n, threads, ns);
@@ -142,6 +149,7 @@ Bounds balanced_bounds(const IndexView& offsets, int threads, double ns) {
 
 void parallel_for(const Bounds& bounds, int threads,
                   const std::function<void(std::int64_t, std::int64_t)>& body) {
+  assert(threads <= 1 || place.region == nullptr);
   const std::int64_t chunks = static_cast<std::int64_t>(bounds.size()) - 1;
   Region region;
   const auto run_chunk = [&](std::int64_t i, int thread) {

@@ -23,7 +23,7 @@ Bounds balanced_bounds(const IndexView& offsets, int threads, double ns);
 int useful_threads(int threads, double ns);
 
 // Runs body(begin, end) for every chunk on up to `threads` threads. The first exception a body
-// throws is rethrown here. poll() is called before every chunk.
+// throws is rethrown here. poll() is called before every chunk. A body may run jobs of one thread.
 void parallel_for(const Bounds& bounds, int threads,
                   const std::function<void(std::int64_t, std::int64_t)>& body);
 // (By reference, as a copy of a body that refers to much is an allocation.)

@@ -6,7 +6,6 @@
 #include <pybind11/stl.h>
 
 #include <algorithm>
-#include <array>
 #include <cstdlib>
 #include <memory>
 #include <string>
@@ -18,6 +17,7 @@
 #include "arrays.h"
 #include "fast_call.h"
 #include "gil.h"
+#include "images.h"
 #include "options.h"
 #include "plan_class.h"
 #include "registration.h"
@@ -27,59 +27,6 @@ namespace sparsecore::bindings {
 namespace {
 
 constexpr std::string_view kName = "conv2d";
-
-// A 4-D array and what keeps its memory alive: the array itself, or a copy where its elements are
-// not aligned or, if `evenly`, its pixels leave gaps.
-struct ImageArg {
-  py::array array = no_array();
-  ImageView view;
-};
-
-// The stride of an axis of one element may be any number: it becomes what the others continue to.
-ImageView view_of(const py::array& array, DType dtype) {
-  const auto stride = [&](int axis) {
-    return array.shape(axis) > 1 ? array.strides(axis) / array.itemsize() : 0;
-  };
-  ImageView m{const_cast<void*>(array.data()),
-              dtype,
-              array.shape(0),
-              array.shape(1),
-              array.shape(2),
-              array.shape(3),
-              stride(0),
-              stride(1),
-              stride(2),
-              stride(3)};
-  if (m.width <= 1) m.col_stride = m.height > 1 ? m.row_stride : m.images > 1 ? m.image_stride : 1;
-  if (m.height <= 1) m.row_stride = m.width * m.col_stride;
-  return m;
-}
-
-ImageArg image_arg(py::array array, const char* what, bool evenly) {
-  const ArgName name(kName, what);
-  if (array.ndim() != 4) {
-    throw py::type_error(name.text() + " has " + std::to_string(array.ndim()) +
-                         " dimensions, expected 4: images, channels, height, width");
-  }
-  const DType dtype = evenly ? result_dtype_of(array, name) : dtype_of(array, name);
-  ImageView view = view_of(array, dtype);
-  if (!addressable(array) || (evenly && !view.lies_evenly())) {
-    array = array.attr("copy")("C");
-    view = view_of(array, dtype);
-  }
-  return {std::move(array), view};
-}
-
-bool has_channels_last(const ImageView& m) {
-  return m.channels > 1 && m.pixels() > 1 && m.channel_stride == 1 && m.col_stride != 1;
-}
-
-// In the memory order of x.
-py::array make_images(DType dtype, const std::array<std::int64_t, 4>& shape, const ImageView& x) {
-  const auto [images, channels, height, width] = shape;
-  if (!has_channels_last(x)) return make_array(dtype, {images, channels, height, width});
-  return make_array(dtype, {images, height, width, channels}).attr("transpose")(0, 3, 1, 2);
-}
 
 // Whether two elements lie on each other: an axis reaches into what the shorter ones span.
 bool overlaps_itself(const py::array& array) {
@@ -126,12 +73,12 @@ py::object conv2d_call(const Arguments& given) {
                   bias_given = array_of(given[5], "bias"),
                   residual_given = array_of(given[6], "residual");
   const py::array x_given = array_arg(x_in, {kName, "x"});
-  const ImageArg x = image_arg(x_given, "x", false);
+  const ImageArg x = image_arg(x_given, {kName, "x"}, false);
   VectorArg scale, bias;
   ImageArg residual;
   if (scale_given) scale = vector_arg(scale_given, {kName, "scale"});
   if (bias_given) bias = vector_arg(bias_given, {kName, "bias"});
-  if (residual_given) residual = image_arg(residual_given, "residual", true);
+  if (residual_given) residual = image_arg(residual_given, {kName, "residual"}, true);
   const DType dtype =
       product_dtype(kName, plan.dtype(), x.view.dtype, static_cast<bool>(scale_given));
   const auto shape = conv_shape(kName, plan, x.view);
@@ -146,7 +93,7 @@ py::object conv2d_call(const Arguments& given) {
     refuse_overlap(result, scale_given, "scale");
     refuse_overlap(result, bias_given, "bias");
   }
-  ImageArg out = image_arg(result, "out", true);
+  ImageArg out = image_arg(result, {kName, "out"}, true);
   ConvCall call{.x = x.view,
                 .epilogue = {scale.view, bias.view, residual.view, activation_arg(given[7], kName)},
                 .out = out.view,

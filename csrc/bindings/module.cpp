@@ -10,4 +10,5 @@ PYBIND11_MODULE(_core, module) {
   sparsecore::bindings::register_ops(module);
   sparsecore::bindings::register_products(module);
   sparsecore::bindings::register_conv(module);
+  sparsecore::bindings::register_chain(module);
 }

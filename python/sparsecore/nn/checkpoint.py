@@ -16,7 +16,7 @@ from sparsecore.interop import Array
 from sparsecore.nn.conv import CSRConv2d
 from sparsecore.nn.csr_layer import CSRLayer
 from sparsecore.nn.fused import FusedConv2d, FusedLinear
-from sparsecore.nn.fusion import FusedForward
+from sparsecore.nn.fused_forward import FusedForward
 from sparsecore.nn.sparse_layer import SparseLayer
 
 __all__ = ["describe", "fused_in", "save_checkpoint"]

@@ -5,12 +5,9 @@ keeps its submodules, names and class; its forward is replaced, on the instance,
 the fused layers. For running only: a folded BatchNorm no longer learns.
 """
 
-import copy
-import importlib
 import operator
 from collections.abc import Iterator
 from dataclasses import dataclass
-from types import ModuleType
 from typing import Any
 
 import torch
@@ -18,9 +15,11 @@ import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
 from sparsecore.nn.fused import FusedConv2d, FusedLinear
+from sparsecore.nn.fused_forward import FusedForward
 from sparsecore.nn.layers import obstacle, watched
+from sparsecore.nn.traced import only_user, writes
 
-__all__ = ["FusedForward", "Fusion", "fuse"]
+__all__ = ["Fusion", "fuse"]
 
 _MODULES: dict[type, str] = {nn.ReLU: "relu", nn.GELU: "gelu", nn.SiLU: "silu"}
 _FUNCTIONS: dict[Any, str] = {
@@ -32,56 +31,6 @@ _FUNCTIONS: dict[Any, str] = {
 }
 _METHODS = {"relu": "relu", "relu_": "relu"}
 _ADDITIONS = {operator.add, operator.iadd, torch.add}
-
-
-class FusedForward:
-    """The forward of a module whose layers were fused: generated code, bound to the module."""
-
-    def __init__(self, module: nn.Module, source: str, names: dict[str, Any]) -> None:
-        self._state = (module, source, names)
-        self.channels_last = False
-        scope = dict(names)
-        exec(compile(source, "<sparsecore fused forward>", "exec"), scope)
-        self._call = scope["forward"]
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Run the module."""
-        if self.channels_last:
-            args = tuple(map(_channels_last, args))
-            kwargs = {key: _channels_last(value) for key, value in kwargs.items()}
-        return self._call(self._state[0], *args, **kwargs)
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> "FusedForward":
-        """Bind the code to the copy of the module."""
-        module, source, names = self._state
-        other = FusedForward(copy.deepcopy(module, memo), source, names)
-        other.channels_last = self.channels_last
-        return other
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle the source; of Python modules that it names, their names."""
-        module, source, names = self._state
-        packages = {k: v.__name__ for k, v in names.items() if isinstance(v, ModuleType)}
-        rest = {k: v for k, v in names.items() if k not in packages}
-        return _forward_of, (module, source, packages, rest, self.channels_last)
-
-
-def _forward_of(
-    module: nn.Module,
-    source: str,
-    packages: dict[str, str],
-    rest: dict[str, Any],
-    channels_last: bool,
-) -> FusedForward:
-    names = {key: importlib.import_module(name) for key, name in packages.items()}
-    forward = FusedForward(module, source, {**names, **rest})
-    forward.channels_last = channels_last
-    return forward
-
-
-def _channels_last(x: Any) -> Any:
-    is_images = isinstance(x, Tensor) and x.ndim == 4
-    return x.contiguous(memory_format=torch.channels_last) if is_images else x
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,10 +86,17 @@ class Fusion:
         for forward in self._forwards:
             forward.channels_last = channels_last
 
+    def chain(self, on: bool) -> None:
+        """Let fused forwards run what follows one another in one call, as the layers are now."""
+        for forward in self._forwards:
+            forward.chain(on)
+
     def __str__(self) -> str:
         """Return how many of each kind, as a sentence's part."""
         counts = {"BatchNorm": self.folded, "residual": self.added, "activation": self.activated}
         parts = [f"{n} {name}{'s' if n > 1 else ''}" for name, n in counts.items() if n]
+        if chained := sum(forward.chained for forward in self._forwards):
+            parts.append(f"{chained} layers chained")
         return ", ".join(parts)
 
     def put(self, fused: bool) -> None:
@@ -224,8 +180,7 @@ class _Rewriting:
         if not fusion.changes:
             return fusion
         self._graph.lint()
-        code = self._graph.python_code("self")
-        forward = FusedForward(self._root, code.src, dict(code.globals))
+        forward = FusedForward.of(self._root, self._graph)
         return fusion + Fusion((Change(self._root, "forward", None, forward),))
 
     def _layer(self, node: fx.Node) -> Fusion:
@@ -234,13 +189,13 @@ class _Rewriting:
         if layer is None or node.kwargs or len(node.args) != 1 or obstacle(layer) is not None:
             return Fusion()
         last, norm = node, None
-        if (user := _only_user(last)) is not None and isinstance(layer, nn.Conv2d):
+        if (user := only_user(last)) is not None and isinstance(layer, nn.Conv2d):
             norm = self._norm(user)
             last = user if norm is not None else last
         addition, residual = self._addition(node, last)
         if addition is not None:
             last = addition
-        user = _only_user(last)
+        user = only_user(last)
         activation = None if user is None else self._activation(user)
         if user is not None and activation is not None:
             last = user
@@ -264,7 +219,7 @@ class _Rewriting:
 
     def _addition(self, layer: fx.Node, last: fx.Node) -> tuple[fx.Node | None, fx.Node | None]:
         """Return the addition of a residual that follows, and the residual."""
-        user = _only_user(last)
+        user = only_user(last)
         if user is None or user.kwargs or len(user.args) != 2:
             return None, None
         is_addition = (user.op == "call_function" and user.target in _ADDITIONS) or (
@@ -286,15 +241,9 @@ class _Rewriting:
         if not isinstance(source, fx.Node):
             return False
         return not any(
-            self._order[layer] < self._order[user] < self._order[until] and self._writes(user)
+            self._order[layer] < self._order[user] < self._order[until] and writes(user, self._modules)
             for user in source.users
         )
-
-    def _writes(self, node: fx.Node) -> bool:
-        if node.op == "call_module":
-            return bool(getattr(self._modules[node.target], "inplace", False))
-        name = node.target if isinstance(node.target, str) else node.target.__name__
-        return name.endswith("_") or name.startswith("i") or bool(node.kwargs.get("inplace"))
 
     def _activation(self, node: fx.Node) -> str | None:
         extra = {key: value for key, value in node.kwargs.items() if key != "inplace"}
@@ -337,10 +286,6 @@ class _Rewriting:
             int(residual),
             int(activation is not None),
         )
-
-
-def _only_user(node: fx.Node) -> fx.Node | None:
-    return next(iter(node.users)) if len(node.users) == 1 else None
 
 
 def _chain(first: fx.Node, last: fx.Node) -> Iterator[fx.Node]:

@@ -83,11 +83,15 @@ def settle(trial: Trial, decisions: Sequence[Decision], timer: Timer | None) -> 
     """
     try:
         outcome = _agreeing(trial, tuple(decisions))
-        return outcome if timer is None else _faster(trial, outcome, timer)
+        if timer is not None:
+            outcome = _faster(trial, outcome, timer)
+        trial.fusion.chain(True)
     except BaseException:
         put(decisions, dense=True)
+        trial.fusion.chain(False)
         trial.fusion.put(fused=False)
         raise
+    return outcome
 
 
 def put(decisions: Sequence[Decision], *, dense: bool = False) -> None:
@@ -117,6 +121,7 @@ def _agreeing(trial: Trial, decisions: Sequence[Decision]) -> Outcome:
     if not exchanged:
         return Outcome(tuple(decisions), _error(trial) if fused else 0.0, is_fused=fused)
     put(exchanged)
+    trial.fusion.chain(True)
     error = _error(trial)
     limit = trial.max_error
     if limit is None:
@@ -195,3 +200,4 @@ def _into(trial: Trial, exchanged: Sequence[Decision], state: str) -> None:
     trial.fusion.put(fused=state != "before")
     if state == "after":
         put(exchanged)
+    trial.fusion.chain(state == "after")

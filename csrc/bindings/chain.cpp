@@ -1,0 +1,138 @@
+// Chains of layers: tensors to images or rows, GIL released, call, wrap. No arithmetic here.
+#include "../chain.h"
+
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "arrays.h"
+#include "fast_call.h"
+#include "gil.h"
+#include "images.h"
+#include "options.h"
+#include "registration.h"
+#include "tensors.h"
+
+namespace sparsecore::bindings {
+namespace {
+
+// A chain and what its layers refer to.
+struct OwningChain {
+  std::vector<py::object> owned;
+  std::unique_ptr<Chain> chain;
+};
+
+VectorView vector_of(const py::handle& value, const char* what, OwningChain& owner) {
+  if (value.is_none()) return {};
+  const VectorArg vector = vector_arg(array_arg(value, {"chain", what}), {"chain", what});
+  owner.owned.push_back(vector.array);
+  return vector.view;
+}
+
+ChainLayer layer_of(const py::tuple& given, OwningChain& owner) {
+  ChainLayer layer;
+  owner.owned.emplace_back(given[0]);
+  if (py::isinstance<ConvPlan>(given[0])) {
+    layer.plan = given[0].cast<const ConvPlan*>();
+  } else {
+    layer.plan = given[0].cast<const Plan*>();
+  }
+  layer.input = given[1].cast<int>();
+  layer.residual = given[2].is_none() ? -1 : given[2].cast<int>();
+  layer.scale = vector_of(given[3], "scale", owner);
+  layer.bias = vector_of(given[4], "bias", owner);
+  layer.activation = activation_arg(given[5], "chain");
+  return layer;
+}
+
+std::unique_ptr<OwningChain> make_chain(int inputs, const std::vector<py::tuple>& given,
+                                        std::vector<int> outputs) {
+  auto owner = std::make_unique<OwningChain>();
+  std::vector<ChainLayer> layers;
+  layers.reserve(given.size());
+  for (const py::tuple& layer : given) layers.push_back(layer_of(layer, *owner));
+  owner->chain = std::make_unique<Chain>(inputs, std::move(layers), std::move(outputs));
+  return owner;
+}
+
+// The rows of (..., features) as images of one pixel.
+ImageArg rows_arg(const py::array& given) {
+  const ArgName name("linear", "x");
+  if (given.ndim() == 0) {
+    throw py::type_error(name.text() + " has no axis, expected (..., features)");
+  }
+  const py::ssize_t features = given.shape(given.ndim() - 1);
+  py::ssize_t rows = 1;
+  for (py::ssize_t axis = 0; axis + 1 < given.ndim(); ++axis) rows *= given.shape(axis);
+  py::array as_rows = given.ndim() == 2 ? given : py::array(given).reshape({rows, features});
+  DenseArg arg = result_arg(std::move(as_rows), name);
+  const MatrixView& m = arg.view;
+  return {std::move(arg.array),
+          {m.data, m.dtype, rows, features, 1, 1, m.row_stride, m.col_stride, 1, 1}};
+}
+
+std::vector<py::ssize_t> leading_axes(const py::array& x) {
+  return {x.shape(), x.shape() + x.ndim() - 1};
+}
+
+py::object run_chain_call(const Arguments& given) {
+  const Chain& chain = *given[0].cast<const OwningChain&>().chain;
+  std::vector<py::array> arrays;
+  std::vector<ImageArg> inputs;
+  std::vector<ImageView> views;
+  for (int i = 0; i < chain.inputs(); ++i) {
+    arrays.push_back(array_arg(given[2 + i], {"chain", "x"}));
+    inputs.push_back(chain.takes_images() ? image_arg(arrays.back(), {"conv2d", "x"}, true)
+                                          : rows_arg(arrays.back()));
+    if (!chain.takes_images() && leading_axes(arrays.back()) != leading_axes(arrays.front())) {
+      throw py::value_error("linear: x and a residual differ in the axes before the last");
+    }
+    views.push_back(inputs.back().view);
+  }
+  const std::vector<ImageView> values = chain.values(views);
+  std::vector<py::array> results;
+  std::vector<ImageArg> outputs;
+  std::vector<ImageView> out_views;
+  for (const int number : chain.outputs()) {
+    const ImageView& y = values[static_cast<std::size_t>(number)];
+    if (chain.takes_images()) {
+      results.push_back(
+          make_images(y.dtype, {y.images, y.channels, y.height, y.width}, views.front()));
+      outputs.push_back(image_arg(results.back(), {"conv2d", "out"}, true));
+    } else {
+      results.push_back(make_array(y.dtype, {y.images, y.channels}));
+      outputs.push_back(rows_arg(results.back()));
+    }
+    out_views.push_back(outputs.back().view);
+  }
+  const int threads = threads_arg(given[1]);
+  without_gil([&] { chain.run(views, out_views, values, threads); });
+  outputs.clear();
+  py::tuple wrapped(results.size());
+  for (std::size_t i = 0; i < results.size(); ++i) {
+    if (!chain.takes_images() && arrays.front().ndim() != 2) {
+      std::vector<py::ssize_t> shape = leading_axes(arrays.front());
+      shape.push_back(results[i].shape(1));
+      results[i] = results[i].reshape(shape);
+    }
+    wrapped[i] = of_kind(std::move(results[i]), given[2]);
+  }
+  return wrapped.size() == 1 ? py::object(wrapped[0]) : py::object(std::move(wrapped));
+}
+
+}  // namespace
+
+void register_chain(py::module_& module) {
+  py::class_<OwningChain>(module, "Chain", py::is_final())
+      .def(py::init(&make_chain), py::arg("inputs"), py::arg("layers"), py::arg("outputs"));
+  static PyMethodDef functions[] = {
+      fast_function<run_chain_call>("run_chain", "run_chain(chain, threads, *inputs, /)"), {}};
+  if (PyModule_AddFunctions(module.ptr(), functions) != 0) throw py::error_already_set();
+}
+
+}  // namespace sparsecore::bindings

@@ -67,6 +67,19 @@ constexpr std::int64_t block_width(std::int64_t columns, std::int64_t lanes) {
 // saves a shift where a row of the panel has eight fp32 columns, 8 bytes for each offset.
 constexpr int kOffsetOfColumn = 4;
 
+// What becomes of a row block's sums that go from registers to memory: no scale, and no activation
+// but ReLU. Rows and columns are the tile's.
+template <class Acc>
+struct BlockFinish {
+  std::int64_t rows;  // the block's, without those that fill up its last group
+  Acc* out;           // out[row * out_stride + j]
+  std::int64_t out_stride;
+  const Acc* bias;      // of each row; nullptr: none
+  const Acc* residual;  // as out; nullptr: none
+  std::int64_t residual_stride;
+  bool relu;
+};
+
 // The same for a packed matrix (packed.h). The panel begins with the block's first column.
 template <class Acc>
 struct PackedTile : BlockTile<Acc> {
@@ -75,6 +88,7 @@ struct PackedTile : BlockTile<Acc> {
   bool padding_is_zero;          // it names a row of zeros; else the first of the panel
   bool picks;                    // where a row takes more than two vectors (choose.h)
   bool in_place = false;         // offsets are in elements of the panel, whose rows may overlap
+  const BlockFinish<Acc>* finish = nullptr;  // of the last column block, whose sums are not kept
 };
 
 // The same for an int8 matrix by an int8 X, several entries an item (combined.h).

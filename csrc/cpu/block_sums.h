@@ -136,8 +136,44 @@ struct BlockSums {
       }
     }
   }
+  // As apply_epilogue and store_block (write_out.h), in their order.
+  SPARSECORE_INLINE void finish_to(const BlockFinish<Acc>& finish, std::int64_t columns,
+                                   const std::uint16_t* rows) const {
+    const std::int64_t last = columns - (V - 1) * L;
+#pragma GCC unroll 4  // or the sums would have to lie in memory
+    for (int i = 0; i < kRows; ++i) {
+      if (rows[i] >= finish.rows) continue;
+      Acc* const to = finish.out + rows[i] * finish.out_stride;
+      const Acc* const residual = finish.residual == nullptr
+                                      ? nullptr
+                                      : finish.residual + rows[i] * finish.residual_stride;
+#pragma GCC unroll 4
+      for (int v = 0; v < V; ++v) {
+        const bool is_partial = v == V - 1 && last < L;
+        Lanes sum_here = sum[i][v];
+        if (finish.bias != nullptr) sum_here += finish.bias[rows[i]];
+        if (residual != nullptr) {
+          sum_here += is_partial ? load_some(residual + v * L, last)
+                                 : load_lanes<L, Acc>(residual + v * L);
+        }
+        if (finish.relu) sum_here = sum_here < Acc(0) ? Lanes{} : sum_here;  // NaN passes
+        if (is_partial) {
+          store_first<L>(to + v * L, sum_here, last);
+        } else {
+          store_lanes(to + v * L, sum_here);
+        }
+      }
+    }
+  }
 
  private:
+  static SPARSECORE_INLINE Lanes load_some(const Acc* from, std::int64_t count) {
+    Lanes some{};
+    for (int l = 0; l < L; ++l) {
+      if (l < count) some[l] = from[l];
+    }
+    return some;
+  }
   static SPARSECORE_INLINE void store_lanes(Acc* to, Lanes v) {
     *reinterpret_cast<typename LanesOf<L, Acc>::unaligned*>(to) = v;
   }

@@ -39,11 +39,19 @@ struct PackedGroups {
   }
 
  private:
-  static bool is_finite_row(const Acc* x) {
-    for (int j = 0; j < kWidth; ++j) {
-      if (x[j] - x[j] != 0) return false;
+  static SPARSECORE_INLINE bool is_finite_row(const Acc* x) {
+    typename Sums::Lanes gaps{};  // of x from itself: zero, or NaN
+    for (int v = 0; v < Sums::V; ++v) {
+      const auto some = load_lanes<Sums::L, Acc>(x + v * Sums::L);
+      gaps += some - some;
     }
-    return true;
+    if constexpr (Sums::L == kLanes<Acc>) {
+      return reduce_add<Acc>(gaps) == 0;
+    } else {
+      Acc gap = 0;
+      for (int l = 0; l < Sums::L; ++l) gap += gaps[l];
+      return gap == 0;
+    }
   }
 
   template <bool kExact>
@@ -51,11 +59,16 @@ struct PackedGroups {
     alignas(64) Acc decoded[kRows * kDecodedSteps];
     for (std::int64_t g = 0; g < tile.groups; ++g) {
       const std::uint16_t *const counts = tile.counts + g * kRows, *rows = tile.rows + g * kRows;
-      if (counts[0] == 0 && !tile.first) return;  // so are all groups after it
+      // So are all groups after it.
+      if (counts[0] == 0 && !tile.first && tile.finish == nullptr) return;
       Sums sums;
       sums.load_from(tile, rows);
       add_group<kExact>(tile, counts, decoded, sums);
-      sums.store_to(tile, rows);
+      if (tile.finish != nullptr) {
+        sums.finish_to(*tile.finish, tile.columns, rows);
+      } else {
+        sums.store_to(tile, rows);
+      }
       tile.first_entry += kRows * std::int64_t{counts[0]};
     }
   }

@@ -92,14 +92,25 @@ class PatchProduct {
                 const Range& row_blocks, Room& room) const {
     const BlockedRows& rows = group.packed->rows();
     const std::int64_t width = width_of(tile);
+    const bool finishes = writer_.finishes(tile.first, tile.count);
     patches_.describe(tile.first, tile.count, width, &room.columns);
     for (std::int64_t c = 0; c < rows.column_blocks(); ++c) {
       load(group, first_channel, c, width, room);
       for (std::int64_t b = row_blocks.begin; b < row_blocks.end; ++b) {
         Acc* const sums = room.sums.data() + (b - row_blocks.begin) * kSumRows * width;
-        sweep(group, b, c, width, room.panel.data(), sums);
+        PackedTile<Acc> sweep = conv_tile<Acc>(group, dtype_, b, c, width);
+        sweep.panel = room.panel.data();
+        sweep.sums = sums;
+        BlockFinish<Acc> finish;
+        if (finishes && c + 1 == rows.column_blocks()) {
+          finish = writer_.finish(group, first_channel, b, tile.first);
+          sweep.columns = tile.count;
+          sweep.finish = &finish;
+        }
+        k_.packed_sweep(sweep);
       }
     }
+    if (finishes) return;
     writer_.write(room.sums.data(), width, group, first_channel, row_blocks.begin, row_blocks.end,
                   tile.first, tile.count);
   }
@@ -118,14 +129,6 @@ class PatchProduct {
                      room.columns.taps.data(), patches_.taps(), patches_.step(), first,
                      std::min(height, a.shape().cols - first), room.panel.data(), width});
     if (a.has_zero_rows()) std::fill_n(room.panel.data() + height * width, width, Acc{0});
-  }
-
-  void sweep(const ConvGroup& group, std::int64_t row_block, std::int64_t column_block,
-             std::int64_t width, const Acc* panel, Acc* sums) const {
-    PackedTile<Acc> tile = conv_tile<Acc>(group, dtype_, row_block, column_block, width);
-    tile.panel = panel;
-    tile.sums = sums;
-    k_.packed_sweep(tile);
   }
 
   const Kernels<Acc>& k_;

@@ -128,6 +128,10 @@ class PlaneProduct {
     const ConvGroup& group = groups_[static_cast<std::size_t>(strip.group)];
     const BlockedRows& rows = group.packed->rows();
     const std::int64_t width = columns.vectors * k_.lanes;
+    const std::int64_t group_channel = strip.group * group.packed->shape().rows;
+    const std::int64_t first_row = strip.image * planes_.height() + strip.first_row;
+    const std::int64_t first_column = first_row * planes_.width() + columns.first;
+    const bool finishes = writer_.finishes(first_column, columns.count);
     for (std::int64_t c = 0; c < rows.column_blocks(); ++c) {
       const std::int64_t channel = c * rows.block_columns() / geometry_.taps();
       for (std::int64_t b = 0; b < rows.row_blocks(); ++b) {
@@ -137,13 +141,18 @@ class PlaneProduct {
         tile.padding_is_zero = false;
         tile.panel = planes + channel * planes_.channel_size() + columns.first;
         tile.sums = sums + b * kSumRows * width;
+        BlockFinish<Acc> finish;
+        if (finishes && c + 1 == rows.column_blocks()) {
+          finish = writer_.finish(group, group_channel, b, first_column);
+          tile.columns = columns.count;
+          tile.finish = &finish;
+        }
         k_.packed_sweep(tile);
       }
     }
-    const std::int64_t channel = strip.group * group.packed->shape().rows;
-    const std::int64_t first_row = strip.image * planes_.height() + strip.first_row;
-    writer_.write(sums, width, group, channel, 0, rows.row_blocks(),
-                  first_row * planes_.width() + columns.first, columns.count);
+    if (finishes) return;
+    writer_.write(sums, width, group, group_channel, 0, rows.row_blocks(), first_column,
+                  columns.count);
   }
 
   const Kernels<Acc>& k_;

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <algorithm>
+#include <type_traits>
 
 #include "../choose.h"
 #include "../conv.h"
@@ -60,6 +61,35 @@ class ImageWriter {
     }
   }
 
+  // Whether sums of these columns can go from registers to memory, and where to for the rows of a
+  // row block; the group's first channel is `channel`.
+  bool finishes(std::int64_t column, std::int64_t count) const {
+    const LoadedEpilogue<Acc>& epilogue = epilogue_.view();
+    // (Sums of integers are checked as they are written.)
+    const bool is_plain =
+        !std::is_same_v<Acc, std::int32_t> && epilogue.scale == nullptr && (epilogue.activation == Activation::kNone ||
+                                      epilogue.activation == Activation::kRelu);
+    return is_plain && are_rows(out_) && are_rows(residual_) &&
+           column % part_columns_ + count <= part_columns_;
+  }
+  BlockFinish<Acc> finish(const ConvGroup& group, std::int64_t channel, std::int64_t row_block,
+                          std::int64_t column) const {
+    const LoadedEpilogue<Acc>& epilogue = epilogue_.view();
+    const std::int64_t first = row_block * kBlockedRows, row = channel + first;
+    const std::int64_t part = column / part_columns_, j = column % part_columns_;
+    const MatrixView out = out_.part(part), residual = residual_.part(part);
+    const auto at = [&](const MatrixView& m) {
+      return m.data == nullptr ? nullptr : static_cast<Acc*>(m.data) + row * m.row_stride + j;
+    };
+    return {.rows = std::min(kBlockedRows, group.packed->shape().rows - first),
+            .out = at(out),
+            .out_stride = out.row_stride,
+            .bias = epilogue.bias == nullptr ? nullptr : epilogue.bias + row,
+            .residual = at(residual),
+            .residual_stride = residual.row_stride,
+            .relu = epilogue.activation == Activation::kRelu};
+  }
+
   // Of row blocks [begin, end), kSumRows of sums each; the group's first channel is `channel`.
   void write(Acc* sums, std::int64_t width, const ConvGroup& group, std::int64_t channel,
              std::int64_t begin, std::int64_t end, std::int64_t column, std::int64_t count) const {
@@ -74,6 +104,13 @@ class ImageWriter {
   }
 
  private:
+  // Of the accumulator's type, pixel after pixel; or absent.
+  static bool are_rows(const PixelColumns& images) {
+    const MatrixView m = images.part(0);
+    return m.data == nullptr ||
+           (m.dtype == DTypeOf<Acc>::value && (m.col_stride == 1 || m.cols == 1));
+  }
+
   bool write(Acc* sums, std::int64_t width, std::int64_t first_row, std::int64_t rows,
              std::int64_t first, std::int64_t count) const {
     bool fits = true;

@@ -9,21 +9,13 @@ from torch import Tensor, nn
 from torch.nn.modules import module as torch_module
 
 from sparsecore import _core, interop
+from sparsecore.nn.chain_steps import Step, Subsampled
 from sparsecore.nn.conv import CSRConv2d
 from sparsecore.nn.csr_layer import CSRLayer
 from sparsecore.nn.layers import watched
 from sparsecore.nn.modules import CSRLinear
 
-__all__ = ["LayerChain", "Step", "kind_of"]
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """A layer's call. Values are numbered: the chain's inputs, then each step's result."""
-
-    name: str  # of the layer, in the module that the chain is bound to
-    input: int
-    residual: int | None
+__all__ = ["LayerChain", "kind_of"]
 
 
 def kind_of(layer: nn.Module) -> str | None:
@@ -57,6 +49,7 @@ class LayerChain:
         self.inputs = inputs
         self.steps = steps
         self.outputs = outputs
+        self._last_use = _last_use(steps, outputs)
         self._root: nn.Module | None = None
         self._native: _Native | None = None
 
@@ -76,32 +69,44 @@ class LayerChain:
         return self._one_by_one(inputs)
 
     def _one_by_one(self, inputs: Sequence[Tensor]) -> Any:
-        assert self._root is not None
         values: list[Any] = list(inputs)
-        last_use = {}
-        for number, step in enumerate(self.steps):
-            last_use[step.input] = last_use[step.residual] = number
-        for number, step in enumerate(self.steps):
-            layer = self._root.get_submodule(step.name)
-            x = values[step.input]
-            residual = () if step.residual is None else (values[step.residual],)
-            values.append(layer(x, *residual))
-            for read in (step.input, step.residual):
-                if read is not None and last_use[read] == number and read not in self.outputs:
+        for number, (step, operation) in enumerate(
+            zip(self.steps, self._operations(), strict=True)
+        ):
+            values.append(step.run(operation, values))
+            for read in step.reads():
+                if self._last_use[read] == number:
                     values[read] = None
         outputs = tuple(values[number] for number in self.outputs)
         return outputs[0] if len(outputs) == 1 else outputs
 
-    def _made(self) -> "_Native | None":
+    def _operations(self) -> list[Any]:
+        """Return each step's layer, or what it does without one."""
         assert self._root is not None
-        layers = [self._root.get_submodule(step.name) for step in self.steps]
+        return [
+            self._root.get_submodule(step.operation)
+            if isinstance(step.operation, str)
+            else step.operation
+            for step in self.steps
+        ]
+
+    def _made(self) -> "_Native | None":
+        operations = self._operations()
+        layers = [layer for layer in operations if isinstance(layer, nn.Module)]
         if any(kind_of(layer) is None for layer in layers):
             return None
-        return _Native(self, self._root, layers)
+        assert self._root is not None
+        return _Native(self, self._root, operations)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle and copy what is bound and made again."""
         return LayerChain, (self.__name__, self.inputs, self.steps, self.outputs)
+
+
+def _last_use(steps: Sequence[Step], outputs: Sequence[int]) -> dict[int, int]:
+    """Return the step after which a value is not needed; none for an output."""
+    last = {read: number for number, step in enumerate(steps) for read in step.reads()}
+    return last | dict.fromkeys(outputs, len(steps))
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +119,7 @@ class _Held:
     address: int
 
     def is_current(self) -> bool:
+        """Whether it still is that."""
         layer, bias = self.layer, self.bias
         return (
             layer._plan is self.plan
@@ -127,29 +133,24 @@ class _Held:
 class _Native:
     """A chain's layers as the core runs them."""
 
-    def __init__(self, chain: LayerChain, root: nn.Module, layers: Sequence[Any]) -> None:
-        self._held = tuple(
-            _Held(
-                layer,
-                layer._plan,
-                layer.bias,
-                0 if layer.bias is None else layer.bias.data_ptr(),
-            )
-            for layer in layers
-        )
-        self._places = tuple(_places(root, [step.name for step in chain.steps]))
-        # Detached: of the same memory, which stays while the chain does.
-        steps = [
-            (
-                held.plan._plan,
-                step.input,
-                step.residual,
-                None,
-                None if held.bias is None else held.bias.detach(),
-                held.layer.activation,
-            )
-            for held, step in zip(self._held, chain.steps, strict=True)
-        ]
+    def __init__(self, chain: LayerChain, root: nn.Module, operations: Sequence[Any]) -> None:
+        layers = [layer for layer in operations if isinstance(layer, nn.Module)]
+        names = [step.operation for step in chain.steps if isinstance(step.operation, str)]
+        self._held = tuple(map(_held, layers))
+        self._places = tuple(_places(root, names))
+        self._like = layers[0]._plan._like
+        steps: list[tuple[Any, ...]] = []
+        channels: dict[int, int] = {}  # of each result
+        for number, (step, operation) in enumerate(zip(chain.steps, operations, strict=True)):
+            if isinstance(operation, Subsampled):
+                plan = operation.plan(channels[step.input], self._like.dtype)
+                bias = activation = None
+            else:
+                plan, activation = operation._plan, operation.activation
+                # Detached: of the same memory, which stays while the chain does.
+                bias = None if operation.bias is None else operation.bias.detach()
+            channels[chain.inputs + number] = plan.shape[0]
+            steps.append((plan._plan, step.input, step.residual, None, bias, activation))
         self.chain = _core.Chain(chain.inputs, steps, list(chain.outputs))
 
     def is_current(self) -> bool:
@@ -163,9 +164,13 @@ class _Native:
         """Whether torch need not see what is done with the inputs."""
         if torch_module._global_forward_hooks or torch_module._global_forward_pre_hooks:
             return False
-        like = self._held[0].plan._like
         biases = (held.bias for held in self._held) if torch.is_grad_enabled() else ()
-        return all(interop.is_direct(like, x, None, *biases) for x in inputs)
+        return all(interop.is_direct(self._like, x, None, *biases) for x in inputs)
+
+
+def _held(layer: Any) -> _Held:
+    bias = layer.bias
+    return _Held(layer, layer._plan, bias, 0 if bias is None else bias.data_ptr())
 
 
 def _places(root: nn.Module, names: Sequence[str]) -> list[tuple[dict[str, Any], str, nn.Module]]:

@@ -20,6 +20,10 @@ __all__ = ["Decision", "Layer", "build", "decide", "measure", "survey"]
 
 Key = TypeVar("Key", bound=str)
 
+# Convolutions of few weights, such as a network's first, are often faster in our kernels than in
+# torch's even without zeros, and can then be chained with those that follow.
+_FULL_ENTRIES = 1 << 16
+
 
 @dataclass(frozen=True, slots=True)
 class Layer:
@@ -33,6 +37,8 @@ class Layer:
     # Why it cannot be exchanged, and why it need not be; None where the choice is open.
     obstacle: str | None
     idle: str | None
+    # Whether that is only that it has no zeros, and yet a sparse kernel may be the faster one.
+    may_win_full: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +94,10 @@ def survey(site: Site, use: Use | None) -> Layer:
         is_24=weight is not None and is_24(weight.flatten(1)),
         obstacle=obstacle,
         idle=None if zeros else "it has no zeros: prune it first",
+        may_win_full=not zeros
+        and isinstance(site.dense, nn.Conv2d)
+        and weight is not None
+        and weight.numel() <= _FULL_ENTRIES,
     )
 
 
@@ -154,7 +164,8 @@ def decide(
     dense = Decision(layer, "dense", "it was given", held, {"dense": _weight_bytes(held)})
     if given == "dense":
         return dense
-    reason = layer.obstacle or layer.idle
+    measures_full = layer.may_win_full and prepared and timer is not None
+    reason = layer.obstacle or (None if measures_full else layer.idle)
     if given is None and reason is not None:
         return replace(dense, why=reason)
     may_be_24 = layer.is_24 and isinstance(held, nn.Linear)

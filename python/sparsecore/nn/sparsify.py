@@ -289,7 +289,8 @@ def _check_given(given: Mapping[str, Format], layers: Sequence[Layer]) -> None:
 
 def _closed(layer: Layer) -> Layer:
     """Leave a layer dense unless a choice names it."""
-    return replace(layer, idle=layer.idle or "the given choices do not name it")
+    idle = layer.idle or "the given choices do not name it"
+    return replace(layer, idle=idle, may_win_full=False)
 
 
 def _tell(

@@ -1,0 +1,61 @@
+"""What a chain of layers consists of."""
+
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from sparsecore.conv import ConvPlan
+from sparsecore.formats import CSR
+
+__all__ = ["Operation", "Step", "Subsampled"]
+
+
+@dataclass(frozen=True, slots=True)
+class Subsampled:
+    """Some pixels of an image, with channels of zeros before and after its own.
+
+    The shortcut without parameters of residual networks, "option A" of He et al., "Deep Residual
+    Learning for Image Recognition", 2016, section 4.2. It is a convolution, too: 1 x 1, its weights
+    an identity with rows of zeros around it.
+    """
+
+    stride: tuple[int, int]
+    before: int
+    after: int
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Return (n, before + channels + after, h', w')."""
+        down, right = self.stride
+        return F.pad(x[:, :, ::down, ::right], (0, 0, 0, 0, self.before, self.after))
+
+    def plan(self, channels: int, dtype: torch.dtype) -> ConvPlan:
+        """Return the convolution that does the same to images of so many channels."""
+        ones = torch.ones(channels, dtype=dtype)
+        indptr = torch.arange(-self.before, channels + self.after + 1).clamp(0, channels)
+        shape = (self.before + channels + self.after, channels)
+        matrix = CSR((ones, torch.arange(channels), indptr), shape=shape)
+        return ConvPlan(matrix, kernel_size=1, stride=self.stride)
+
+
+# A layer, by its name in the module that the chain is bound to, or what needs none.
+Operation: TypeAlias = str | Subsampled
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One call. Values are numbered: the chain's inputs, then each step's result."""
+
+    operation: Operation
+    input: int
+    residual: int | None
+
+    def reads(self) -> tuple[int, ...]:
+        """Return the numbers of the values that it reads."""
+        return (self.input,) if self.residual is None else (self.input, self.residual)
+
+    def run(self, operation: Any, values: list[Any]) -> Any:
+        """Call the operation, or the layer that it names."""
+        return operation(*[values[number] for number in self.reads()])

@@ -21,13 +21,20 @@ constexpr Index kCachedBytes = Index{512} << 10;
 constexpr Index kLine = 64, kPage = 4096;
 constexpr int kChunksPerThread = 2;
 
-const ConvPlan* convolution(const ChainLayer& layer) {
-  const auto* const plan = std::get_if<const ConvPlan*>(&layer.plan);
+template <class T>
+const T* as(const ChainLayer& layer) {
+  const auto* const plan = std::get_if<const T*>(&layer.plan);
   return plan == nullptr ? nullptr : *plan;
 }
 
-PlanShape shape_of(const ChainLayer& layer) {
-  return std::visit([](const auto* plan) { return plan->shape(); }, layer.plan);
+bool takes_images(const ChainLayer& layer) { return as<Plan>(layer) == nullptr; }
+
+double layer_ns(const ChainLayer& layer, const ImageView& y) {
+  const Index columns = y.images * y.pixels();
+  if (as<MaxPool>(layer) != nullptr) return copy_ns(y.channels * columns);
+  const PlanShape shape =
+      as<Plan>(layer) != nullptr ? as<Plan>(layer)->shape() : as<ConvPlan>(layer)->shape();
+  return product_ns(shape.nnz, shape.rows, columns);
 }
 
 // The distance between channels, in elements: images of a channel follow one another, so that tiles
@@ -71,14 +78,15 @@ std::string shape_text(const ImageView& m, bool as_images) {
 // The shape and dtype of a layer's result.
 ImageView result_of(const ChainLayer& layer, const ImageView& x) {
   const bool has_scale = layer.scale.data != nullptr;
+  if (const auto* const pool = as<MaxPool>(layer)) return pool->result("max_pool2d", x);
   ImageView y;
-  if (const ConvPlan* const plan = convolution(layer)) {
+  if (const auto* const plan = as<ConvPlan>(layer)) {
     y.dtype = product_dtype("conv2d", plan->dtype(), x.dtype, has_scale);
     const auto shape = conv_shape("conv2d", *plan, x);
     std::tie(y.images, y.channels, y.height, y.width) = std::tuple_cat(shape);
     return y;
   }
-  const Plan& plan = *std::get<const Plan*>(layer.plan);
+  const Plan& plan = *as<Plan>(layer);
   y.dtype = product_dtype("linear", plan.dtype(), x.dtype, has_scale);
   if (x.channels != plan.shape().cols) {
     throw std::invalid_argument("linear: x has " + std::to_string(x.channels) +
@@ -109,7 +117,7 @@ Chain::Chain(int inputs, std::vector<ChainLayer> layers, std::vector<int> output
       layers_(std::move(layers)),
       outputs_(std::move(outputs)),
       last_use_(static_cast<std::size_t>(inputs) + layers_.size(), -1),
-      takes_images_(!layers_.empty() && convolution(layers_[0]) != nullptr) {
+      takes_images_(!layers_.empty() && sparsecore::takes_images(layers_[0])) {
   const int count = static_cast<int>(layers_.size());
   for (int i = 0; i < count; ++i) {
     const ChainLayer& layer = layers_[static_cast<std::size_t>(i)];
@@ -119,8 +127,8 @@ Chain::Chain(int inputs, std::vector<ChainLayer> layers, std::vector<int> output
     }
     last_use_[static_cast<std::size_t>(layer.input)] = i;
     if (layer.residual >= 0) last_use_[static_cast<std::size_t>(layer.residual)] = i;
-    if ((convolution(layer) != nullptr) != takes_images_) {
-      throw std::invalid_argument("chain: layers are convolutions, or none is");
+    if (sparsecore::takes_images(layer) != takes_images_) {
+      throw std::invalid_argument("chain: all layers take images, or none does");
     }
   }
   for (const int output : outputs_) {
@@ -182,8 +190,7 @@ double Chain::ns(std::span<const ImageView> values) const {
   double sum = 0;
   for (std::size_t i = 0; i < layers_.size(); ++i) {
     const ImageView& y = values[static_cast<std::size_t>(inputs_) + i];
-    const PlanShape shape = shape_of(layers_[i]);
-    sum += product_ns(shape.nnz, shape.rows, y.images * y.pixels());
+    sum += layer_ns(layers_[i], y);
   }
   return sum;
 }
@@ -209,7 +216,8 @@ void Chain::run_layer(std::size_t number, std::span<const ImageView> values, int
   const ImageView& y = values[static_cast<std::size_t>(inputs_) + number];
   const ImageView residual =
       layer.residual < 0 ? ImageView{} : values[static_cast<std::size_t>(layer.residual)];
-  if (const ConvPlan* const plan = convolution(layer)) {
+  if (const auto* const pool = as<MaxPool>(layer)) return pool->run(x, y, threads);
+  if (const auto* const plan = as<ConvPlan>(layer)) {
     return conv2d(*plan, {.x = x,
                           .epilogue = {layer.scale, layer.bias, residual, layer.activation},
                           .out = y,
@@ -217,7 +225,7 @@ void Chain::run_layer(std::size_t number, std::span<const ImageView> values, int
                           .name = "conv2d"});
   }
   plan_matmul(
-      *std::get<const Plan*>(layer.plan),
+      *as<Plan>(layer),
       {.x = features_by_rows(x),
        .epilogue = {layer.scale, layer.bias, features_by_rows(residual), layer.activation},
        .out = features_by_rows(y),

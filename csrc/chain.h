@@ -12,12 +12,13 @@
 
 #include "conv.h"
 #include "plan.h"
+#include "pool.h"
 
 namespace sparsecore {
 
-// A layer, of what others own. Values are numbered: the chain's inputs, then each layer's result.
+// A layer, of what others own; a pool has neither vectors nor a residual. Values are numbered: the chain's inputs, then each layer's result.
 struct ChainLayer {
-  std::variant<const ConvPlan*, const Plan*> plan;
+  std::variant<const ConvPlan*, const Plan*, const MaxPool*> plan;
   int input = 0;
   int residual = -1;  // negative: none
   VectorView scale;

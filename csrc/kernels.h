@@ -7,6 +7,7 @@
 // type.
 #pragma once
 
+#include <array>
 #include <cstdint>
 
 #include "chunk_codes.h"
@@ -147,6 +148,17 @@ struct TapPlaneTile {
   std::int64_t stride;  // from one plane to the next; zeros fill it
 };
 
+// A plane of an image, and the largest elements of its windows (cpu/max_pool.h).
+template <class Acc>
+struct PoolTile {
+  const Acc* from;
+  std::int64_t row_stride, height, width;
+  std::array<std::int64_t, 2> kernel, stride, padding;  // vertical, horizontal
+  Acc* to;                                              // to[y * out_width + x]
+  std::int64_t out_height, out_width;
+  Acc* row;  // room for width + 2 * padding elements and two vectors, all of it -infinity
+};
+
 // What a wide 2:4 product adds to the sums of some rows: their entries in one block of columns
 // (cpu/sparse24_wide.h).
 template <class Acc>
@@ -276,6 +288,9 @@ struct Kernels {
   void (*load_patches)(const PatchTile<Acc>& tile);
   // Its planes (cpu/tap_planes.h).
   void (*load_tap_planes)(const TapPlaneTile<Acc>& tile);
+
+  // The largest elements of windows (cpu/max_pool.h); of floating numbers only, else nullptr.
+  void (*max_pool)(const PoolTile<Acc>& tile);
 
   // out = epilogue(block); `block` is overwritten. Row r of the block is row `first_row + r` of
   // the epilogue's vectors. False if a value does not fit `out` (int32 only) (cpu/write_out.h).

@@ -39,6 +39,8 @@ ChainLayer layer_of(const py::tuple& given, OwningChain& owner) {
   owner.owned.emplace_back(given[0]);
   if (py::isinstance<ConvPlan>(given[0])) {
     layer.plan = given[0].cast<const ConvPlan*>();
+  } else if (py::isinstance<MaxPool>(given[0])) {
+    layer.plan = given[0].cast<const MaxPool*>();
   } else {
     layer.plan = given[0].cast<const Plan*>();
   }
@@ -128,6 +130,12 @@ py::object run_chain_call(const Arguments& given) {
 }  // namespace
 
 void register_chain(py::module_& module) {
+  using Pair = ConvGeometry::Pair;
+  py::class_<MaxPool>(module, "MaxPool", py::is_final())
+      .def(py::init([](const Pair& kernel, const Pair& stride, const Pair& padding) {
+             return MaxPool({kernel, stride, padding});
+           }),
+           py::arg("kernel"), py::arg("stride"), py::arg("padding"));
   py::class_<OwningChain>(module, "Chain", py::is_final())
       .def(py::init(&make_chain), py::arg("inputs"), py::arg("layers"), py::arg("outputs"));
   static PyMethodDef functions[] = {

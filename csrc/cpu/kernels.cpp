@@ -5,6 +5,7 @@
 #include "combined_sweep.h"
 #include "compress24.h"
 #include "dense_rows.h"
+#include "max_pool.h"
 #include "packed_sweep.h"
 #include "patches.h"
 #include "row_scatter.h"
@@ -44,6 +45,11 @@ constexpr CombinedKernels kCombined<std::int32_t> = {
 };
 
 template <class Acc>
+constexpr void (*kMaxPool)(const PoolTile<Acc>&) = max_pool<Acc>;
+template <>
+constexpr void (*kMaxPool<std::int32_t>)(const PoolTile<std::int32_t>&) = nullptr;
+
+template <class Acc>
 constexpr Kernels<Acc> kTable = {
     .lanes = kLanes<Acc>,
     .tile_width = kTileVectors * kLanes<Acc>,
@@ -63,6 +69,7 @@ constexpr Kernels<Acc> kTable = {
     .load_panel = load_panel<Acc>,
     .load_patches = load_patches<Acc>,
     .load_tap_planes = load_tap_planes<Acc>,
+    .max_pool = kMaxPool<Acc>,
     .write_out = write_out<Acc>,
 };
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.modules import module as torch_module
 
 from sparsecore import _core, interop
-from sparsecore.nn.chain_steps import Step, Subsampled
+from sparsecore.nn.chain_steps import Pooled, Step, Subsampled
 from sparsecore.nn.conv import CSRConv2d
 from sparsecore.nn.csr_layer import CSRLayer
 from sparsecore.nn.layers import watched
@@ -139,18 +139,26 @@ class _Native:
         self._held = tuple(map(_held, layers))
         self._places = tuple(_places(root, names))
         self._like = layers[0]._plan._like
+        pools = any(isinstance(operation, Pooled) for operation in operations)
+        self._dtypes = {torch.float32, torch.float64} if pools else None
         steps: list[tuple[Any, ...]] = []
-        channels: dict[int, int] = {}  # of each result
+        channels: dict[int, int] = {}  # of the results where they are known
         for number, (step, operation) in enumerate(zip(chain.steps, operations, strict=True)):
-            if isinstance(operation, Subsampled):
-                plan = operation.plan(channels[step.input], self._like.dtype)
-                bias = activation = None
+            bias = activation = None
+            result = chain.inputs + number
+            if isinstance(operation, Pooled):
+                run = _core.MaxPool(operation.kernel, operation.stride, operation.padding)
+                if step.input in channels:
+                    channels[result] = channels[step.input]
             else:
-                plan, activation = operation._plan, operation.activation
-                # Detached: of the same memory, which stays while the chain does.
-                bias = None if operation.bias is None else operation.bias.detach()
-            channels[chain.inputs + number] = plan.shape[0]
-            steps.append((plan._plan, step.input, step.residual, None, bias, activation))
+                if isinstance(operation, Subsampled):
+                    plan = operation.plan(channels[step.input], self._like.dtype)
+                else:
+                    plan, activation = operation._plan, operation.activation
+                    # Detached: of the same memory, which stays while the chain does.
+                    bias = None if operation.bias is None else operation.bias.detach()
+                run, channels[result] = plan._plan, plan.shape[0]
+            steps.append((run, step.input, step.residual, None, bias, activation))
         self.chain = _core.Chain(chain.inputs, steps, list(chain.outputs))
 
     def is_current(self) -> bool:
@@ -163,6 +171,8 @@ class _Native:
     def takes(self, inputs: Sequence[Tensor]) -> bool:
         """Whether torch need not see what is done with the inputs."""
         if torch_module._global_forward_hooks or torch_module._global_forward_pre_hooks:
+            return False
+        if self._dtypes is not None and any(x.dtype not in self._dtypes for x in inputs):
             return False
         biases = (held.bias for held in self._held) if torch.is_grad_enabled() else ()
         return all(interop.is_direct(self._like, x, None, *biases) for x in inputs)

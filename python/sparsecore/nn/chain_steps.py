@@ -10,7 +10,7 @@ from torch import Tensor
 from sparsecore.conv import ConvPlan
 from sparsecore.formats import CSR
 
-__all__ = ["Operation", "Step", "Subsampled"]
+__all__ = ["Operation", "Pooled", "Step", "Subsampled"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +40,21 @@ class Subsampled:
         return ConvPlan(matrix, kernel_size=1, stride=self.stride)
 
 
+@dataclass(frozen=True, slots=True)
+class Pooled:
+    """The largest of each window of an image: ``F.max_pool2d``."""
+
+    kernel: tuple[int, int]
+    stride: tuple[int, int]
+    padding: tuple[int, int]
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Return (n, channels, h', w')."""
+        return F.max_pool2d(x, self.kernel, self.stride, self.padding)
+
+
 # A layer, by its name in the module that the chain is bound to, or what needs none.
-Operation: TypeAlias = str | Subsampled
+Operation: TypeAlias = str | Subsampled | Pooled
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from torch import fx, nn
 
 from sparsecore.nn.chain import LayerChain, kind_of
-from sparsecore.nn.chain_steps import Operation, Step, Subsampled
+from sparsecore.nn.chain_steps import Operation, Pooled, Step, Subsampled
 from sparsecore.nn.layers import watched
 from sparsecore.nn.traced import only_user, writes
 
@@ -58,7 +59,7 @@ def _runs(graph: fx.Graph, modules: dict[str, nn.Module]) -> list[list[_Call]]:
     calls = {
         call.result: call
         for node in graph.nodes
-        if (call := _layer_call(node, modules) or _subsampling(node)) is not None
+        if (call := _call(node, modules)) is not None
     }
     inner = {node for call in calls.values() for node in call.nodes[:-1]}
     runs: list[list[_Call]] = []
@@ -76,7 +77,15 @@ def _runs(graph: fx.Graph, modules: dict[str, nn.Module]) -> list[list[_Call]]:
         elif call is not None or _ends(node, results, modules):
             runs.append(run)
             run = [] if call is None else [call]
-    return [run for run in (*runs, run) if len(run) > 1]
+    return [run for run in (*runs, run) if len(run) > 1 and _has_layer(run)]
+
+
+def _has_layer(run: list[_Call]) -> bool:
+    return any(isinstance(call.operation, str) for call in run)
+
+
+def _call(node: fx.Node, modules: dict[str, nn.Module]) -> _Call | None:
+    return _layer_call(node, modules) or _pooling(node, modules) or _subsampling(node)
 
 
 def _layer_call(node: fx.Node, modules: dict[str, nn.Module]) -> _Call | None:
@@ -87,6 +96,39 @@ def _layer_call(node: fx.Node, modules: dict[str, nn.Module]) -> _Call | None:
     if kind is None or len(reads) < len(node.args):
         return None
     return _Call(str(node.target), kind, reads, (node,))
+
+
+def _pooling(node: fx.Node, modules: dict[str, nn.Module]) -> _Call | None:
+    """Recognize ``nn.MaxPool2d`` and ``F.max_pool2d``, of windows that all meet the image."""
+    if len(node.args) == 0 or not isinstance(node.args[0], fx.Node):
+        return None
+    names = ("kernel_size", "stride", "padding", "dilation", "ceil_mode", "return_indices")
+    options: dict[str, Any] = {"stride": None, "padding": 0, "dilation": 1}
+    if node.op == "call_module":
+        module = modules[str(node.target)]
+        if type(module) is not nn.MaxPool2d or watched(module) or len(node.args) > 1:
+            return None
+        options |= {name: getattr(module, name) for name in names}
+    elif node.op == "call_function" and node.target in {F.max_pool2d, torch.max_pool2d}:
+        options |= dict(zip(names, node.args[1:], strict=False)) | node.kwargs
+    else:
+        return None
+    kernel, padding, dilation = (
+        _pair(options.get(name)) for name in ("kernel_size", "padding", "dilation")
+    )
+    stride = kernel if options["stride"] is None else _pair(options["stride"])
+    is_plain = dilation == (1, 1) and not (options.get("ceil_mode") or options.get("return_indices"))
+    if kernel is None or stride is None or padding is None or not is_plain:
+        return None
+    if any(2 * p > k for p, k in zip(padding, kernel, strict=True)):
+        return None
+    return _Call(Pooled(kernel, stride, padding), "convolutions", (node.args[0],), (node,))
+
+
+def _pair(value: Any) -> tuple[int, int] | None:
+    both = (value, value) if isinstance(value, int) else tuple(value or ())
+    is_pair = len(both) == 2 and all(isinstance(n, int) for n in both)
+    return (both[0], both[1]) if is_pair else None
 
 
 def _subsampling(node: fx.Node) -> _Call | None:

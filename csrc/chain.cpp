@@ -173,9 +173,9 @@ Chain::Arena Chain::arena_for(std::span<const ImageView> values, Index images) c
     if (last_use_[number] == static_cast<int>(layers_.size())) continue;  // an output
     const ImageView& value = values[number];
     const Index bytes =
-        takes_images_ ? value.channels * channel_stride(value, images) * item_size(value.dtype)
-                      : (images * value.channels * item_size(value.dtype) + kLine - 1) / kLine *
-                            kLine;
+        takes_images_
+            ? value.channels * channel_stride(value, images) * item_size(value.dtype)
+            : (images * value.channels * item_size(value.dtype) + kLine - 1) / kLine * kLine;
     Index begin = 0;
     auto where = blocks.begin();
     for (; where != blocks.end() && where->begin < begin + bytes; ++where) begin = where->end;
@@ -224,13 +224,12 @@ void Chain::run_layer(std::size_t number, std::span<const ImageView> values, int
                           .threads = threads,
                           .name = "conv2d"});
   }
-  plan_matmul(
-      *as<Plan>(layer),
-      {.x = features_by_rows(x),
-       .epilogue = {layer.scale, layer.bias, features_by_rows(residual), layer.activation},
-       .out = features_by_rows(y),
-       .threads = threads,
-       .name = "linear"});
+  plan_matmul(*as<Plan>(layer),
+              {.x = features_by_rows(x),
+               .epilogue = {layer.scale, layer.bias, features_by_rows(residual), layer.activation},
+               .out = features_by_rows(y),
+               .threads = threads,
+               .name = "linear"});
 }
 
 void Chain::run(std::span<const ImageView> inputs, std::span<const ImageView> outputs,

@@ -16,7 +16,8 @@
 
 namespace sparsecore {
 
-// A layer, of what others own; a pool has neither vectors nor a residual. Values are numbered: the chain's inputs, then each layer's result.
+// A layer, of what others own; a pool has neither vectors nor a residual. Values are numbered: the
+// chain's inputs, then each layer's result.
 struct ChainLayer {
   std::variant<const ConvPlan*, const Plan*, const MaxPool*> plan;
   int input = 0;
@@ -36,8 +37,8 @@ class Chain {
   const std::vector<int>& outputs() const { return outputs_; }
   bool takes_images() const { return takes_images_; }
 
-  // The shapes and dtypes of all values, without memory; a row of a matrix is an image of one pixel.
-  // Throws where an input does not fit.
+  // The shapes and dtypes of all values, without memory; a row of a matrix is an image of one
+  // pixel. Throws where an input does not fit.
   std::vector<ImageView> values(std::span<const ImageView> inputs) const;
 
   // Writes the outputs. `values` are values() of these inputs.

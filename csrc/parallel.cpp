@@ -62,8 +62,8 @@ bool stop_requested() {
   return check();
 }
 
-// Marks this thread as working in a region, for the time of a chunk. In a job within a job the outer
-// one's region stays: what stops that stops both.
+// Marks this thread as working in a region, for the time of a chunk. In a job within a job the
+// outer one's region stays: what stops that stops both.
 class InRegion {
  public:
   InRegion(Region& region, int thread) : outer_(place) {

@@ -84,15 +84,14 @@ void MaxPool::run_as(const ImageView& x, const ImageView& out, int threads) cons
       T* const to = plane_of<T>(out, p);
       if (copies_x) copy_plane(from, x.row_stride, x.col_stride, x, x_copy, x.width, Index{1});
       k.max_pool({copies_x ? x_copy : from, copies_x ? x.width : x.row_stride, x.height, x.width,
-                  geometry_.kernel, geometry_.stride, geometry_.padding,
-                  copies_out ? out_copy : to, out.height, out.width, scratch.data()});
+                  geometry_.kernel, geometry_.stride, geometry_.padding, copies_out ? out_copy : to,
+                  out.height, out.width, scratch.data()});
       if (copies_out) {
         copy_plane(out_copy, out.width, Index{1}, out, to, out.row_stride, out.col_stride);
       }
     }
   };
-  parallel_for(
-      planes, useful, ns, [&] { return even_bounds(planes, useful, ns); }, run_planes);
+  parallel_for(planes, useful, ns, [&] { return even_bounds(planes, useful, ns); }, run_planes);
 }
 
 void MaxPool::run(const ImageView& x, const ImageView& out, int threads) const {

@@ -49,7 +49,8 @@ def test_a_run_says_of_every_row_what_was_measured_and_what_is_absent() -> None:
         assert found["sparsecore"]["error"] <= document["protocol"]["tolerance"]
         assert 0 <= found["sparse_share"] <= 1
         assert found["bound"] == pytest.approx(1 / found["macs_kept"])
-        assert found["weight_bytes"]["dense"] >= found["weight_bytes"]["sparse"] > 0
+        # (A convolution that runs sparse without zeros takes 6 bytes a weight instead of 4.)
+        assert 0 < found["weight_bytes"]["sparse"] <= 1.6 * found["weight_bytes"]["dense"]
         assert sum(found["layers"].values()) > 0
     assert document["absent"]["onnxruntime"] == ["not asked for"]
     assert {"cpu", "versions", "git_commit"} <= set(document["machine"])

@@ -76,7 +76,7 @@ def test_for_running_layers_are_fused_first() -> None:
     assert model[0].activation == "relu"
     assert type(model[1]) is nn.Identity
     assert torch.allclose(model(images()), expected, atol=1e-5)
-    assert report.fused == "1 BatchNorm, 1 activation"
+    assert report.fused == "1 BatchNorm, 1 activation, 2 layers chained"
     assert (report.seconds_before, report.seconds_fused, report.seconds_after) == (3.0, 2.0, 1.0)
     assert timer.asked[-1] == ["dense", "fused", "sparse"]
     assert "dense, but fused: 2 s" in str(report)

@@ -139,7 +139,7 @@ void register_chain(py::module_& module) {
   py::class_<OwningChain>(module, "Chain", py::is_final())
       .def(py::init(&make_chain), py::arg("inputs"), py::arg("layers"), py::arg("outputs"));
   static PyMethodDef functions[] = {
-      fast_function<run_chain_call>("run_chain", "run_chain(chain, threads, *inputs, /)"), {}};
+      fast_function<run_chain_call>("run_chain", "run_chain(chain, threads, /, *inputs)"), {}};
   if (PyModule_AddFunctions(module.ptr(), functions) != 0) throw py::error_already_set();
 }
 

@@ -144,17 +144,16 @@ struct BlockSums {
     for (int i = 0; i < kRows; ++i) {
       if (rows[i] >= finish.rows) continue;
       Acc* const to = finish.out + rows[i] * finish.out_stride;
-      const Acc* const residual = finish.residual == nullptr
-                                      ? nullptr
-                                      : finish.residual + rows[i] * finish.residual_stride;
+      const Acc* const residual =
+          finish.residual == nullptr ? nullptr : finish.residual + rows[i] * finish.residual_stride;
 #pragma GCC unroll 4
       for (int v = 0; v < V; ++v) {
         const bool is_partial = v == V - 1 && last < L;
         Lanes sum_here = sum[i][v];
         if (finish.bias != nullptr) sum_here += finish.bias[rows[i]];
         if (residual != nullptr) {
-          sum_here += is_partial ? load_some(residual + v * L, last)
-                                 : load_lanes<L, Acc>(residual + v * L);
+          sum_here +=
+              is_partial ? load_some(residual + v * L, last) : load_lanes<L, Acc>(residual + v * L);
         }
         if (finish.relu) sum_here = sum_here < Acc(0) ? Lanes{} : sum_here;  // NaN passes
         if (is_partial) {

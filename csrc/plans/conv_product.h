@@ -67,8 +67,8 @@ class ImageWriter {
     const LoadedEpilogue<Acc>& epilogue = epilogue_.view();
     // (Sums of integers are checked as they are written.)
     const bool is_plain =
-        !std::is_same_v<Acc, std::int32_t> && epilogue.scale == nullptr && (epilogue.activation == Activation::kNone ||
-                                      epilogue.activation == Activation::kRelu);
+        !std::is_same_v<Acc, std::int32_t> && epilogue.scale == nullptr &&
+        (epilogue.activation == Activation::kNone || epilogue.activation == Activation::kRelu);
     return is_plain && are_rows(out_) && are_rows(residual_) &&
            column % part_columns_ + count <= part_columns_;
   }

@@ -151,6 +151,32 @@ def conv2d(
     /,
 ) -> _Values: ...
 
+class MaxPool:
+    def __init__(
+        self, kernel: tuple[int, int], stride: tuple[int, int], padding: tuple[int, int]
+    ) -> None: ...
+
+class Chain:
+    # Layers: what runs, its input, its residual, scale, bias, activation. Values are numbered: the
+    # inputs, then each layer's result.
+    def __init__(
+        self,
+        inputs: int,
+        layers: list[
+            tuple[
+                ConvPlan | Plan | MaxPool,
+                int,
+                int | None,
+                _Values | None,
+                _Values | None,
+                str | None,
+            ]
+        ],
+        outputs: list[int],
+    ) -> None: ...
+
+def run_chain(chain: Chain, threads: int | None, /, *inputs: _Values) -> Any: ...
+
 # `columns`: the number of right-hand columns expected; negative where it is not known.
 # `kernel`: empty for the one that suits them.
 def prepare_csr(

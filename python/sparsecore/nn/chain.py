@@ -134,7 +134,7 @@ class _Native:
     """A chain's layers as the core runs them."""
 
     def __init__(self, chain: LayerChain, root: nn.Module, operations: Sequence[Any]) -> None:
-        layers = [layer for layer in operations if isinstance(layer, nn.Module)]
+        layers: list[Any] = [layer for layer in operations if isinstance(layer, nn.Module)]
         names = [step.operation for step in chain.steps if isinstance(step.operation, str)]
         self._held = tuple(map(_held, layers))
         self._places = tuple(_places(root, names))
@@ -147,7 +147,7 @@ class _Native:
             bias = activation = None
             result = chain.inputs + number
             if isinstance(operation, Pooled):
-                run = _core.MaxPool(operation.kernel, operation.stride, operation.padding)
+                run: Any = _core.MaxPool(operation.kernel, operation.stride, operation.padding)
                 if step.input in channels:
                     channels[result] = channels[step.input]
             else:

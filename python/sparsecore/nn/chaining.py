@@ -57,9 +57,7 @@ def _is_silent(module: nn.Module) -> bool:
 
 def _runs(graph: fx.Graph, modules: dict[str, nn.Module]) -> list[list[_Call]]:
     calls = {
-        call.result: call
-        for node in graph.nodes
-        if (call := _call(node, modules)) is not None
+        call.result: call for node in graph.nodes if (call := _call(node, modules)) is not None
     }
     inner = {node for call in calls.values() for node in call.nodes[:-1]}
     runs: list[list[_Call]] = []
@@ -117,7 +115,9 @@ def _pooling(node: fx.Node, modules: dict[str, nn.Module]) -> _Call | None:
         _pair(options.get(name)) for name in ("kernel_size", "padding", "dilation")
     )
     stride = kernel if options["stride"] is None else _pair(options["stride"])
-    is_plain = dilation == (1, 1) and not (options.get("ceil_mode") or options.get("return_indices"))
+    is_plain = dilation == (1, 1) and not (
+        options.get("ceil_mode") or options.get("return_indices")
+    )
     if kernel is None or stride is None or padding is None or not is_plain:
         return None
     if any(2 * p > k for p, k in zip(padding, kernel, strict=True)):

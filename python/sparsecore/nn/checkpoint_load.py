@@ -75,6 +75,9 @@ def _load(checkpoint: Checkpoint, model: nn.Module, undo: ExitStack) -> None:
     for exchange in found:
         if exchange.layer.prepared and isinstance(exchange.sparse, CSRLayer):
             exchange.sparse.prepare_(exchange.layer.rows)
+    for module in model.modules():
+        if isinstance(forward := vars(module).get("forward"), FusedForward):
+            forward.chain(True)
 
 
 def _check_place(model: nn.Module) -> None:

@@ -31,7 +31,7 @@ class FusedForward:
 
     def _become(self, module: nn.Module, source: str, names: dict[str, Any]) -> None:
         self._state = (module, source, names)
-        scope = {
+        scope: dict[str, Any] = {
             name: value.bound_to(module) if isinstance(value, LayerChain) else value
             for name, value in names.items()
         }

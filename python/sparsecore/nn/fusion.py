@@ -241,7 +241,8 @@ class _Rewriting:
         if not isinstance(source, fx.Node):
             return False
         return not any(
-            self._order[layer] < self._order[user] < self._order[until] and writes(user, self._modules)
+            self._order[layer] < self._order[user] < self._order[until]
+            and writes(user, self._modules)
             for user in source.users
         )
 

@@ -27,7 +27,9 @@ bool needs_panel(const MatrixView& x, DType accumulator, std::int64_t nnz, std::
 
 // Whether a plan for products with `columns` right-hand columns (negative: unknown, many) packs the
 // matrix.
-bool pays_to_pack(std::int64_t rows, std::int64_t cols, std::int64_t nnz, std::int64_t columns);
+// `by_rows`: X and the result hold a right-hand column a row.
+bool pays_to_pack(std::int64_t rows, std::int64_t cols, std::int64_t nnz, std::int64_t columns,
+                  bool by_rows = false);
 
 // The processor's faster way to gather.
 Gathers best_gathers();

@@ -30,14 +30,14 @@ py::array sddmm_run(const CsrStructure& a, py::array u_in, py::array v_in, int t
 }
 
 std::unique_ptr<Plan> prepare_csr(std::shared_ptr<CsrStructure> structure, py::array values_in,
-                                  std::int64_t columns, bool backward, const std::string& kernel,
-                                  int threads) {
+                                  std::int64_t columns, bool backward, bool by_rows,
+                                  const std::string& kernel, int threads) {
   const py::array values = values_arg(std::move(values_in), "A.data", structure->nnz());
   const DType dtype = dtype_of(values, "A.data");
   const void* data = values.data();
   std::unique_ptr<Plan> plan;
   without_gil([&] {
-    plan = make_plan(std::move(structure), data, dtype, {columns, backward, kernel}, threads);
+    plan = make_plan(std::move(structure), data, dtype, {columns, backward, by_rows, kernel}, threads);
   });
   return plan;
 }
@@ -47,7 +47,7 @@ void register_plan(py::module_& module) {
       .def_property_readonly("kernel", [](const Plan& plan) { return std::string(plan.kernel()); })
       .def_property_readonly("keeps_structure", &Plan::keeps_structure);
   module.def("prepare_csr", prepare_csr, py::arg("structure"), py::arg("values"),
-             py::arg("columns"), py::arg("backward"), py::arg("kernel"), py::arg("threads"));
+             py::arg("columns"), py::arg("backward"), py::arg("by_rows"), py::arg("kernel"), py::arg("threads"));
 }
 
 }  // namespace

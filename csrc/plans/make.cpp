@@ -31,14 +31,16 @@ double padding_of_lanes(const CsrStructure& a) {
   return static_cast<double>(slots) / static_cast<double>(std::max<std::int64_t>(a.nnz(), 1));
 }
 
-std::string_view suitable(const CsrStructure& a, DType dtype, std::int64_t columns) {
+std::string_view suitable(const CsrStructure& a, DType dtype, const PlanOptions& options) {
   const bool permutes = kernels<float>().permutes;
   constexpr double kMostPadding = 2;  // about the gain over a row sweep (docs/adr/0011)
-  if (pays_to_permute(a.rows(), a.cols(), a.nnz(), columns, dtype, permutes) &&
+  if (pays_to_permute(a.rows(), a.cols(), a.nnz(), options.columns, dtype, permutes) &&
       padding_of_lanes(a) <= kMostPadding) {
     return "block_permute";
   }
-  return pays_to_pack(a.rows(), a.cols(), a.nnz(), columns) ? "packed_sweep" : "row_sweep";
+  return pays_to_pack(a.rows(), a.cols(), a.nnz(), options.columns, options.by_rows)
+             ? "packed_sweep"
+             : "row_sweep";
 }
 
 // Whether rows that were put side by side need the same columns at about the same time: where they
@@ -53,7 +55,7 @@ std::unique_ptr<Plan> make_one_way(std::shared_ptr<const CsrStructure> structure
                                    const void* values, DType dtype, const PlanOptions& options,
                                    int threads) {
   const std::string_view kernel =
-      options.kernel.empty() ? suitable(*structure, dtype, options.columns) : options.kernel;
+      options.kernel.empty() ? suitable(*structure, dtype, options) : options.kernel;
   if (kernel == "block_permute") {
     std::unique_ptr<Plan> plan = make_block_permute_plan(structure, values, dtype, threads);
     if (!options.kernel.empty() || is_slim(*plan)) return plan;

@@ -180,7 +180,13 @@ def run_chain(chain: Chain, threads: int | None, /, *inputs: _Values) -> Any: ..
 # `columns`: the number of right-hand columns expected; negative where it is not known.
 # `kernel`: empty for the one that suits them.
 def prepare_csr(
-    structure: CsrStructure, values: _Array, columns: int, backward: bool, kernel: str, threads: int
+    structure: CsrStructure,
+    values: _Array,
+    columns: int,
+    backward: bool,
+    by_rows: bool,
+    kernel: str,
+    threads: int,
 ) -> Plan: ...
 def prune_24(dense: _Array, threads: int) -> npt.NDArray[np.bool_]: ...
 def compress_24(dense: _Array, prune: bool, threads: int) -> tuple[Sparse24Structure, _Array]: ...

@@ -39,12 +39,19 @@ class Plan:
 
     format = "plan"
 
-    def __init__(self, A: CSR, columns: int = -1, backward: bool = False, kernel: str = "") -> None:
+    def __init__(
+        self,
+        A: CSR,
+        columns: int = -1,
+        backward: bool = False,
+        kernel: str = "",
+        by_rows: bool = False,
+    ) -> None:
         data = interop.to_numpy(A.data, name="prepare: A.data")
         self._plan = _core.prepare_csr(
-            A._structure, data, columns, backward, kernel, get_num_threads()
+            A._structure, data, columns, backward, by_rows, kernel, get_num_threads()
         )
-        self._options = (columns, backward, kernel)  # for copies, which are made anew
+        self._options = (columns, backward, kernel, by_rows)  # for copies, which are made anew
         self._version = 0  # counts updates, for backward passes to notice one in between
         # An empty piece of the values: remembers their kind, dtype and device, not their memory.
         self._like = interop.copy_values(
@@ -151,7 +158,12 @@ class Plan:
 
 
 def prepare(
-    A: CSR, *, n: int | None = None, backward: bool = False, kernel: Kernel | None = None
+    A: CSR,
+    *,
+    n: int | None = None,
+    backward: bool = False,
+    kernel: Kernel | None = None,
+    by_rows: bool = False,
 ) -> Plan:
     """Make a plan of a matrix, for many products.
 
@@ -171,6 +183,9 @@ def prepare(
         holds a second one, of the transpose. Without it they transpose or scatter in each call.
     kernel : {"block_permute", "packed_sweep", "row_sweep"}, optional
         Instead of the one that suits `n`: for whoever measures, or wants less memory.
+    by_rows : bool
+        Whether products will be layers', by `sparsecore.linear`: x and the result hold a right-hand
+        column a row. For two columns and more the matrix is then always packed.
     """
     if n is not None and (isinstance(n, bool) or not isinstance(n, int | np.integer)):
         msg = f"prepare: n is a {type(n).__name__}, expected an integer"
@@ -181,4 +196,7 @@ def prepare(
     if not isinstance(backward, bool):
         msg = f"prepare: backward is {backward!r}, expected True or False"
         raise TypeError(msg)
-    return Plan(A, -1 if n is None else int(n), backward, kernel or "")
+    if not isinstance(by_rows, bool):
+        msg = f"prepare: by_rows is {by_rows!r}, expected True or False"
+        raise TypeError(msg)
+    return Plan(A, -1 if n is None else int(n), backward, kernel or "", by_rows)

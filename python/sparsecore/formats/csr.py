@@ -326,12 +326,17 @@ class CSR:
         return product_from_left(X, self.T)
 
     def prepare(
-        self, *, n: int | None = None, backward: bool = False, kernel: "Kernel | None" = None
+        self,
+        *,
+        n: int | None = None,
+        backward: bool = False,
+        kernel: "Kernel | None" = None,
+        by_rows: bool = False,
     ) -> "Plan":
         """Pack the matrix for many products: see `sparsecore.plan.prepare`."""
         from sparsecore.plan import prepare
 
-        return prepare(self, n=n, backward=backward, kernel=kernel)
+        return prepare(self, n=n, backward=backward, kernel=kernel, by_rows=by_rows)
 
     # ---- copies and comparisons ----
 

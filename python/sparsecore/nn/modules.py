@@ -67,7 +67,7 @@ class CSRLinear(CSRLayer, SparseLinear[CSR]):
     """
 
     def _prepared(self, matrix: CSR, n: int | None) -> Plan:
-        return matrix.prepare(n=n)
+        return matrix.prepare(n=n, by_rows=True)
 
     def _traced(self, input: Tensor, residual: Tensor | None) -> Tensor:
         if self._plan is None:

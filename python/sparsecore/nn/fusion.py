@@ -140,6 +140,38 @@ class _Tracer(fx.Tracer):
         # What has hooks is called as it is.
         return _is_leaf(m) or watched(m) or "forward" in vars(m)
 
+    def proxy(self, node: fx.Node) -> fx.Proxy:
+        """Let the first sizes of a shape be unpacked, as in ``x.reshape(*x.shape[:2], -1)``."""
+        count = _sizes_taken(node)
+        return super().proxy(node) if count is None else _Sizes(node, self, count)
+
+
+class _Sizes(fx.Proxy):
+    """So many sizes of a tensor."""
+
+    def __init__(self, node: fx.Node, tracer: fx.Tracer, count: int) -> None:
+        super().__init__(node, tracer)
+        self._count = count
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __iter__(self) -> Iterator[fx.Proxy]:  # type: ignore[override]
+        return (self[i] for i in range(self._count))
+
+
+def _sizes_taken(node: fx.Node) -> int | None:
+    """Return n of ``x.shape[:n]`` and ``x.size()[:n]``."""
+    if node.target is not operator.getitem or not isinstance(node.args[0], fx.Node):
+        return None
+    source, part = node.args
+    is_size = source.op == "call_method" and source.target == "size" and len(source.args) == 1
+    is_shape = source.target is getattr and source.args[1] == "shape"
+    if not (is_size or is_shape) or not isinstance(part, slice):
+        return None
+    known = part.start is None and part.step is None and isinstance(part.stop, int)
+    return part.stop if known and part.stop >= 0 else None
+
 
 def _traced(model: nn.Module) -> fx.Graph | None:
     """Return the graph of a model's forward; None where its Python cannot be followed."""

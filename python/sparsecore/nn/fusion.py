@@ -164,7 +164,8 @@ def _sizes_taken(node: fx.Node) -> int | None:
     """Return n of ``x.shape[:n]`` and ``x.size()[:n]``."""
     if node.target is not operator.getitem or not isinstance(node.args[0], fx.Node):
         return None
-    source, part = node.args
+    source: Any = node.args[0]
+    part: Any = node.args[1]
     is_size = source.op == "call_method" and source.target == "size" and len(source.args) == 1
     is_shape = source.target is getattr and source.args[1] == "shape"
     if not (is_size or is_shape) or not isinstance(part, slice):

@@ -5,32 +5,10 @@
 #include <cstdint>
 
 #include "../kernels.h"
+#include "activations.h"
 #include "convert.h"
 
 namespace sparsecore::SPARSECORE_TARGET {
-
-template <class Acc>
-SPARSECORE_INLINE Acc activate(Acc v, Activation activation) {
-  switch (activation) {
-    case Activation::kRelu:
-      return v < 0 ? Acc(0) : v;  // NaN passes, as in torch
-    case Activation::kGelu:       // exact form: x * Phi(x) (Hendrycks and Gimpel 2016, section 2)
-      if constexpr (__is_same(Acc, double)) {
-        return 0.5 * v * (1.0 + __builtin_erf(v * 0.70710678118654752440));
-      } else {
-        return Acc(0.5f) * v * (Acc(1) + Acc(__builtin_erff(float(v) * 0.70710678118654752440f)));
-      }
-    case Activation::kSilu:
-      if constexpr (__is_same(Acc, double)) {
-        return v / (1.0 + __builtin_exp(-v));
-      } else {
-        return v / (Acc(1) + Acc(__builtin_expf(-float(v))));
-      }
-    case Activation::kNone:
-      return v;
-  }
-  return v;
-}
 
 template <class Acc>
 SPARSECORE_INLINE bool add_residual(Acc& sum, Acc residual) {
@@ -72,20 +50,19 @@ SPARSECORE_INLINE bool add_residuals(Acc* sums, std::int64_t n, const T* residua
   return fits;
 }
 
-// The activation is chosen outside the loop: a choice in it is one for each sum.
+// The activation is chosen outside the loop: a choice in it is one for each sum. (int32 has none.)
 template <class Acc>
 SPARSECORE_INLINE void activate_all(Acc* sums, std::int64_t n, Activation activation) {
   switch (activation) {
     case Activation::kNone:
       return;
     case Activation::kRelu:
-      for (std::int64_t i = 0; i < n; ++i) sums[i] = activate(sums[i], Activation::kRelu);
+      for (std::int64_t i = 0; i < n; ++i) sums[i] = sums[i] < 0 ? Acc(0) : sums[i];  // NaN passes
       return;
     case Activation::kGelu:
-      for (std::int64_t i = 0; i < n; ++i) sums[i] = activate(sums[i], Activation::kGelu);
-      return;
+      return gelu_all(sums, n);
     case Activation::kSilu:
-      for (std::int64_t i = 0; i < n; ++i) sums[i] = activate(sums[i], Activation::kSilu);
+      return silu_all(sums, n);
   }
 }
 
@@ -135,8 +112,12 @@ SPARSECORE_INLINE bool apply_epilogue(Acc* block, std::int64_t stride, std::int6
       }
     });
   }
-  for (std::int64_t r = 0; r < rows; ++r) {
-    activate_all(block + r * stride, cols, epilogue.activation);
+  if (stride == cols) {
+    activate_all(block, rows * cols, epilogue.activation);
+  } else {
+    for (std::int64_t r = 0; r < rows; ++r) {
+      activate_all(block + r * stride, cols, epilogue.activation);
+    }
   }
   return fits;
 }

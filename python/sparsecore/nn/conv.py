@@ -15,7 +15,7 @@ from sparsecore.formats import CSR
 from sparsecore.library import calls
 from sparsecore.library.structures import narrowed
 from sparsecore.nn.csr_layer import CSRLayer
-from sparsecore.nn.fused import FusedConv2d, finished
+from sparsecore.nn.fused import FusedConv2d
 from sparsecore.nn.layers import obstacle, uneven_padding
 
 __all__ = ["CSRConv2d"]
@@ -185,10 +185,8 @@ class CSRConv2d(CSRLayer):
     def _traced(self, input: Tensor, residual: Tensor | None) -> Tensor:
         """Return the same of the layer's own tensors, for where torch must see the call."""
         weight = (self.values, self.indices, self.indptr, list(self._weight_shape()))
-        activation = self.activation if self.activation == "relu" else None
-        epilogue = Epilogue(None, self.bias, residual, activation)
-        y = calls.conv_layer(input, weight, self.geometry, epilogue)
-        return y if activation == self.activation else finished(y, None, self.activation)
+        epilogue = Epilogue(None, self.bias, residual, self.activation)
+        return calls.conv_layer(input, weight, self.geometry, epilogue)
 
     def _weight_shape(self) -> tuple[int, int]:
         g = self.geometry

@@ -102,8 +102,9 @@ class SparseLayer(nn.Module, Generic[Matrix]):
         self, run: Callable[..., Tensor], input: Tensor, residual: Tensor | None
     ) -> Tensor:
         """Run the layer's product with what follows it, in the product where that is faster."""
-        # torch's other activations are vectorised, the kernels' are not.
-        activation = self.activation if self.activation == "relu" else None
+        activation = self.activation
+        if input.dtype == torch.float64 and activation != "relu":  # not vectorised, as torch's are
+            activation = None
         try:
             bias = self._parameters["bias"]
         except KeyError:  # parametrized

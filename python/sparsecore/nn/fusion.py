@@ -156,8 +156,8 @@ class _Sizes(fx.Proxy):
     def __len__(self) -> int:
         return self._count
 
-    def __iter__(self) -> Iterator[fx.Proxy]:  # type: ignore[override]
-        return (self[i] for i in range(self._count))
+    def __iter__(self) -> Iterator[fx.Proxy]:
+        return (self.__getitem__(i) for i in range(self._count))
 
 
 def _sizes_taken(node: fx.Node) -> int | None:

@@ -247,8 +247,8 @@ def _read_layer(spec: object, name: str) -> Layer:
         made = replace(made, rows=rows)
     if "groups" not in layer:
         return made
-    if len(shape) != 4 or made.format != "csr":
-        msg = f"layer {name!r} has a geometry, but is no convolution in CSR"
+    if len(shape) != 4 or (made.format != "csr" and shape[2:] != (1, 1)):
+        msg = f"layer {name!r} has a geometry, but is no convolution that {made.format} can be"
         raise ValueError(msg)
     stride, padding, dilation = (_pair(layer.naturals(key, (2,))) for key in _GEOMETRY)
     groups = layer.natural("groups")

@@ -12,6 +12,7 @@ from sparsecore.nn.csr_layer import CSRLayer
 from sparsecore.nn.layers import Call, Dense, Site
 from sparsecore.nn.modules import CSRLinear, Sparse24Linear
 from sparsecore.nn.report import Format
+from sparsecore.nn.sparse24_conv import Sparse24Conv2d
 from sparsecore.nn.sparse_layer import SparseLayer
 from sparsecore.nn.stored_values import StoredValues, rounded
 from sparsecore.timing import Timer
@@ -49,12 +50,10 @@ def build(
 
 def _sparse(dense: Dense, form: Format, values: StoredValues | None) -> SparseLayer[Any]:
     if isinstance(dense, nn.Linear):
-        cls = CSRLinear if form == "csr" else Sparse24Linear
-        return cls.from_dense(dense, values=values)
-    if form == "csr":
-        return CSRConv2d.from_dense(dense, values=values)
-    msg = "convolutions have no 2:4 kernel"
-    raise ValueError(msg)
+        linear = CSRLinear if form == "csr" else Sparse24Linear
+        return linear.from_dense(dense, values=values)
+    conv = CSRConv2d if form == "csr" else Sparse24Conv2d
+    return conv.from_dense(dense, values=values)
 
 
 def error_of(

@@ -13,6 +13,8 @@ from sparsecore.files.checkpoint_header import Layer
 from sparsecore.nn.conv import CSRConv2d
 from sparsecore.nn.layers import obstacle, uneven_padding
 from sparsecore.nn.modules import CSRLinear, Sparse24Linear
+from sparsecore.nn.sparse24_conv import Sparse24Conv2d, has_24_kernel
+from sparsecore.nn.sparse_conv import SparseConv2d
 from sparsecore.nn.sparse_layer import SparseLayer
 from sparsecore.nn.stored_values import StoredValues
 
@@ -134,8 +136,8 @@ def _sparse(name: str, layer: Layer, module: nn.Module) -> SparseLayer[Any]:
         reason = uneven_padding(module)
     if reason is None and not name:
         reason = "the model is this layer itself: wrap it in torch.nn.Sequential"
-    if reason is None and kind is nn.Conv2d and layer.format != "csr":
-        reason = "convolutions have no 2:4 kernel"
+    if reason is None and layer.format != "csr" and not has_24_kernel(module):
+        reason = "only 1 x 1 convolutions without groups have a 2:4 kernel"
     if reason is not None:
         msg = f"layer {name!r} cannot become {layer.format}: {reason}"
         raise ValueError(msg)
@@ -144,7 +146,7 @@ def _sparse(name: str, layer: Layer, module: nn.Module) -> SparseLayer[Any]:
         msg = f"layer {name!r} has a weight of {shape}, in the file of {layer.weight_shape}"
         raise ValueError(msg)
     sparse = _empty(layer, module)
-    if isinstance(sparse, CSRConv2d):
+    if isinstance(sparse, SparseConv2d):
         _check_geometry(name, layer, sparse)
     return sparse
 
@@ -152,12 +154,13 @@ def _sparse(name: str, layer: Layer, module: nn.Module) -> SparseLayer[Any]:
 def _empty(layer: Layer, module: nn.Linear | nn.Conv2d) -> SparseLayer[Any]:
     values: StoredValues | None = "int8" if layer.is_scaled else None
     if isinstance(module, nn.Conv2d):
-        return CSRConv2d._sized_as(module, values)
+        conv = CSRConv2d if layer.format == "csr" else Sparse24Conv2d
+        return conv._sized_as(module, values)
     cls = CSRLinear if layer.format == "csr" else Sparse24Linear
     return cls(module.in_features, module.out_features, bias=False, values=values)
 
 
-def _check_geometry(name: str, layer: Layer, sparse: CSRConv2d) -> None:
+def _check_geometry(name: str, layer: Layer, sparse: SparseConv2d[Any]) -> None:
     if layer.geometry is not None and layer.geometry != sparse.geometry:
         msg = f"layer {name!r} is {sparse.geometry} in the model, {layer.geometry} in the file"
         raise ValueError(msg)
@@ -165,7 +168,7 @@ def _check_geometry(name: str, layer: Layer, sparse: CSRConv2d) -> None:
 
 def _check_sparse(name: str, layer: Layer, module: SparseLayer[Any]) -> None:
     """Raise ValueError where a sparse layer of the model is not that of the file."""
-    if isinstance(module, CSRConv2d):
+    if isinstance(module, SparseConv2d):
         _check_geometry(name, layer, module)
     dtype = None if module._dtype is None else str(module._dtype).removeprefix("torch.")
     own = (module._format, module._weight_shape(), module.activation, module.fused)
@@ -177,6 +180,6 @@ def _check_sparse(name: str, layer: Layer, module: SparseLayer[Any]) -> None:
             f"{saved_values} in the file"
         )
         raise ValueError(msg)
-    if own != saved or isinstance(module, CSRConv2d) != (len(layer.weight_shape) == 4):
+    if own != saved or isinstance(module, SparseConv2d) != (len(layer.weight_shape) == 4):
         msg = f"layer {name!r} is {own} in the model, {saved} in the file"
         raise ValueError(msg)

@@ -12,6 +12,7 @@ from sparsecore.nn.accuracy import LayerError, tolerance
 from sparsecore.nn.candidates import build, error_of, measure
 from sparsecore.nn.layers import Call, Dense, Site, Use
 from sparsecore.nn.report import Format, duration
+from sparsecore.nn.sparse24_conv import has_24_kernel
 from sparsecore.nn.stored_values import StoredValues, storing_obstacle
 from sparsecore.timing import Timer
 
@@ -159,7 +160,7 @@ def decide(
     reason = layer.obstacle or layer.idle or _storing_obstacle(held, values)
     if given is None and reason is not None:
         return replace(dense, why=reason)
-    may_be_24 = layer.is_24 and isinstance(held, nn.Linear)
+    may_be_24 = layer.is_24 and has_24_kernel(held)
     open_forms: tuple[Format, ...] = ("csr", "2:4") if may_be_24 else ("csr",)
     forms = open_forms if given is None else (given,)
     site, calls = layer.site, layer.calls

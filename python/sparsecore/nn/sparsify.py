@@ -51,11 +51,11 @@ def sparsify_(
     """Exchange the layers of a pruned model for sparse ones, in place, where that pays.
 
     The model runs once on the example, which tells how each ``nn.Linear`` and ``nn.Conv2d`` is
-    called. Each is then measured dense, as CSR and, where a linear layer's weight is 2:4, as 2:4,
-    on inputs of these shapes, dtypes and memory orders, and the fastest is taken. At last the whole
-    model is measured against the dense one, twice where the samples overlap: while it is not
-    faster, the half of the exchanged layers that saved the least goes back to dense. So the model
-    is faster than before, or all dense.
+    called. Each is then measured dense, as CSR and, where the weight of a linear layer or of a 1 x
+    1 convolution is 2:4, as 2:4, on inputs of these shapes, dtypes and memory orders, and the
+    fastest is taken. At last the whole model is measured against the dense one, twice where the
+    samples overlap: while it is not faster, the half of the exchanged layers that saved the least
+    goes back to dense. So the model is faster than before, or all dense.
 
     A layer stays dense, and the report says why, where the example does not call it; where it has
     hooks, parametrizations or a pruning mask that is still applied; where it is a subclass of

@@ -63,6 +63,9 @@ def test_a_layer_runs_as_its_rounded_weight(kind: Any, prepared: bool, form: Any
         assert other.nbytes - layer.nbytes == saved
     else:
         assert layer.nbytes < other.prepare_(5).nbytes
+    if form == "int8":
+        before, layer.scale = layer.nbytes, torch.empty(0)
+        assert before - layer.nbytes == 4 * 8
 
 
 def test_int8_rounds_to_the_nearest_of_255_steps_of_a_row() -> None:

@@ -18,6 +18,7 @@ from sparsecore.nn.fused import FusedConv2d, FusedLinear
 from sparsecore.nn.fusion import FusedForward
 from sparsecore.nn.sparse_conv import SparseConv2d
 from sparsecore.nn.sparse_layer import SparseLayer
+from sparsecore.nn.stored_values import dtype_name
 
 __all__ = ["describe", "fused_in", "save_checkpoint"]
 
@@ -154,7 +155,7 @@ def _layer(name: str, module: SparseLayer[Any]) -> Layer:
         module.fused,
         prepared,
         module._prepared_for if prepared and isinstance(module, CSRLayer) else None,
-        None if dtype is None else str(dtype).removeprefix("torch."),
+        None if dtype is None else dtype_name(dtype),
         module._scale is not None,
     )
 

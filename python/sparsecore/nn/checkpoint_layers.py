@@ -16,7 +16,7 @@ from sparsecore.nn.modules import CSRLinear, Sparse24Linear
 from sparsecore.nn.sparse24_conv import Sparse24Conv2d, has_24_kernel
 from sparsecore.nn.sparse_conv import SparseConv2d
 from sparsecore.nn.sparse_layer import SparseLayer
-from sparsecore.nn.stored_values import StoredValues
+from sparsecore.nn.stored_values import StoredValues, dtype_name
 
 __all__ = ["Exchange", "exchanges", "fill"]
 
@@ -170,7 +170,7 @@ def _check_sparse(name: str, layer: Layer, module: SparseLayer[Any]) -> None:
     """Raise ValueError where a sparse layer of the model is not that of the file."""
     if isinstance(module, SparseConv2d):
         _check_geometry(name, layer, module)
-    dtype = None if module._dtype is None else str(module._dtype).removeprefix("torch.")
+    dtype = None if module._dtype is None else dtype_name(module._dtype)
     own = (module._format, module._weight_shape(), module.activation, module.fused)
     own_values, saved_values = (dtype, module._scale is not None), (layer.dtype, layer.is_scaled)
     saved = (layer.format, layer.matrix_shape, layer.activation, layer.fused)

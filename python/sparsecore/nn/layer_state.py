@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sparsecore.nn.stored_values import check_scale
+from sparsecore.nn.stored_values import check_scale, dtype_name
 
 __all__ = ["check_stored", "incoming_tensors"]
 
@@ -46,7 +46,7 @@ def check_stored(
     """
     values, scale = incoming.get("values"), incoming.get("scale")
     if values is not None and (values.dtype == torch.int8) != has_scale:
-        found, own = (str(kind).removeprefix("torch.") for kind in (values.dtype, dtype))
+        found, own = dtype_name(values.dtype), dtype_name(dtype)
         msg = (
             f"values are {found} in the state, {own} in the layer: int8 ones belong to a layer "
             "that was made with values='int8'"

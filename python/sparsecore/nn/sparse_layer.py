@@ -17,6 +17,7 @@ from sparsecore.nn.layer_state import check_stored, incoming_tensors
 from sparsecore.nn.stored_values import (
     StoredValues,
     checked_form,
+    dtype_name,
     store,
     storing_obstacle,
     widened,
@@ -221,12 +222,12 @@ class SparseLayer(nn.Module, Generic[Matrix]):
         rows, columns = self._weight_shape()
         sparsity = max(0.0, 1 - entries / max(rows * columns, 1))
         dtype = self._dtype or self._values_dtype
-        stored = "" if self._dtype is None else f"values={_short(self._values_dtype)}, "
+        stored = "" if self._dtype is None else f"values={dtype_name(self._values_dtype)}, "
         return (
             f"{self._sizes()}, "
             f"bias={self.bias is not None}, {self._activated()}format={self._format}, "
             f"sparsity={sparsity:.3f}, "
-            f"dtype={_short(dtype)}, {stored}kernel={self._kernel}, "
+            f"dtype={dtype_name(dtype)}, {stored}kernel={self._kernel}, "
             f"bytes={self.nbytes}"
         )
 
@@ -269,7 +270,3 @@ class SparseLayer(nn.Module, Generic[Matrix]):
     def __getstate__(self) -> dict[str, Any]:
         """Leave the kernels' copy behind: pickle and deepcopy make it again from the buffers."""
         return {**self.__dict__, "_held": None}
-
-
-def _short(dtype: torch.dtype) -> str:
-    return str(dtype).removeprefix("torch.")

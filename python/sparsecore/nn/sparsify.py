@@ -25,7 +25,7 @@ from sparsecore.nn.sparsify_arguments import (
     check_values,
     given_choices,
 )
-from sparsecore.nn.stored_values import StoredValues
+from sparsecore.nn.stored_values import StoredValues, dtype_name
 from sparsecore.nn.thread_count import using_threads
 
 __all__ = ["LAYER_TIMER", "fuse_where_equal", "sparsify_"]
@@ -321,7 +321,7 @@ def _layer_report(decision: Decision) -> LayerReport:
         error=decision.error,
         choice=decision.choice,
         why=decision.why,
-        values=None if dtype is None else str(dtype).removeprefix("torch."),
+        values=None if dtype is None else dtype_name(dtype),
     )
 
 

@@ -14,6 +14,7 @@ __all__ = [
     "StoredValues",
     "check_scale",
     "checked_form",
+    "dtype_name",
     "rounded",
     "store",
     "storing_obstacle",
@@ -27,6 +28,17 @@ _DTYPES: Mapping[StoredValues, torch.dtype] = {
     "int8": torch.int8,
 }
 _LARGEST_CODE = 127
+
+
+def dtype_name(dtype: torch.dtype) -> str:
+    """Return a dtype's name as numpy has it.
+
+    Examples
+    --------
+    >>> dtype_name(torch.bfloat16)
+    'bfloat16'
+    """
+    return str(dtype).removeprefix("torch.")
 
 
 def checked_form(values: object, *, name: str) -> StoredValues | None:
@@ -64,8 +76,7 @@ def storing_obstacle(weight: Tensor, form: StoredValues | None) -> str | None:
     if form is None:
         return None
     if form != "int8" and weight.dtype not in (torch.float32, _DTYPES[form]):
-        dtype = str(weight.dtype).removeprefix("torch.")
-        return f"it is {dtype}, and {form} values take float32 inputs"
+        return f"it is {dtype_name(weight.dtype)}, and {form} values take float32 inputs"
     if weight.numel() == 0 or weight.is_meta:
         return None
     if form == "int8":
@@ -155,7 +166,7 @@ def check_scale(scale: Tensor, rows: int) -> None:
         Where there is not one a row, or one is not finite and positive; names the row.
     """
     if not scale.is_floating_point():
-        msg = f"scale is {str(scale.dtype).removeprefix('torch.')}, expected float32"
+        msg = f"scale is {dtype_name(scale.dtype)}, expected float32"
         raise TypeError(msg)
     if tuple(scale.shape) != (rows,):
         msg = f"scale has shape {tuple(scale.shape)}, expected ({rows},), one number a row"

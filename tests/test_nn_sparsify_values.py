@@ -14,7 +14,7 @@ from torch import nn  # noqa: E402
 import sparsecore as sc  # noqa: E402
 from linear_layers import prune_, prune_24_  # noqa: E402
 from sparsecore.nn import CSRLinear, sparsify_  # noqa: E402
-from sparsecore.nn.accuracy import layer_error  # noqa: E402
+from sparsecore.nn.accuracy import layer_error, random_inputs  # noqa: E402
 from sparsecore.nn.layers import Call  # noqa: E402
 from sparsify_cases import FAST_24, FAST_CSR, FakeTimer, Wrapped, mlp, of  # noqa: E402
 from stored_cases import FORMS, POLICY, Net, X, converted, rounded  # noqa: E402
@@ -44,8 +44,11 @@ def test_every_layer_is_stored_so_and_its_error_is_that_of_rounding(form: Any) -
     assert report.to_dict()["values"] == form
 
 
-@pytest.mark.parametrize("activation", [None, "relu", "gelu", "silu"])
-def test_what_rounding_explains_is_taken_off_output_by_output(activation: Any) -> None:
+@pytest.mark.parametrize(
+    ("activation", "slope"), [(None, 1.0), ("relu", 1.0), ("gelu", 1.129), ("silu", 1.1)]
+)
+def test_what_rounding_explains_is_taken_off_output_by_output(activation: Any, slope: Any) -> None:
+    activated = getattr(nn.functional, activation or "relu")
     dense = prune_(nn.Linear(24, 16))
     dense.activation = activation
     stored = torch.from_numpy(rounded(dense.weight, "int8"))
@@ -59,14 +62,23 @@ def test_what_rounding_explains_is_taken_off_output_by_output(activation: Any) -
 
         def run(x: Any) -> Any:
             y = other(x.double())
-            return y if activation is None else getattr(nn.functional, activation)(y)
+            return y if activation is None else activated(y)
 
         return layer_error(dense, run, call, stored)  # type: ignore[arg-type]
 
     with torch.no_grad():
         right, wrong = error(1.0), error(-3.0)
-    assert 1e-4 < right.error <= right.stored < 0.05
+    assert 1e-4 < right.error < 0.05
+    W, x = dense.weight.detach().double(), random_inputs(call)[0].double()
+    with torch.no_grad():
+        largest = dense(x.float()) if activation is None else activated(dense(x.float()))
+    bound = (x.abs() @ (W - stored).abs().T).max() / largest.abs().max()
+    assert right.stored / bound.item() == pytest.approx(slope, rel=1e-3)
     assert right.rest < 1e-6
+    if activation is not None:
+        z = torch.linspace(-6, 6, 20001, dtype=torch.float64).requires_grad_()
+        activated(z).sum().backward()
+        assert slope / 1.001 < z.grad.max() <= slope
     assert wrong.error > right.error
     assert wrong.rest > 1e-4
 

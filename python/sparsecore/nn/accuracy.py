@@ -48,7 +48,8 @@ class LayerError:
     error : float
         Of the output.
     stored : float
-        What the rounding of the stored values can make of it: ``|x| |W - W'|^T``.
+        What the rounding of the stored values can make of it at most, ``|x| |W - W'|^T``, relative
+        to the largest output.
     rest : float
         What that does not explain.
     """
@@ -93,10 +94,11 @@ def layer_error(
         return LayerError(error, 0.0, error)
     lost = torch.where(w.isfinite(), w - stored, 0).abs()
     explained = _SLOPES[activation] * apply(x.abs(), lost, torch.zeros_like(b))
-    share = (explained / scale).nan_to_num()
+    largest = expected[expected.isfinite()].abs().amax() if expected.isfinite().any() else 0.0
+    share = float(explained.max() / largest) if largest > 0 else 0.0
     # Sums of the rounded weight's magnitudes are longer by as much.
     rest = _largest(y, expected, scale + explained, explained)
-    return LayerError(error, float(share.max()) if share.numel() else 0.0, rest)
+    return LayerError(error, share, rest)
 
 
 def _compared(t: Tensor, dense: Dense) -> Tensor:

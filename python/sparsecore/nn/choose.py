@@ -45,7 +45,7 @@ class Decision:
     nbytes: Mapping[Format, int]
     error: float | None = None
     seconds: Mapping[Format, float] = field(default_factory=dict)
-    # The part of the error that the rounding of stored values explains.
+    # The error that the rounding of stored values explains, relative to the largest output.
     stored: float = 0.0
 
     @property
@@ -55,9 +55,9 @@ class Decision:
 
     @property
     def tolerance(self) -> float:
-        """The error that rounding explains, of sums and of stored values."""
+        """The error that rounding explains."""
         site = self.layer.site
-        return tolerance(site.dense.weight.dtype, site.weight_shape[1]) + self.stored
+        return tolerance(site.dense.weight.dtype, site.weight_shape[1])
 
     @property
     def saved(self) -> float:

@@ -89,9 +89,11 @@ def sparsify_(
         stays dense. Without it, for a layer with k columns: ``(k + 2) eps(accumulator) +
         eps(dtype)`` of the sum of magnitudes ``|x| |W|^T + |b|``, against the product in fp64; for
         the model: the sum of this over its exchanged layers, of the largest magnitude of each
-        output, against the dense model. Where `values` are narrower, what rounding the weights to
-        them can do is allowed on top: for a layer ``|x| |W - W'|^T``, output by output, where W' is
-        the rounded weight; for the model the largest share of it in the layer's sums.
+        output, against the dense model. Where `values` are narrower, what rounding a weight W to W'
+        explains comes on top: for a layer ``|x| |W - W'|^T``, output by output; for the model the
+        largest of these by the largest output, of each layer: the root of the sum of their squares,
+        since layers round independently, with a factor of four to spare. A model that makes more of
+        it stays dense, unless `max_error` allows it.
     threads : int, optional
         Threads to measure with, for torch and sparsecore.
     trainable : bool

@@ -52,5 +52,5 @@ def asked(**changes: Any) -> Options:
 
 def measured(pattern: str, sparsity: float, speedup: float) -> Mapping[str, Any]:
     """Return a row as far as the plot reads it."""
-    row = {"model": "tiny", "batch": 1, "pattern": pattern}
+    row = {"model": "tiny", "batch": 1, "pattern": pattern, "values": "float32"}
     return {**row, "sparsity": sparsity, "speedup": speedup}

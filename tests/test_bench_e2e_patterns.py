@@ -62,11 +62,10 @@ def test_2_to_4_keeps_two_of_four_input_channels_and_leaves_depthwise_dense() ->
 
 
 def test_2_to_4_is_measured_once_and_others_at_every_sparsity() -> None:
-    assert planned(("uniform", "2:4"), (50.0, 90.0)) == [
-        ("uniform", 50.0),
-        ("uniform", 90.0),
-        ("2:4", 50.0),
-    ]
+    fp32 = [("uniform", 50.0, None), ("uniform", 90.0, None), ("2:4", 50.0, None)]
+    assert planned(("uniform", "2:4"), (50.0, 90.0)) == fp32
+    stored = [("uniform", 50.0, "int8"), ("uniform", 90.0, "int8")]
+    assert planned(("uniform", "2:4"), (50.0, 90.0), ("int8",)) == fp32 + stored
 
 
 def test_multiplications_counted_by_hand() -> None:

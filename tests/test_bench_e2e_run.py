@@ -10,6 +10,7 @@ pytest.importorskip("torch")
 
 import torch
 
+import sparsecore as sc
 from e2e_cases import TINY, asked, measured
 from sparsecore.bench.arguments import parse
 from sparsecore.bench.comparison import WrongResult
@@ -57,6 +58,34 @@ def test_a_run_says_of_every_row_what_was_measured_and_what_is_absent() -> None:
     text = table.markdown(document)
     assert "- absent: openvino (not asked for)" in text
     assert "| tiny | 2 | uniform | 75 % |" in text
+
+
+def test_stored_values_add_rows_that_are_not_held_to_the_tolerance_of_fp32(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    convert = sc.nn.sparsify_
+
+    def always(*given: Any, **options: Any) -> Any:
+        return convert(*given, **{**options, "policy": "always"})
+
+    monkeypatch.setattr(sc.nn, "sparsify_", always)
+    options = asked(patterns=("uniform",), sparsities=(75.0,), values=("bfloat16", "int8"))
+    document: Any = json.loads(json.dumps(measure(options, pinned=False)))
+    rows = document["rows"]
+    assert [(found["pattern"], found["values"]) for found in rows] == [
+        ("uniform", "float32"),
+        ("uniform", "bfloat16"),
+        ("uniform", "int8"),
+    ]
+    fp32, bfloat16, int8 = (found["sparsecore"]["error"] for found in rows)
+    assert fp32 < 1e-5 < 1e-4 < bfloat16 < 0.1
+    assert 1e-4 < int8 < 0.1
+    sizes = [found["weight_bytes"]["sparse"] for found in rows]
+    assert sizes == sorted(set(sizes), reverse=True)
+    text = table.markdown(document)
+    assert "- rows whose values are bfloat16 or int8 round by design: their error is" in text
+    assert "| tiny | 2 | uniform | 75 % | int8 |" in text
+    assert "round by design" not in table.markdown({**document, "rows": rows[:1]})
 
 
 def test_an_output_that_is_wrong_ends_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -108,7 +137,8 @@ def test_a_plot_has_a_panel_for_each_pattern_with_two_sparsities() -> None:
 def test_defaults_are_every_network_at_its_own_batches_and_less_where_it_is_quick() -> None:
     whole, quick = parse(["e2e"]), parse(["e2e", "--quick"])
     assert len(whole.models) == 6
-    assert (list(whole.batches), whole.values) == ([], "float32")
+    assert (list(whole.batches), list(whole.values)) == ([], [])
+    assert parse(["e2e", "--values", "bfloat16", "int8"]).values == ["bfloat16", "int8"]
     assert list(whole.sparsities) == [50.0, 70.0, 80.0, 90.0, 95.0]
     assert (list(quick.models), list(quick.sparsities)) == (["resnet20", "mlp"], [90.0])
     assert parse(["e2e", "--batches", "1", "64"]).batches == [1, 64]

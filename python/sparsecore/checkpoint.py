@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import TypeAlias
 
 from sparsecore.files.checkpoint_header import Header, join, read_header
+from sparsecore.files.layer_matrix import layer_matrix
 from sparsecore.files.tensor_reading import TensorFiles, open_tensors
 from sparsecore.formats import CSR, Sparse24
-from sparsecore.interop import Array
+from sparsecore.interop import VALUE_DTYPES, Array
 
 __all__ = ["Checkpoint", "CheckpointSize", "load_checkpoint"]
 
@@ -31,7 +32,7 @@ class CheckpointSize:
     dense : int
         Of ordinary tensors: biases, norms, weights that are not sparse.
     values : int
-        Of the sparse weights' values.
+        Of the sparse weights' values, and of the scales of int8 ones.
     indices : int
         Of their columns, row offsets and 2:4 metadata.
     headers : int
@@ -75,8 +76,9 @@ class Checkpoint(Mapping[str, Weight]):
     """A checkpoint's weights by their names in the dense model; each is read when asked for.
 
     ``checkpoint["fc1.weight"]`` is a CSR or Sparse24 of numpy values, validated, where the file has
-    it sparse, else a numpy array (bfloat16 by ml_dtypes). ``dict(checkpoint)`` reads all. Made by
-    :func:`load_checkpoint`.
+    it sparse, else a numpy array (bfloat16 by ml_dtypes). int8 values come multiplied by their
+    scales, in the layer's dtype; ``checkpoint.files.read("fc1.values")`` and ``fc1.scale`` are what
+    is stored. ``dict(checkpoint)`` reads all. Made by :func:`load_checkpoint`.
 
     Attributes
     ----------
@@ -116,11 +118,7 @@ class Checkpoint(Mapping[str, Weight]):
         layer = self.header.layers[layer_name]
         arrays = [self.files.read(tensor) for tensor in layer.tensors(layer_name)]
         try:
-            if layer.format == "csr":
-                values, indices, indptr = arrays
-                return CSR((values, indices, indptr), layer.matrix_shape)
-            values, metadata = arrays
-            return Sparse24((values, metadata), layer.matrix_shape)
+            return layer_matrix(layer, arrays)
         except (ValueError, IndexError, TypeError, OverflowError) as fault:
             msg = f"{self.files.path}: layer {layer_name!r}: {fault}"
             raise ValueError(msg) from fault
@@ -239,9 +237,10 @@ def _size(files: TensorFiles, header: Header) -> CheckpointSize:
     for name, layer in header.layers.items():
         first, *rest = layer.tensors(name)
         weights |= {first, *rest}
-        values += files.entries[first].nbytes
+        scale = files.entries[rest.pop()].nbytes if layer.is_scaled else 0
+        values += files.entries[first].nbytes + scale
         indices += sum(files.entries[tensor].nbytes for tensor in rest)
-        dtype = files.entries[first].dtype
+        dtype = files.entries[first].dtype if layer.dtype is None else VALUE_DTYPES[layer.dtype]
         rows, columns = layer.matrix_shape
         original += rows * columns * (dtype.itemsize if dtype is not None else 0)
     dense = sum(entry.nbytes for name, entry in files.entries.items() if name not in weights)

@@ -145,14 +145,15 @@ def sparsify_all(
 
 def densified(checkpoint: Checkpoint) -> dict[str, Array]:
     """Return all weights dense, in their shapes, tied ones under all their names."""
-    shapes = {
-        join(n, "weight"): layer.weight_shape for n, layer in checkpoint.header.layers.items()
-    }
+    layers = {join(n, "weight"): layer for n, layer in checkpoint.header.layers.items()}
     result: dict[str, Array] = {}
     for name, weight in checkpoint.items():
         if isinstance(weight, np.ndarray):
             result[name] = weight
         else:
             stored = checkpoint.header.tied.get(name, name)
-            result[name] = np.asarray(weight.toarray()).reshape(shapes[stored])
+            layer = layers[stored]
+            dense = np.asarray(weight.toarray()).reshape(layer.weight_shape)
+            dtype = None if layer.dtype is None else VALUE_DTYPES[layer.dtype]
+            result[name] = dense if dtype is None else dense.astype(dtype)
     return result

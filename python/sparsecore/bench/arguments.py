@@ -87,7 +87,7 @@ class Options:
     batches: Sequence[int] = ()
     patterns: Sequence[str] = ()
     engines: Sequence[str] = end_to_end.ENGINES
-    values: str = "float32"
+    values: Sequence[end_to_end.Values] = ()
     steps: int = 0
     threads: int = 1
     target: str | None = None

@@ -22,6 +22,8 @@ TENSORS: dict[str, tuple[str, ...]] = {
     "2:4": ("values", "metadata"),
 }
 ACTIVATIONS = ("relu", "gelu", "silu")
+# Dtypes of layers whose values may be stored narrower.
+DTYPES = ("float64", "float32", "float16", "bfloat16")
 _GEOMETRY = ("stride", "padding", "dilation")
 Value = TypeVar("Value")
 
@@ -51,6 +53,10 @@ class Layer:
         Whether it was prepared for running.
     rows : int or None
         The number of rows that it was prepared for, where one was given.
+    dtype : {"float64", "float32", "float16", "bfloat16"} or None
+        The layer's, where its values are stored narrower; None where it is theirs.
+    is_scaled : bool
+        Whether the values are int8, and a tensor `scale` has the factor of each row.
     """
 
     format: str
@@ -60,6 +66,8 @@ class Layer:
     fused: bool = False
     prepared: bool = False
     rows: int | None = None
+    dtype: str | None = None
+    is_scaled: bool = False
 
     @property
     def matrix_shape(self) -> tuple[int, int]:
@@ -72,7 +80,12 @@ class Layer:
 
     def tensors(self, name: str) -> list[str]:
         """Return the names of the weight's tensors in the file."""
-        return [join(name, tensor) for tensor in TENSORS[self.format]]
+        return [join(name, tensor) for tensor in self.parts]
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """The tensors of the weight; the scale is the last."""
+        return (*TENSORS[self.format], "scale") if self.is_scaled else TENSORS[self.format]
 
     def to_json(self) -> dict[str, Any]:
         """Return the layer's object in the header: what has its default is left out."""
@@ -86,6 +99,10 @@ class Layer:
             given["fused"] = True
         if self.prepared:
             given["prepared"] = {} if self.rows is None else {"rows": self.rows}
+        if self.dtype is not None:
+            given["dtype"] = self.dtype
+        if self.is_scaled:
+            given["scaled"] = True
         return given
 
 
@@ -210,7 +227,7 @@ def read_header(metadata: Mapping[str, str]) -> Header | None:
 
 def _read_layer(spec: object, name: str) -> Layer:
     keys = ("format", "weight_shape", *_GEOMETRY, "groups", "activation", "fused", "prepared")
-    layer = Fields(spec, f"layer {name!r}", keys)
+    layer = Fields(spec, f"layer {name!r}", (*keys, "dtype", "scaled"))
     shape = layer.naturals("weight_shape", (2, 4))
     made = Layer(
         layer.one_of(layer.get("format"), "format", tuple(TENSORS)),
@@ -218,15 +235,20 @@ def _read_layer(spec: object, name: str) -> Layer:
         activation=layer.one_of(layer.get("activation"), "activation", (None, *ACTIVATIONS)),
         fused=layer.flag(layer.get("fused", False), "fused"),
         prepared="prepared" in layer,
+        dtype=layer.one_of(layer.get("dtype"), "dtype", (None, *DTYPES)),
+        is_scaled=layer.flag(layer.get("scaled", False), "scaled"),
     )
+    if made.is_scaled and made.dtype is None:
+        msg = f"layer {name!r} is scaled, but has no dtype"
+        raise ValueError(msg)
     if made.prepared:
         prepared = Fields(layer.mapping("prepared"), f"layer {name!r}", ("rows",))
         rows = prepared.natural("rows") if "rows" in prepared else None
         made = replace(made, rows=rows)
     if "groups" not in layer:
         return made
-    if len(shape) != 4 or made.format != "csr":
-        msg = f"layer {name!r} has a geometry, but is no convolution in CSR"
+    if len(shape) != 4 or (made.format != "csr" and shape[2:] != (1, 1)):
+        msg = f"layer {name!r} has a geometry, but is no convolution that {made.format} can be"
         raise ValueError(msg)
     stride, padding, dilation = (_pair(layer.naturals(key, (2,))) for key in _GEOMETRY)
     groups = layer.natural("groups")

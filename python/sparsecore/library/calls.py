@@ -61,10 +61,11 @@ def layer(
     structure: list[Tensor],
     shape: list[int],
     bias: Tensor | None,
+    scale: Tensor | None = None,
 ) -> Tensor:
     """Apply a layer whose matrix is in tensors: what `sparsecore.nn`'s modules run when traced."""
     _check_transforms("linear")
-    y: Tensor = kinds.matmul_of(kind)(x, values, *structure, shape, False, True, None, bias)
+    y: Tensor = kinds.matmul_of(kind)(x, values, *structure, shape, False, True, scale, bias)
     return y
 
 

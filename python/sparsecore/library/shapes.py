@@ -84,7 +84,7 @@ def convolved(
     if x.shape[1] != channels:
         msg = f"{name}: x has {x.shape[1]} channels, expected {channels}"
         raise ValueError(msg)
-    shape = [x.shape[0], rows, *_conv_size(x, geometry)]
+    shape = [x.shape[0], rows, *conv_size(x, geometry)]
     for what, vector in (("scale", scale), ("bias", bias)):
         if vector is not None:
             _check_vector(vector, rows, dtype, f"{name}: {what}")
@@ -99,7 +99,14 @@ def conv_channels(columns: int, geometry: ConvGeometry) -> int:
     return columns // (geometry.kernel_size[0] * geometry.kernel_size[1]) * geometry.groups
 
 
-def _conv_size(x: Tensor, geometry: ConvGeometry) -> list[int]:
+def conv_size(x: Tensor, geometry: ConvGeometry) -> list[int]:
+    """Return height and width of a convolution's result.
+
+    Raises
+    ------
+    ValueError
+        Where the images are smaller than the kernel.
+    """
     g = geometry
     spans = tuple(d * (k - 1) + 1 for k, d in zip(g.kernel_size, g.dilation, strict=True))
     padded = [size + 2 * p for size, p in zip(x.shape[2:], g.padding, strict=True)]

@@ -10,6 +10,7 @@ from sparsecore.nn.regrow import regrow_
 from sparsecore.nn.report import LayerReport, Report, load_choices, save_choices
 from sparsecore.nn.shrink import shrink_
 from sparsecore.nn.shrink_report import DeadUnits, LayerSizes, ShrinkReport
+from sparsecore.nn.sparse24_conv import Sparse24Conv2d
 from sparsecore.nn.sparse_init import sparse_init_
 from sparsecore.nn.sparsify import sparsify_
 
@@ -23,6 +24,7 @@ __all__ = [
     "LayerTimes",
     "Report",
     "ShrinkReport",
+    "Sparse24Conv2d",
     "Sparse24Linear",
     "load_checkpoint_",
     "load_choices",

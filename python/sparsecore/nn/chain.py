@@ -25,6 +25,7 @@ def kind_of(layer: nn.Module) -> str | None:
     fits = (
         isinstance(layer, CSRLayer)
         and layer._plan is not None
+        and layer._scale is None
         and layer.activation in {None, "relu"}
         and "forward" not in vars(layer)
         and "bias" in layer._parameters

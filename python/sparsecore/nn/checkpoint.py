@@ -13,11 +13,12 @@ from sparsecore.checkpoint import CheckpointSize, PathLike
 from sparsecore.checkpoint_save import write_checkpoint
 from sparsecore.files.checkpoint_header import ACTIVATIONS, Fused, Header, Layer, join
 from sparsecore.interop import Array
-from sparsecore.nn.conv import CSRConv2d
 from sparsecore.nn.csr_layer import CSRLayer
 from sparsecore.nn.fused import FusedConv2d, FusedLinear
 from sparsecore.nn.fused_forward import FusedForward
+from sparsecore.nn.sparse_conv import SparseConv2d
 from sparsecore.nn.sparse_layer import SparseLayer
+from sparsecore.nn.stored_values import dtype_name
 
 __all__ = ["describe", "fused_in", "save_checkpoint"]
 
@@ -140,10 +141,12 @@ def _layer(name: str, module: SparseLayer[Any]) -> Layer:
         raise ValueError(msg)
     rows, columns = module._weight_shape()
     shape: tuple[int, ...] = (rows, columns)
-    geometry = module.geometry if isinstance(module, CSRConv2d) else None
-    if geometry is not None and isinstance(module, CSRConv2d):
+    geometry = None
+    if isinstance(module, SparseConv2d):
+        geometry = module.geometry
         shape = (rows, module.in_channels // geometry.groups, *geometry.kernel_size)
     prepared = isinstance(module, CSRLayer) and module._plan is not None
+    dtype = module._dtype
     return Layer(
         module._format,
         shape,
@@ -152,6 +155,8 @@ def _layer(name: str, module: SparseLayer[Any]) -> Layer:
         module.fused,
         prepared,
         module._prepared_for if prepared and isinstance(module, CSRLayer) else None,
+        None if dtype is None else dtype_name(dtype),
+        module._scale is not None,
     )
 
 

@@ -4,15 +4,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import nn
 
 from sparsecore import interop
 from sparsecore.checkpoint import Checkpoint
-from sparsecore.files.checkpoint_header import TENSORS, Layer
+from sparsecore.files.checkpoint_header import Layer
 from sparsecore.nn.conv import CSRConv2d
 from sparsecore.nn.layers import obstacle, uneven_padding
 from sparsecore.nn.modules import CSRLinear, Sparse24Linear
+from sparsecore.nn.sparse24_conv import Sparse24Conv2d, has_24_kernel
+from sparsecore.nn.sparse_conv import SparseConv2d
 from sparsecore.nn.sparse_layer import SparseLayer
+from sparsecore.nn.stored_values import StoredValues, dtype_name
 
 __all__ = ["Exchange", "exchanges", "fill"]
 
@@ -40,7 +44,8 @@ class Exchange:
             raise ValueError(msg)
         if isinstance(old, nn.Linear | nn.Conv2d):
             sparse = self.sparse
-            sparse.values.requires_grad_(old.weight.requires_grad)
+            if sparse._scale is None:
+                sparse.values.requires_grad_(old.weight.requires_grad)
             sparse.bias = old._parameters["bias"]
             sparse.activation, sparse.fused = found, self.layer.fused
             sparse.train(old.training)
@@ -83,19 +88,36 @@ def fill(exchange: Exchange, checkpoint: Checkpoint) -> None:
     ValueError
         Where the tensors are no matrix of this format and shape.
     """
-    parts = zip(TENSORS[exchange.layer.format], exchange.layer.tensors(exchange.name), strict=True)
+    parts = zip(exchange.layer.parts, exchange.layer.tensors(exchange.name), strict=True)
     state = {part: interop.as_tensor(checkpoint.files.read(name)) for part, name in parts}
     sparse = exchange.sparse
+    _check_values(exchange, state["values"].dtype)
     if exchange.slots:
-        if not state["values"].is_floating_point():
-            msg = f"layer {exchange.name!r}: its values are {state['values'].dtype}, not floating"
-            raise ValueError(msg)
         sparse.values.data = sparse.values.data.to(state["values"].dtype)
+        dtype = exchange.layer.dtype
+        sparse._dtype = None if dtype is None else getattr(torch, dtype)
     try:
         sparse.load_state_dict(state, strict=False)
     except RuntimeError as fault:
         msg = f"layer {exchange.name!r}: {fault}"
         raise ValueError(msg) from fault
+
+
+def _check_values(exchange: Exchange, found: torch.dtype) -> None:
+    """Raise ValueError where values of this dtype are not what the file, or the layer, says."""
+    layer, sparse = exchange.layer, exchange.sparse
+    halves = (torch.float16, torch.bfloat16)
+    if layer.is_scaled:
+        allowed: tuple[torch.dtype, ...] = (torch.int8,)
+    elif layer.dtype is not None:
+        allowed = halves if exchange.slots else (sparse._values_dtype,)
+        allowed = allowed if layer.dtype == "float32" else ()
+    else:
+        allowed = (torch.float64, torch.float32, *halves)
+    if found not in allowed:
+        expected = " or ".join(map(str, allowed)) or "another dtype than the layer's"
+        msg = f"layer {exchange.name!r}: its values are {found}, expected {expected}"
+        raise ValueError(msg)
 
 
 # ---- one layer ----
@@ -114,8 +136,8 @@ def _sparse(name: str, layer: Layer, module: nn.Module) -> SparseLayer[Any]:
         reason = uneven_padding(module)
     if reason is None and not name:
         reason = "the model is this layer itself: wrap it in torch.nn.Sequential"
-    if reason is None and kind is nn.Conv2d and layer.format != "csr":
-        reason = "convolutions have no 2:4 kernel"
+    if reason is None and layer.format != "csr" and not has_24_kernel(module):
+        reason = "only 1 x 1 convolutions without groups have a 2:4 kernel"
     if reason is not None:
         msg = f"layer {name!r} cannot become {layer.format}: {reason}"
         raise ValueError(msg)
@@ -124,19 +146,21 @@ def _sparse(name: str, layer: Layer, module: nn.Module) -> SparseLayer[Any]:
         msg = f"layer {name!r} has a weight of {shape}, in the file of {layer.weight_shape}"
         raise ValueError(msg)
     sparse = _empty(layer, module)
-    if isinstance(sparse, CSRConv2d):
+    if isinstance(sparse, SparseConv2d):
         _check_geometry(name, layer, sparse)
     return sparse
 
 
 def _empty(layer: Layer, module: nn.Linear | nn.Conv2d) -> SparseLayer[Any]:
+    values: StoredValues | None = "int8" if layer.is_scaled else None
     if isinstance(module, nn.Conv2d):
-        return CSRConv2d._sized_as(module)
+        conv = CSRConv2d if layer.format == "csr" else Sparse24Conv2d
+        return conv._sized_as(module, values)
     cls = CSRLinear if layer.format == "csr" else Sparse24Linear
-    return cls(module.in_features, module.out_features, bias=False)
+    return cls(module.in_features, module.out_features, bias=False, values=values)
 
 
-def _check_geometry(name: str, layer: Layer, sparse: CSRConv2d) -> None:
+def _check_geometry(name: str, layer: Layer, sparse: SparseConv2d[Any]) -> None:
     if layer.geometry is not None and layer.geometry != sparse.geometry:
         msg = f"layer {name!r} is {sparse.geometry} in the model, {layer.geometry} in the file"
         raise ValueError(msg)
@@ -144,10 +168,18 @@ def _check_geometry(name: str, layer: Layer, sparse: CSRConv2d) -> None:
 
 def _check_sparse(name: str, layer: Layer, module: SparseLayer[Any]) -> None:
     """Raise ValueError where a sparse layer of the model is not that of the file."""
-    if isinstance(module, CSRConv2d):
+    if isinstance(module, SparseConv2d):
         _check_geometry(name, layer, module)
+    dtype = None if module._dtype is None else dtype_name(module._dtype)
     own = (module._format, module._weight_shape(), module.activation, module.fused)
+    own_values, saved_values = (dtype, module._scale is not None), (layer.dtype, layer.is_scaled)
     saved = (layer.format, layer.matrix_shape, layer.activation, layer.fused)
-    if own != saved or isinstance(module, CSRConv2d) != (len(layer.weight_shape) == 4):
+    if own_values != saved_values:
+        msg = (
+            f"layer {name!r} has the dtype and scale of {own_values} in the model, of "
+            f"{saved_values} in the file"
+        )
+        raise ValueError(msg)
+    if own != saved or isinstance(module, SparseConv2d) != (len(layer.weight_shape) == 4):
         msg = f"layer {name!r} is {own} in the model, {saved} in the file"
         raise ValueError(msg)

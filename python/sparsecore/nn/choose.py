@@ -3,22 +3,20 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sparsecore.nn.accuracy import layer_error, random_inputs, tolerance
-from sparsecore.nn.conv import CSRConv2d
+from sparsecore.nn.accuracy import LayerError, tolerance
+from sparsecore.nn.candidates import build, error_of, measure
 from sparsecore.nn.layers import Call, Dense, Site, Use
-from sparsecore.nn.modules import CSRLinear, Sparse24Linear
 from sparsecore.nn.report import Format, duration
+from sparsecore.nn.sparse24_conv import has_24_kernel
+from sparsecore.nn.stored_values import StoredValues, storing_obstacle
 from sparsecore.timing import Timer
 
-__all__ = ["Decision", "Layer", "build", "decide", "measure", "survey"]
-
-Key = TypeVar("Key", bound=str)
+__all__ = ["Decision", "Layer", "decide", "survey"]
 
 # Convolutions of few weights, such as a network's first, are often faster in our kernels than in
 # torch's even without zeros, and can then be chained with those that follow.
@@ -53,6 +51,8 @@ class Decision:
     nbytes: Mapping[Format, int]
     error: float | None = None
     seconds: Mapping[Format, float] = field(default_factory=dict)
+    # The error that the rounding of stored values explains, relative to the largest output.
+    stored: float = 0.0
 
     @property
     def name(self) -> str:
@@ -73,7 +73,7 @@ class Decision:
     def back_to_dense(self, why: str) -> "Decision":
         """Return the decision undone, its measurements kept."""
         module = self.layer.site.dense
-        return replace(self, choice="dense", module=module, error=None, why=why)
+        return replace(self, choice="dense", module=module, error=None, stored=0.0, why=why)
 
 
 # ---- what is known of a layer ----
@@ -139,6 +139,7 @@ def decide(
     max_error: float | None,
     timer: Timer | None,
     prepared: bool = False,
+    values: StoredValues | None = None,
 ) -> Decision:
     """Choose a format for a layer.
 
@@ -154,39 +155,52 @@ def decide(
         Measures the formats; None takes the sparse one with the fewest bytes.
     prepared : bool
         Whether CSR layers are prepared for running, for the call with the most rows.
+    values : {"bfloat16", "float16", "int8"}, optional
+        What sparse layers store their values in, if not in the layer's dtype.
 
     Raises
     ------
     ValueError
-        If 2:4 is given and the weight is not.
+        If 2:4 is given and the weight is not, or a sparse format and its values cannot be stored.
     """
     held = layer.site.dense
     dense = Decision(layer, "dense", "it was given", held, {"dense": _weight_bytes(held)})
     if given == "dense":
         return dense
     measures_full = layer.may_win_full and prepared and timer is not None
-    reason = layer.obstacle or (None if measures_full else layer.idle)
+    idle = None if measures_full else layer.idle
+    reason = layer.obstacle or idle or _storing_obstacle(held, values)
     if given is None and reason is not None:
         return replace(dense, why=reason)
-    may_be_24 = layer.is_24 and isinstance(held, nn.Linear)
+    may_be_24 = layer.is_24 and has_24_kernel(held)
     open_forms: tuple[Format, ...] = ("csr", "2:4") if may_be_24 else ("csr",)
     forms = open_forms if given is None else (given,)
-    modules = {form: build(layer, form, prepared=prepared) for form in forms}
+    site, calls = layer.site, layer.calls
+    modules = {form: build(site, calls, form, prepared=prepared, values=values) for form in forms}
     sizes = {form: module.nbytes for form, module in modules.items()}
     dense = replace(dense, nbytes={**dense.nbytes, **sizes})
-    errors = {form: _error(layer, module) for form, module in modules.items()}
+    errors = {form: error_of(site, module, calls, values) for form, module in modules.items()}
     limit = dense.tolerance if max_error is None else max_error
-    exact = {form: module for form, module in modules.items() if errors[form] <= limit}
+    off = {form: e.rest if max_error is None else e.error for form, e in errors.items()}
+    exact = {form: module for form, module in modules.items() if off[form] <= limit}
     if not exact:
-        off = ", ".join(f"{form} is off by {errors[form]:.2g}" for form in forms)
-        return replace(dense, why=f"{off}, where {limit:.2g} is allowed")
+        listed = ", ".join(f"{form} is off by {off[form]:.2g}" for form in forms)
+        beyond = f" beyond the rounding to {values}" if values and max_error is None else ""
+        return replace(dense, why=f"{listed}{beyond}, where {limit:.2g} is allowed")
     return _best(dense, exact, errors, timer=None if given else timer, given=given)
+
+
+def _storing_obstacle(dense: Dense, values: StoredValues | None) -> str | None:
+    if values is None:
+        return None
+    reason = storing_obstacle(dense.weight.detach(), values)
+    return None if reason is None else f"its weight cannot be stored as {values}: {reason}"
 
 
 def _best(
     dense: Decision,
     modules: Mapping[Format, nn.Module],
-    errors: Mapping[Format, float],
+    errors: Mapping[Format, LayerError],
     *,
     timer: Timer | None,
     given: Format | None,
@@ -210,7 +224,8 @@ def _best(
         choice=choice,
         why=why,
         module=modules[choice],
-        error=errors[choice],
+        error=errors[choice].error,
+        stored=errors[choice].stored,
         seconds=seconds,
     )
 
@@ -218,43 +233,3 @@ def _best(
 def _fastest(choice: Format, seconds: Mapping[Format, float]) -> str:
     times = [f"{form} {duration(time)}" for form, time in seconds.items() if form != choice]
     return f"{choice} is the fastest: {duration(seconds[choice])}, {', '.join(times)}"
-
-
-def build(layer: Layer, form: Format, *, prepared: bool) -> CSRLinear | CSRConv2d | Sparse24Linear:
-    """Return a sparse module; raise ValueError if the form is 2:4 and the layer cannot be."""
-    site = layer.site
-    try:
-        module = _sparse(site.dense, form)
-    except ValueError as error:
-        msg = f"sparsify_: layer {site.name!r}: {error}"
-        raise ValueError(msg) from error
-    if prepared and not isinstance(module, Sparse24Linear):
-        return module.prepare_(max(map(site.rows, layer.calls), default=None))
-    module.matrix()  # so that its bytes count what the kernels hold
-    return module
-
-
-def _sparse(dense: Dense, form: Format) -> CSRLinear | CSRConv2d | Sparse24Linear:
-    if isinstance(dense, nn.Linear):
-        return CSRLinear.from_dense(dense) if form == "csr" else Sparse24Linear.from_dense(dense)
-    if form == "csr":
-        return CSRConv2d.from_dense(dense)
-    msg = "convolutions have no 2:4 kernel"
-    raise ValueError(msg)
-
-
-def _error(layer: Layer, module: nn.Module) -> float:
-    return max(layer_error(layer.site.dense, module, call) for call in layer.calls)
-
-
-def measure(
-    modules: Mapping[Key, nn.Module], calls: Mapping[Call, int], timer: Timer
-) -> dict[Key, float]:
-    """Return the median seconds that each module takes for all calls of one run of the model."""
-    seconds = dict.fromkeys(modules, 0.0)
-    for call, times in calls.items():
-        x, residual = random_inputs(call)
-        measured = timer({key: partial(module, x, *residual) for key, module in modules.items()})
-        for key in modules:
-            seconds[key] += times * measured[key].median
-    return seconds

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any, Self
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from sparsecore.conv import ConvPlan
 from sparsecore.formats import CSR
@@ -60,8 +60,8 @@ class CSRLayer(SparseLayer[CSR]):
         """Undo `prepare_`: the weight becomes tensors again, for an optimizer made afterwards."""
         if self._plan is not None:
             with torch.inference_mode(False):
-                values, self.indices, self.indptr = self._unpacked(self._plan)
-                self.values = nn.Parameter(values, requires_grad=self._trainable)
+                values, self.indices, self.indptr = self._parts(self._plan.tocsr())
+                self._hold_values(values, trainable=self._trainable)
             self._plan = None
         return self
 
@@ -71,9 +71,17 @@ class CSRLayer(SparseLayer[CSR]):
         self._trainable = requires_grad
         return self
 
-    def _unpacked(self, plan: Plan | ConvPlan) -> tuple[Tensor, Tensor, Tensor]:
-        matrix = plan.tocsr()
+    def _parts(self, matrix: CSR) -> tuple[Tensor, ...]:
         return matrix.data, narrowed(matrix.indices), narrowed(matrix.indptr)
+
+    def _zeros(self, dtype: torch.dtype | None) -> tuple[Tensor, ...]:
+        indptr = torch.zeros(self._weight_shape()[0] + 1, dtype=torch.int8)
+        return torch.empty(0, dtype=dtype), torch.empty(0, dtype=torch.int8), indptr
+
+    def _rows_of(self, values: Tensor, *buffers: Tensor) -> Tensor:
+        counts = buffers[1].long().diff()
+        rows = torch.arange(len(counts), device=values.device)
+        return rows.repeat_interleave(counts, output_size=len(values))
 
     def matrix(self) -> CSR:
         """Return the weight; of a prepared layer, a copy."""
@@ -88,7 +96,13 @@ class CSRLayer(SparseLayer[CSR]):
         plan = self._plan
         if plan is None:
             return super().nbytes
-        return plan.nbytes + (plan._structure.nbytes if plan._keeps_structure else 0)
+        scales = 0 if self._scale is None else self._scale.nbytes
+        return plan.nbytes + scales + (plan._structure.nbytes if plan._keeps_structure else 0)
+
+    @property
+    def _values_dtype(self) -> torch.dtype:
+        dtype: torch.dtype = self.values.dtype if self._plan is None else self._plan.dtype
+        return dtype
 
     def to_dense(self) -> Any:
         """Return a dense layer with the same weight and a copy of the bias."""
@@ -100,7 +114,7 @@ class CSRLayer(SparseLayer[CSR]):
         """Describe the layer as print() shows it."""
         if self._plan is None:
             return super().extra_repr()
-        return self._description(self._plan.nnz, self._plan.dtype)
+        return self._description(self._plan.nnz)
 
     def _save_to_state_dict(
         self, destination: dict[str, Any], prefix: str, keep_vars: bool
@@ -108,7 +122,7 @@ class CSRLayer(SparseLayer[CSR]):
         if self._plan is None:
             super()._save_to_state_dict(destination, prefix, keep_vars)
             return
-        values, *buffers = self._unpacked(self._plan)
+        values, *buffers = self._parts(self._plan.tocsr())
         destination[prefix + "values"] = values
         super()._save_to_state_dict(destination, prefix, keep_vars)
         for name, tensor in zip(self._buffer_names, buffers, strict=True):
@@ -126,7 +140,7 @@ class CSRLayer(SparseLayer[CSR]):
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         was_prepared = self._plan is not None
         self.restore_()
-        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        super()._apply(fn, recurse)
         if was_prepared and self.values.is_cpu:
             self.prepare_(self._prepared_for)
         return self

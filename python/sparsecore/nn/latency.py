@@ -10,11 +10,13 @@ from typing import Any
 import torch
 from torch import nn
 
-from sparsecore.nn.choose import Layer, build, measure, survey
+from sparsecore.nn.candidates import build, measure
+from sparsecore.nn.choose import Layer, survey
 from sparsecore.nn.example import Example
 from sparsecore.nn.latency_table import LatencyTable, LayerTimes
 from sparsecore.nn.layers import Dense, find_layers, observe
-from sparsecore.nn.sparsify import LAYER_TIMER, check_initialized, fuse_where_equal
+from sparsecore.nn.sparsify import LAYER_TIMER, fuse_where_equal
+from sparsecore.nn.sparsify_arguments import check_initialized
 from sparsecore.nn.thread_count import using_threads
 from sparsecore.pruning.allocation import checked_sparsity
 from sparsecore.pruning.patterns import prune_mask
@@ -136,7 +138,7 @@ def _times(
     modules: dict[str, nn.Module] = {"dense": dense}
     for count in counts:
         site = replace(layer.site, dense=_pruned(dense, count))
-        modules[f"csr {count}"] = build(replace(layer, site=site), "csr", prepared=prepared)
+        modules[f"csr {count}"] = build(site, layer.calls, "csr", prepared=prepared)
     seconds: Mapping[str, float] = measure(modules, layer.calls, timer)
     csr = tuple((count, seconds[f"csr {count}"]) for count in counts)
     return LayerTimes(layer.site.name, size, seconds["dense"], csr)

@@ -2,16 +2,15 @@
 
 from typing import Self
 
-import torch
 from torch import Tensor, nn
 
 from sparsecore import ops
 from sparsecore.formats import CSR, Sparse24
-from sparsecore.library import kinds
-from sparsecore.library.structures import narrowed
 from sparsecore.nn.csr_layer import CSRLayer
 from sparsecore.nn.fused import finished
+from sparsecore.nn.sparse24_layer import Sparse24Layer
 from sparsecore.nn.sparse_linear import SparseLinear, plain_weight
+from sparsecore.nn.stored_values import StoredValues
 from sparsecore.plan import Plan
 
 __all__ = ["CSRLinear", "Sparse24Linear"]
@@ -31,11 +30,15 @@ class CSRLinear(CSRLayer, SparseLinear[CSR]):
         Whether to add a learnt bias.
     dtype : torch.dtype, optional
         Of values and bias; torch's default dtype if not given.
+    values : {"bfloat16", "float16", "int8"}, optional
+        What the values are stored in, if not in `dtype`.
 
     Attributes
     ----------
-    values : Parameter, (nnz,)
+    values : Parameter, (nnz,); a buffer where it is int8, which does not train
         The nonzeros, row by row. Training changes them; the structure stays.
+    scale : (out_features,) float32
+        Of int8 values only: the factor of each row, ``max|row| / 127``, or 1.
     indices : (nnz,) signed integers
         Their columns, ascending in each row.
     indptr : (out_features + 1,) signed integers
@@ -47,6 +50,10 @@ class CSRLinear(CSRLayer, SparseLinear[CSR]):
     `indices` and `indptr` take the narrowest of int8, int16, int32 and int64 that holds them:
     int64 columns would be two thirds of an fp32 layer's bytes. Signed, because torch has few
     operations on uint16 and uint32 and reads a uint8 index as a mask.
+
+    Of a layer with int8 values ``matrix()`` has these; ``to_dense()`` multiplies by `scale`.
+    Casting such a layer, or one of halves to float32, leaves them as they are stored. A state
+    with int8 values is loaded by a layer that was made with ``values="int8"`` only.
 
     The kernels run on a private copy of the structure. An edit of a buffer is noticed by its
     version counter, at the next use; one that torch cannot see (through numpy, or by another
@@ -72,14 +79,11 @@ class CSRLinear(CSRLayer, SparseLinear[CSR]):
     def _traced(self, input: Tensor, residual: Tensor | None) -> Tensor:
         if self._plan is None:
             return super()._traced(input, residual)
-        return finished(ops.linear(input, self._plan, self.bias), residual, self.activation)
-
-    def _zeros(self, dtype: torch.dtype | None) -> tuple[Tensor, ...]:
-        indptr = torch.zeros(self.out_features + 1, dtype=torch.int8)
-        return torch.empty(0, dtype=dtype), torch.empty(0, dtype=torch.int8), indptr
+        y = ops.linear(input, self._plan, self.bias, scale=self._scale)
+        return finished(y, residual, self.activation)
 
     @classmethod
-    def from_dense(cls, linear: nn.Linear) -> Self:
+    def from_dense(cls, linear: nn.Linear, *, values: StoredValues | None = None) -> Self:
         """Drop the exact zeros of a pruned layer.
 
         Parameters
@@ -87,20 +91,33 @@ class CSRLinear(CSRLayer, SparseLinear[CSR]):
         linear : torch.nn.Linear
             Its weight is copied; its bias becomes this layer's, the same Parameter. Training mode
             and `requires_grad` are kept.
+        values : {"bfloat16", "float16", "int8"}, optional
+            What to round the nonzeros to, if not the layer's dtype: halves for float32 layers, int8
+            with a scale a row for all. Inputs, bias and results keep the layer's dtype.
 
         Raises
         ------
         TypeError
             If `linear` is no nn.Linear, or its dtype or device has no kernel.
         ValueError
-            If it has hooks or parametrizations, which a copy of its weight would lose.
+            If it has hooks or parametrizations, which a copy of its weight would lose; or its
+            weight cannot be stored as `values` says.
+
+        Examples
+        --------
+        >>> import torch
+        >>> dense = torch.nn.Linear(4, 2)
+        >>> with torch.no_grad():
+        ...     _ = dense.weight.copy_(torch.tensor([[0.0, 2, 0, 0], [1, 0, 0, 254]]))
+        >>> sparse = CSRLinear.from_dense(dense, values="int8")
+        >>> sparse.values.tolist(), sparse.to_dense().weight.tolist()
+        ([127, 0, 127], [[0.0, 2.0, 0.0, 0.0], [0.0, 0.0, 0.0, 254.0]])
         """
         matrix = CSR.from_dense(plain_weight(linear, cls))
-        indices, indptr = narrowed(matrix.indices), narrowed(matrix.indptr)
-        return cls._in_place_of(linear, matrix.data, indices, indptr)
+        return cls._in_place_of(linear, matrix, values)
 
 
-class Sparse24Linear(SparseLinear[Sparse24]):
+class Sparse24Linear(Sparse24Layer, SparseLinear[Sparse24]):
     """A linear layer, ``y = x W^T + b``, whose weight W is stored as 2:4; ``matrix()`` returns W.
 
     Of every four neighbours in a row two are kept, with two bits each that say which
@@ -115,11 +132,15 @@ class Sparse24Linear(SparseLinear[Sparse24]):
         Whether to add a learnt bias.
     dtype : torch.dtype, optional
         Of values and bias; torch's default dtype if not given.
+    values : {"bfloat16", "float16", "int8"}, optional
+        What the values are stored in, if not in `dtype`; see CSRLinear.
 
     Attributes
     ----------
-    values : Parameter, (out_features, ceil4(in_features) / 2)
+    values : Parameter, (out_features, ceil4(in_features) / 2); a buffer where it is int8
         Training changes them; the structure stays.
+    scale : (out_features,) float32
+        As CSRLinear's.
     metadata : uint8, (out_features, ceil8(in_features) / 8)
         One nibble for each group of four. Edits are noticed as those of CSRLinear's buffers are.
     bias : Parameter, (out_features,), or None
@@ -135,22 +156,8 @@ class Sparse24Linear(SparseLinear[Sparse24]):
     ([[2.0, 5.0, 7.0, 1.0]], ['0xcd'])
     """
 
-    metadata: Tensor
-    _buffer_names = ("metadata",)
-    _format = "2:4"
-    _kind = kinds.SPARSE24
-
-    @property
-    def _kernel(self) -> str:
-        return "sparse24"
-
-    def _zeros(self, dtype: torch.dtype | None) -> tuple[Tensor, ...]:
-        row = Sparse24.from_dense(torch.zeros(1, self.in_features, dtype=dtype))
-        rows = self.out_features
-        return row.values.repeat(rows, 1), row.metadata.repeat(rows, 1)
-
     @classmethod
-    def from_dense(cls, linear: nn.Linear) -> Self:
+    def from_dense(cls, linear: nn.Linear, *, values: StoredValues | None = None) -> Self:
         """Compress a layer that was pruned to 2:4.
 
         Parameters
@@ -158,18 +165,17 @@ class Sparse24Linear(SparseLinear[Sparse24]):
         linear : torch.nn.Linear
             Its weight is copied; its bias becomes this layer's, the same Parameter. Training mode
             and `requires_grad` are kept.
+        values : {"bfloat16", "float16", "int8"}, optional
+            What to round the nonzeros to, if not the layer's dtype: halves for float32 layers, int8
+            with a scale a row for all. Inputs, bias and results keep the layer's dtype.
 
         Raises
         ------
         TypeError
             If `linear` is no nn.Linear, or its dtype or device has no kernel.
         ValueError
-            If its weight is not 2:4, naming the row and the group; or if it has hooks or
-            parametrizations, which a copy of its weight would lose.
+            If its weight is not 2:4, naming the row and the group, or cannot be stored as `values`
+            says; or if it has hooks or parametrizations, which a copy of its weight would lose.
         """
         matrix = Sparse24.from_dense(plain_weight(linear, cls))
-        return cls._in_place_of(linear, matrix.values, matrix.metadata)
-
-    def _build(self, *tensors: Tensor) -> Sparse24:
-        values, metadata = tensors
-        return Sparse24((values, metadata), shape=(self.out_features, self.in_features))
+        return cls._in_place_of(linear, matrix, values)

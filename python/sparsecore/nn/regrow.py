@@ -136,7 +136,7 @@ def regrow_(
     Raises
     ------
     TypeError, ValueError
-        As :func:`regrown`; and where the layer is prepared for running.
+        As :func:`regrown`; and where the layer is prepared for running, or its values are int8.
 
     Examples
     --------
@@ -153,6 +153,9 @@ def regrow_(
         msg = "regrow_: layer is prepared for running: call restore_() on it first"
         raise ValueError(msg)
     values = layer.values
+    if layer._scale is not None:
+        msg = "regrow_: layer has int8 values, which do not train: regrow it first, then store them"
+        raise ValueError(msg)
     with torch.inference_mode(mode=False), torch.no_grad():
         shape = layer._weight_shape()
         change = regrown(layer.indices, layer.indptr, shape, drop=drop, grow=grow)

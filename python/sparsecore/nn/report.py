@@ -43,6 +43,8 @@ class LayerReport:
     choice : {"dense", "csr", "2:4"}
     why : str
         One sentence with its numbers.
+    values : str or None
+        The dtype of the chosen sparse format's values, as "int8"; None for dense.
     """
 
     name: str
@@ -55,6 +57,7 @@ class LayerReport:
     error: float | None
     choice: Format
     why: str
+    values: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +83,8 @@ class Report:
         What was fused: "53 BatchNorms, 16 residuals, 49 activations".
     channels_last : bool
         Whether the fused model brings images into that order first.
+    values : {"bfloat16", "float16", "int8"} or None
+        What `sparsify_` was told to store sparse values in; None: in the layers' dtypes.
     choices : dict of str to {"dense", "csr", "2:4"}
         The format of each of `layers`, by name.
     """
@@ -94,6 +99,7 @@ class Report:
     seconds_fused: float | None = None
     fused: str = ""
     channels_last: bool = False
+    values: str | None = None
 
     @property
     def choices(self) -> dict[str, Format]:
@@ -108,7 +114,8 @@ class Report:
 
     def __str__(self) -> str:
         """Return a table of the layers, the reasons, and the model's totals."""
-        layers = [*_table(self.layers), "", *_reasons(self.layers)]
+        table = _table(self.layers, stored=self.values is not None)
+        layers = [*table, "", *_reasons(self.layers)]
         found = layers if self.layers else [_why_no_layers(self)]
         return "\n".join([*found, "", *_totals(self)])
 
@@ -131,9 +138,15 @@ def duration(seconds: float) -> str:
     return f"{rounded * 1e9:.10g} ns"
 
 
-def _table(layers: Sequence[LayerReport]) -> list[str]:
+def _table(layers: Sequence[LayerReport], *, stored: bool) -> list[str]:
+    """Return the lines of the table; where values are `stored` narrower, with dtype and error."""
     head = ["layer", "shape", "sparsity", "2:4", "rows", *FORMATS, "bytes", "choice"]
     rows = [head, *map(_row, layers)]
+    if stored:
+        errors = ["-" if layer.error is None else f"{layer.error:.2g}" for layer in layers]
+        dtypes = [layer.values or "-" for layer in layers]
+        for row, dtype, error in zip(rows, ["values", *dtypes], ["error", *errors], strict=True):
+            row += [dtype, error]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = [
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()

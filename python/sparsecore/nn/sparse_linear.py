@@ -11,6 +11,7 @@ from sparsecore.nn.fused import FusedLinear, finished
 from sparsecore.nn.held import Matrix
 from sparsecore.nn.layers import obstacle
 from sparsecore.nn.sparse_layer import SparseLayer
+from sparsecore.nn.stored_values import StoredValues
 
 
 class SparseLinear(SparseLayer[Matrix]):
@@ -19,10 +20,6 @@ class SparseLinear(SparseLayer[Matrix]):
     in_features: int
     out_features: int
 
-    def _zeros(self, dtype: torch.dtype | None) -> tuple[Tensor, ...]:
-        """Return the tensors of a weight of zeros."""
-        raise NotImplementedError
-
     def __init__(
         self,
         in_features: int,
@@ -30,11 +27,12 @@ class SparseLinear(SparseLayer[Matrix]):
         bias: bool = True,
         *,
         dtype: torch.dtype | None = None,
+        values: StoredValues | None = None,
     ) -> None:
         super().__init__()
         self.in_features = in_features
         self.out_features = out_features
-        self._hold(*self._zeros(dtype))
+        self._hold(values, *self._zeros(dtype))
         zeros = nn.Parameter(torch.zeros(out_features, dtype=dtype))
         self.register_parameter("bias", zeros if bias else None)
 
@@ -45,11 +43,10 @@ class SparseLinear(SparseLayer[Matrix]):
         return f"in_features={self.in_features}, out_features={self.out_features}"
 
     @classmethod
-    def _in_place_of(cls, linear: nn.Linear, values: Tensor, *buffers: Tensor) -> Self:
+    def _in_place_of(cls, linear: nn.Linear, matrix: Matrix, values: StoredValues | None) -> Self:
         layer = cls(linear.in_features, linear.out_features, bias=False)
-        layer.values = nn.Parameter(values, requires_grad=linear.weight.requires_grad)
-        for name, buffer in zip(cls._buffer_names, buffers, strict=True):
-            setattr(layer, name, buffer)
+        trainable = linear.weight.requires_grad
+        layer._hold(values, *layer._parts(matrix), trainable=trainable)
         layer.bias = linear.bias
         layer.activation = getattr(linear, "activation", None)
         layer.fused = isinstance(linear, FusedLinear)
@@ -57,13 +54,12 @@ class SparseLinear(SparseLayer[Matrix]):
 
     def to_dense(self) -> nn.Linear:
         """Return an nn.Linear with the same weight and a copy of the bias."""
-        matrix = self.matrix()
         with torch.no_grad():
             # skip_init: drawing initial weights would move the generator of the caller.
             linear: nn.Linear = nn.utils.skip_init(  # type: ignore[no-untyped-call]
                 nn.Linear, self.in_features, self.out_features, bias=self.bias is not None
             )
-            linear.weight = nn.Parameter(matrix.toarray(), self.values.requires_grad)
+            linear.weight = nn.Parameter(self._dense_weight(), self.values.requires_grad)
             if self.bias is not None:
                 linear.bias = nn.Parameter(self.bias.clone(), self.bias.requires_grad)
         return linear.train(self.training)
@@ -87,7 +83,7 @@ class SparseLinear(SparseLayer[Matrix]):
         """Return the same of the layer's own tensors, for where torch must see the call."""
         buffers = [getattr(self, name) for name in self._buffer_names]
         shape = list(self._weight_shape())
-        y = calls.layer(self._kind, input, self.values, buffers, shape, self.bias)
+        y = calls.layer(self._kind, input, self.values, buffers, shape, self.bias, self._scale)
         return finished(y, residual, self.activation)
 
 

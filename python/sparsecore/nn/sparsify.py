@@ -1,14 +1,13 @@
 """From a pruned torch model to one that runs sparse where that was measured to be faster."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Literal, TypeAlias
+from typing import Any
 
 import torch
 from torch import nn
-from torch.nn.parameter import is_lazy
 
 from sparsecore import timing
 from sparsecore.nn.accuracy import outputs_difference, tolerance
@@ -16,17 +15,23 @@ from sparsecore.nn.choose import Decision, Layer, decide, survey
 from sparsecore.nn.example import Example, undisturbed
 from sparsecore.nn.fusion import Fusion, fuse
 from sparsecore.nn.layers import find_layers, observe
-from sparsecore.nn.report import Format, LayerReport, Report, check_choices
+from sparsecore.nn.report import Format, LayerReport, Report
 from sparsecore.nn.settle import Outcome, Trial, put, settle
 from sparsecore.nn.sparse_layer import SparseLayer
+from sparsecore.nn.sparsify_arguments import (
+    Policy,
+    check_given,
+    check_initialized,
+    check_values,
+    given_choices,
+)
+from sparsecore.nn.stored_values import StoredValues, dtype_name
 from sparsecore.nn.thread_count import using_threads
 
-__all__ = ["LAYER_TIMER", "check_initialized", "fuse_where_equal", "sparsify_"]
+__all__ = ["LAYER_TIMER", "fuse_where_equal", "sparsify_"]
 
 LAYER_TIMER = partial(timing.interleaved, min_runs=11, min_seconds=0.1)
 _MODEL_TIMER = partial(timing.interleaved, min_runs=15, min_seconds=0.5)
-
-Policy: TypeAlias = Literal["measured", "always"] | Mapping[str, Format]
 
 
 def sparsify_(
@@ -38,6 +43,7 @@ def sparsify_(
     threads: int | None = None,
     trainable: bool = True,
     channels_last: bool | None = None,
+    values: StoredValues | None = None,
     choices: Mapping[str, Format] | None = None,
     progress: Callable[[int, int, str], object] | None = None,
     timer: timing.Timer | None = None,
@@ -45,11 +51,11 @@ def sparsify_(
     """Exchange the layers of a pruned model for sparse ones, in place, where that pays.
 
     The model runs once on the example, which tells how each ``nn.Linear`` and ``nn.Conv2d`` is
-    called. Each is then measured dense, as CSR and, where a linear layer's weight is 2:4, as 2:4,
-    on inputs of these shapes, dtypes and memory orders, and the fastest is taken. At last the whole
-    model is measured against the dense one, twice where the samples overlap: while it is not
-    faster, the half of the exchanged layers that saved the least goes back to dense. So the model
-    is faster than before, or all dense.
+    called. Each is then measured dense, as CSR and, where the weight of a linear layer or of a 1 x
+    1 convolution is 2:4, as 2:4, on inputs of these shapes, dtypes and memory orders, and the
+    fastest is taken. At last the whole model is measured against the dense one, twice where the
+    samples overlap: while it is not faster, the half of the exchanged layers that saved the least
+    goes back to dense. So the model is faster than before, or all dense.
 
     A layer stays dense, and the report says why, where the example does not call it; where it has
     hooks, parametrizations or a pruning mask that is still applied; where it is a subclass of
@@ -76,13 +82,18 @@ def sparsify_(
     policy : {"measured", "always"} or mapping of str to {"dense", "csr", "2:4"}
         "always" measures nothing and takes the sparse format with the fewer bytes for each layer
         that has zeros. A mapping (``report.choices``) is carried out as it is, without measuring;
-        layers that it does not name stay dense.
+        layers that it does not name stay dense. It names formats only: values are stored as this
+        call says, whatever those were that the choices were made with.
     max_error : float, optional
         The largest error allowed, for layers and for the model, both relative; what exceeds it
         stays dense. Without it, for a layer with k columns: ``(k + 2) eps(accumulator) +
         eps(dtype)`` of the sum of magnitudes ``|x| |W|^T + |b|``, against the product in fp64; for
         the model: the sum of this over its exchanged layers, of the largest magnitude of each
-        output, against the dense model.
+        output, against the dense model. Where `values` are narrower, what rounding a weight W to W'
+        explains comes on top: for a layer ``|x| |W - W'|^T``, output by output; for the model the
+        largest of these by the largest output, of each layer: the root of the sum of their squares,
+        since layers round independently, with a factor of four to spare. A model that makes more of
+        it stays dense, unless `max_error` allows it.
     threads : int, optional
         Threads to measure with, for torch and sparsecore.
     trainable : bool
@@ -93,6 +104,10 @@ def sparsify_(
         Of a fused model: whether it begins with bringing images into torch's channels_last order,
         in which its convolutions then leave them. Measured in both orders if not given, else as
         the images come; ``report.channels_last`` says what was chosen.
+    values : {"bfloat16", "float16", "int8"}, optional
+        What sparse layers store their values in, with ``trainable=False`` only: fewer bytes, at the
+        price of an error, which the report has. Halves are for float32 layers, int8 has a scale a
+        row; a layer whose weight they do not hold stays dense. Without it, the layers' own dtypes.
     choices : mapping of str to {"dense", "csr", "2:4"}, optional
         Layers that are decided in advance; the policy decides the others. They are not measured,
         and do not go back to dense for the sake of time.
@@ -110,8 +125,9 @@ def sparsify_(
     ------
     ValueError
         If the policy is unknown, or a choice names no linear or convolution layer, a layer that
-        cannot be exchanged, or 2:4 for a weight that is not; or the model has lazy modules that
-        never ran.
+        cannot be exchanged, or 2:4 for a weight that is not, or one that `values` do not hold; or
+        `values` is given for layers that are to train; or the model has lazy modules that never
+        ran.
     TypeError
         If `example_inputs` is not a tensor, tuple or dict.
 
@@ -129,7 +145,8 @@ def sparsify_(
 
     To deploy a converted model, see :func:`sparsecore.nn.save_checkpoint`.
     """
-    given = _given(policy, choices)
+    given = given_choices(policy, choices)
+    check_values(values, trainable=trainable)
     example = Example.of(example_inputs)
     check_initialized(model, caller="sparsify_")
     measuring = policy == "measured"
@@ -146,7 +163,7 @@ def sparsify_(
         fusion, fusion_error = (
             (Fusion(), 0.0) if trainable else fuse_where_equal(model, example, reference)
         )
-        wish = _Wish(policy, given, max_error, layer_timer, not trainable, progress)
+        wish = _Wish(policy, given, max_error, layer_timer, not trainable, values, progress)
         try:
             decisions = _in_the_better_order(
                 model, example, fusion, wish, channels_last, model_timer
@@ -158,7 +175,7 @@ def sparsify_(
         sizes = (size, _bytes(model))
         outcome = settle(trial, decisions, model_timer)
         _tell(progress, len(decisions) + 1, len(decisions) + 1, "the whole model")
-    return _report(outcome, sizes, fusion, sparse)
+    return _report(outcome, sizes, fusion, sparse, values)
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +187,7 @@ class _Wish:
     max_error: float | None
     timer: timing.Timer | None
     prepared: bool
+    values: StoredValues | None
     progress: Callable[[int, int, str], object] | None
 
 
@@ -217,7 +235,7 @@ def _decide_all(model: nn.Module, example: Example, wish: _Wish) -> list[Decisio
     layers = [survey(site, uses.get(site.name)) for site in sites]
     if not isinstance(wish.policy, str):
         layers = list(map(_closed, layers))
-    _check_given(wish.given, layers)
+    check_given(wish.given, layers)
     decisions: list[Decision] = []
     for layer in layers:
         decisions.append(
@@ -227,6 +245,7 @@ def _decide_all(model: nn.Module, example: Example, wish: _Wish) -> list[Decisio
                 max_error=wish.max_error,
                 timer=wish.timer,
                 prepared=wish.prepared,
+                values=wish.values,
             )
         )
         _tell(wish.progress, len(decisions), len(layers) + 1, layer.site.name)
@@ -251,42 +270,6 @@ def fuse_where_equal(model: nn.Module, example: Example, reference: Any) -> tupl
     return Fusion(), 0.0
 
 
-# ---- arguments ----
-
-
-def check_initialized(model: nn.Module, *, caller: str) -> None:
-    """Raise ValueError where a lazy module of the model never ran."""
-    for name, tensor in (*model.named_parameters(), *model.named_buffers()):
-        if is_lazy(tensor):
-            msg = f"{caller}: {name} of the model has no shape yet: run the model once first"
-            raise ValueError(msg)
-
-
-def _given(policy: Policy, choices: Mapping[str, Format] | None) -> dict[str, Format]:
-    """Return the choices that were made in advance."""
-    if isinstance(policy, str) and policy not in {"measured", "always"}:
-        msg = (
-            f"sparsify_: policy is {policy!r}, expected 'measured', 'always' or a mapping of layer "
-            "name to format"
-        )
-        raise ValueError(msg)
-    given = {} if isinstance(policy, str) else check_choices(policy, name="sparsify_: policy")
-    return given | check_choices(choices or {}, name="sparsify_: choices")
-
-
-def _check_given(given: Mapping[str, Format], layers: Sequence[Layer]) -> None:
-    """Raise ValueError where a choice cannot be carried out, naming the layer."""
-    known = {layer.site.name: layer for layer in layers}
-    for name, choice in given.items():
-        if name not in known:
-            kinds = "nn.Linear or nn.Conv2d"
-            msg = f"sparsify_: the choices name {name!r}, which is no {kinds} of the model"
-            raise ValueError(msg)
-        if choice != "dense" and known[name].obstacle is not None:
-            msg = f"sparsify_: layer {name!r} cannot become {choice}: {known[name].obstacle}"
-            raise ValueError(msg)
-
-
 def _closed(layer: Layer) -> Layer:
     """Leave a layer dense unless a choice names it."""
     idle = layer.idle or "the given choices do not name it"
@@ -304,7 +287,11 @@ def _tell(
 
 
 def _report(
-    outcome: Outcome, sizes: tuple[int, int], fusion: Fusion, already_sparse: tuple[str, ...]
+    outcome: Outcome,
+    sizes: tuple[int, int],
+    fusion: Fusion,
+    already_sparse: tuple[str, ...],
+    values: StoredValues | None,
 ) -> Report:
     exchanged = sum(d.nbytes[d.choice] - d.nbytes["dense"] for d in outcome.decisions)
     times = outcome.times
@@ -319,11 +306,13 @@ def _report(
         fused=str(fusion) if outcome.is_fused else "",
         channels_last=outcome.is_fused and fusion.channels_last,
         already_sparse=already_sparse,
+        values=values,
     )
 
 
 def _layer_report(decision: Decision) -> LayerReport:
-    layer = decision.layer
+    layer, module = decision.layer, decision.module
+    dtype = module._values_dtype if isinstance(module, SparseLayer) else None
     return LayerReport(
         name=layer.site.name,
         shape=layer.site.weight_shape,
@@ -335,6 +324,7 @@ def _layer_report(decision: Decision) -> LayerReport:
         error=decision.error,
         choice=decision.choice,
         why=decision.why,
+        values=None if dtype is None else dtype_name(dtype),
     )
 
 

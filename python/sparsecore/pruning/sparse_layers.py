@@ -26,6 +26,8 @@ def sparse_layers(caller: str, model: nn.Module, optimizer: Optimizer) -> dict[s
         if not isinstance(layer, CSRLayer):
             continue
         values = layer._parameters.get("values")
+        if layer._scale is not None:
+            continue  # int8, which is frozen
         reason = _obstacle(layer, values)
         if values is not None and not values.requires_grad and reason is None:
             continue  # frozen

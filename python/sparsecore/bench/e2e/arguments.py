@@ -2,6 +2,7 @@
 
 import argparse
 from collections.abc import Mapping, Sequence
+from typing import Literal, TypeAlias, get_args
 
 from sparsecore.bench import words
 
@@ -13,9 +14,9 @@ ENGINES = (
     *("torch eager", "torch channels_last", "torch inductor", "onnxruntime", "openvino"),
     *("onnxruntime int8", "openvino int8"),
 )
-# What the values of sparse weights are kept in. A narrower dtype goes here, and in
-# `variants.make_variant`, where the pruned weights are handed to sparsify_.
-VALUES = ("float32",)
+# What `sparsify_` can store the values of sparse weights in, besides the float32 they have.
+Values: TypeAlias = Literal["bfloat16", "float16", "int8"]
+VALUES: tuple[Values, ...] = get_args(Values)
 
 _QUICK: Mapping[str, object] = {
     "models": ("resnet20", "mlp"),
@@ -44,7 +45,8 @@ def add_options(command: argparse.ArgumentParser) -> None:
     add("--sparsities", type=_sparsity, nargs="+", help="in percent")
     add("--engines", nargs="+", choices=ENGINES, default=ENGINES, metavar="ENGINE",
         help="dense ones besides torch eager: " + ", ".join(map(repr, ENGINES[1:])))  # fmt: skip
-    add("--values", choices=VALUES, default=VALUES[0], help="dtype of the sparse weights")
+    add("--values", nargs="+", choices=VALUES, default=(),
+        help="further rows, pattern uniform, whose sparse weights are stored in these")  # fmt: skip
 
 
 def defaults(*, quick: bool) -> dict[str, object]:
@@ -52,9 +54,11 @@ def defaults(*, quick: bool) -> dict[str, object]:
     return {"threads": 1, **(_QUICK if quick else _WHOLE)}
 
 
-def has_series(*, patterns: Sequence[str], sparsities: Sequence[float], **_: object) -> bool:
+def has_series(
+    *, patterns: Sequence[str], sparsities: Sequence[float], values: Sequence[str], **_: object
+) -> bool:
     """Whether something is measured at several sparsities, which a plot needs."""
-    return set(patterns) != {"2:4"} and len(set(sparsities)) > 1
+    return (set(patterns) != {"2:4"} or bool(values)) and len(set(sparsities)) > 1
 
 
 def _sparsity(text: str) -> float:

@@ -61,4 +61,5 @@ def _of(rows: Sequence[Mapping[str, Any]], pattern: str) -> list[Mapping[str, An
 
 
 def _line(row: Mapping[str, Any]) -> str:
-    return f"{row['model']}, batch {row['batch']}"
+    stored = "" if row["values"] == "float32" else f", {row['values']}"
+    return f"{row['model']}, batch {row['batch']}{stored}"

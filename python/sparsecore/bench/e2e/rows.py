@@ -61,6 +61,7 @@ def row(
 def _about(variant: Variant) -> dict[str, Any]:
     return {
         "pattern": variant.pattern,
+        "values": variant.values or "float32",
         "sparsity": variant.sparsity,
         "zeros": variant.zeros,
         "macs": variant.macs.total,

@@ -35,11 +35,21 @@ def _facts(document: Mapping[str, Any]) -> list[str]:
         f"- x: {document['formula']}",
         f"- every fp32 output within {protocol['tolerance']:g} of the largest one of dense torch, "
         f"checked before timing; dense engines have the weights {protocol['dense_weights']}",
+        *_stored(document["rows"]),
         f"- floor: {before}; moved by {100 * floor['drift']:.1f} % during the run",
     ]
     if not floor["quiet"]:
         lines.append("- **The machine was not quiet: differences as large as that are noise.**")
     return lines
+
+
+def _stored(rows: Sequence[Row]) -> list[str]:
+    """Say of rows with narrower values, where there are any, that they are not held to that."""
+    found = {row["values"]: None for row in rows if row["values"] != "float32"}
+    if not found:
+        return []
+    listed = " or ".join(found)
+    return [f"- rows whose values are {listed} round by design: their error is in the last column"]
 
 
 def _absent(document: Mapping[str, Any]) -> list[str]:
@@ -68,7 +78,7 @@ def _engine(found: Row | None, *, best: bool) -> str:
 
 def _networks(rows: Sequence[Row]) -> Iterator[str]:
     heads = (
-        *("network", "batch", "pattern", "sparsity", "sparsecore", "p10 to p90"),
+        *("network", "batch", "pattern", "sparsity", "values", "sparsecore", "p10 to p90"),
         *("best dense", "x", "x over int8", "MACs kept", "at most", "prunable run sparse"),
         *("weights, MB", "error"),
     )
@@ -80,7 +90,8 @@ def _networks(rows: Sequence[Row]) -> Iterator[str]:
         yield line(
             [
                 *(row["model"], str(row["batch"]), row["pattern"], f"{row['sparsity']:g} %"),
-                *(seconds(own["median"]), f"{seconds(own['p10'])} to {seconds(own['p90'])}"),
+                *(row["values"], seconds(own["median"])),
+                f"{seconds(own['p10'])} to {seconds(own['p90'])}",
                 *(row["best_dense"], f"{row['speedup']:.2f}"),
                 *("" if over_int8 is None else f"{over_int8:.2f}", f"{row['macs_kept']:.1%}"),
                 *(f"{row['bound']:.1f}", f"{row['sparse_share']:.0%}"),

@@ -16,6 +16,7 @@ from sparsecore.bench.e2e.patterns import HALF, prunable, prune_
 from sparsecore.bench.models import Inputs
 from sparsecore.bench.models.weights import calibrate_
 from sparsecore.nn.report import Report
+from sparsecore.nn.stored_values import StoredValues
 
 __all__ = ["Variant", "make_variant", "planned", "relative_error"]
 
@@ -26,7 +27,8 @@ class Variant:
 
     `sparsity` is the one asked for, in percent, and `zeros` what there is of them in the prunable
     weights. `error` is its output's against the dense network with the same zeros. `formats` counts
-    the layers that were converted to each format, or left "dense".
+    the layers that were converted to each format, or left "dense". `values` are what sparse ones
+    are stored in, None: float32.
     """
 
     pattern: str
@@ -38,20 +40,28 @@ class Variant:
     bytes_dense: int
     bytes_sparse: int
     formats: Mapping[str, int]
+    values: StoredValues | None = None
 
     @property
     def name(self) -> str:
         """What tells it from the others of its network."""
-        return f"{self.pattern} {self.sparsity:g} %"
+        stored = "" if self.values is None else f", {self.values}"
+        return f"{self.pattern} {self.sparsity:g} %{stored}"
 
 
-def planned(patterns: Sequence[str], sparsities: Sequence[float]) -> list[tuple[str, float]]:
-    """Return each pattern with each sparsity; 2:4 has one of its own."""
-    return [
-        (pattern, sparsity)
+def planned(
+    patterns: Sequence[str], sparsities: Sequence[float], values: Sequence[StoredValues] = ()
+) -> list[tuple[str, float, StoredValues | None]]:
+    """Return each pattern with each sparsity, in fp32; 2:4 has a sparsity of its own.
+
+    After them "uniform" with each sparsity and each of the narrower `values`.
+    """
+    fp32: list[tuple[str, float, StoredValues | None]] = [
+        (pattern, sparsity, None)
         for pattern in patterns
         for sparsity in ((HALF,) if pattern == "2:4" else sparsities)
     ]
+    return fp32 + [("uniform", sparsity, stored) for stored in values for sparsity in sparsities]
 
 
 def make_variant(
@@ -59,6 +69,7 @@ def make_variant(
     pattern: str,
     sparsity: float,
     *,
+    values: StoredValues | None = None,
     ends: Collection[str],
     uses: Mapping[str, int],
     calibration: Inputs,
@@ -71,6 +82,8 @@ def make_variant(
         The network before pruning, and the inputs it is converted for.
     pattern, sparsity
         As `prune_` takes them.
+    values
+        As `sparsify_` takes them.
     ends : collection of str
         Layers that stay dense.
     uses : mapping of str to int
@@ -84,7 +97,12 @@ def make_variant(
     layers = prunable(dense, ends)
     sparse = deepcopy(dense)
     report = sc.nn.sparsify_(
-        sparse, workload.inputs, policy="measured", threads=workload.threads, trainable=False
+        sparse,
+        workload.inputs,
+        policy="measured",
+        threads=workload.threads,
+        trainable=False,
+        values=values,
     )
     call = call_of(sparse, workload.inputs)
     stored = [layer.weight for layer in layers.values()]
@@ -98,6 +116,7 @@ def make_variant(
         bytes_dense=report.bytes_before,
         bytes_sparse=report.bytes_after,
         formats=Counter(layer.choice for layer in report.layers),
+        values=values,
     )
 
 

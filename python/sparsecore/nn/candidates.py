@@ -1,0 +1,77 @@
+"""The sparse modules that a layer could become: made, checked, measured."""
+
+from collections.abc import Iterable, Mapping
+from functools import partial
+from typing import Any, TypeVar
+
+from torch import nn
+
+from sparsecore.nn.accuracy import LayerError, layer_error, random_inputs
+from sparsecore.nn.conv import CSRConv2d
+from sparsecore.nn.csr_layer import CSRLayer
+from sparsecore.nn.layers import Call, Dense, Site
+from sparsecore.nn.modules import CSRLinear, Sparse24Linear
+from sparsecore.nn.report import Format
+from sparsecore.nn.sparse24_conv import Sparse24Conv2d
+from sparsecore.nn.sparse_layer import SparseLayer
+from sparsecore.nn.stored_values import StoredValues, rounded
+from sparsecore.timing import Timer
+
+__all__ = ["build", "error_of", "measure"]
+
+Key = TypeVar("Key", bound=str)
+
+
+def build(
+    site: Site,
+    calls: Mapping[Call, int],
+    form: Format,
+    *,
+    prepared: bool,
+    values: StoredValues | None = None,
+) -> SparseLayer[Any]:
+    """Return a sparse module, prepared for the call with the most rows if wished.
+
+    Raises
+    ------
+    ValueError
+        If the form is 2:4 and the layer cannot be, or `values` do not hold its weight.
+    """
+    try:
+        module = _sparse(site.dense, form, values)
+    except ValueError as error:
+        msg = f"sparsify_: layer {site.name!r}: {error}"
+        raise ValueError(msg) from error
+    if prepared and isinstance(module, CSRLayer):
+        return module.prepare_(max(map(site.rows, calls), default=None))
+    module.matrix()  # so that its bytes count what the kernels hold
+    return module
+
+
+def _sparse(dense: Dense, form: Format, values: StoredValues | None) -> SparseLayer[Any]:
+    if isinstance(dense, nn.Linear):
+        linear = CSRLinear if form == "csr" else Sparse24Linear
+        return linear.from_dense(dense, values=values)
+    conv = CSRConv2d if form == "csr" else Sparse24Conv2d
+    return conv.from_dense(dense, values=values)
+
+
+def error_of(
+    site: Site, module: nn.Module, calls: Iterable[Call], values: StoredValues | None
+) -> LayerError:
+    """Return the largest errors of a module over all calls, see `layer_error`."""
+    stored = None if values is None else rounded(site.dense.weight.detach(), values)
+    return LayerError.largest(layer_error(site.dense, module, call, stored) for call in calls)
+
+
+def measure(
+    modules: Mapping[Key, nn.Module], calls: Mapping[Call, int], timer: Timer
+) -> dict[Key, float]:
+    """Return the median seconds that each module takes for all calls of one run of the model."""
+    seconds = dict.fromkeys(modules, 0.0)
+    for call, times in calls.items():
+        x, residual = random_inputs(call)
+        measured = timer({key: partial(module, x, *residual) for key, module in modules.items()})
+        for key in modules:
+            seconds[key] += times * measured[key].median
+    return seconds

@@ -10,6 +10,7 @@
 #include <cstdint>
 
 #include "chunk_codes.h"
+#include "depthwise_tile.h"
 #include "epilogue.h"
 #include "image.h"
 #include "views.h"
@@ -262,6 +263,10 @@ struct Kernels {
   void (*load_patches)(const PatchTile<Acc>& tile);
   // Its planes (cpu/tap_planes.h).
   void (*load_tap_planes)(const TapPlaneTile<Acc>& tile);
+  // Sums of one where a group has one channel (cpu/depthwise.h).
+  void (*depthwise)(const DepthwiseTile<Acc>& tile);
+  // The whole of it, in fp32; else nullptr (cpu/depthwise_pixels.h).
+  void (*depthwise_row)(const DepthwiseRow& row);
 
   // out = epilogue(block); `block` is overwritten. Row r of the block is row `first_row + r` of
   // the epilogue's vectors. False if a value does not fit `out` (int32 only) (cpu/write_out.h).

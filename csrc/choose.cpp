@@ -179,6 +179,16 @@ bool pays_to_make_planes(std::int64_t taps, double copied, std::int64_t width, s
   return width > 0 && width % lanes == 0 && copied < kMostCopied * static_cast<double>(taps);
 }
 
+// Where a channel serves many outputs, packed products use each patch for all of them. Long strides
+// and spans would make planes of what no tap meets.
+bool pays_to_sum_taps(const ConvGeometry& geometry, std::int64_t rows, std::int64_t cols) {
+  constexpr std::int64_t kMostMultiplier = 4, kLongestStride = 4, kLongestSpan = 128;
+  const bool is_compact = std::max(geometry.stride[0], geometry.stride[1]) <= kLongestStride &&
+                          std::max(geometry.span(0), geometry.span(1)) <= kLongestSpan;
+  return cols == geometry.taps() && cols > 1 && cols <= kMostDepthwiseTaps && is_compact &&
+         rows > 0 && rows / geometry.groups <= kMostMultiplier;
+}
+
 // A transpose costs 3 ns an entry, as much as 40 columns of a scattered product, which then takes
 // 2.5 times as long as a swept one (1024 x 1024, 50-98 %).
 bool pays_to_transpose(std::int64_t nnz, std::int64_t columns) {

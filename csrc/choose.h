@@ -56,6 +56,10 @@ std::int64_t block_columns(std::int64_t rows, std::int64_t cols, std::int64_t nn
 // are written for one of the result, `width` a row, or from patches (patches.h).
 bool pays_to_make_planes(std::int64_t taps, double copied, std::int64_t width, std::int64_t lanes);
 
+// Whether a convolution with weights of this shape is summed straight from its images
+// (depthwise.h), which then have few places that the kernel does not fill.
+bool pays_to_sum_taps(const ConvGeometry& geometry, std::int64_t rows, std::int64_t cols);
+
 // Whether a product with the transpose of a matrix begins with making it.
 bool pays_to_transpose(std::int64_t nnz, std::int64_t columns);
 

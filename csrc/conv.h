@@ -3,7 +3,8 @@
 // The weights are a CSR matrix: output channels by input channels of a group times taps, in the
 // order of torch's weight. They are multiplied with the convolution's right side, of which either a
 // tile of columns is copied, block by block of rows, for the first-level cache (patches.h), or
-// planes that many rows share are made for the second-level cache (tap_planes.h).
+// planes that many rows share are made for the second-level cache (tap_planes.h). Where a group has
+// one input channel, the image itself is that side (depthwise.h).
 #pragma once
 
 #include <atomic>
@@ -37,6 +38,8 @@ struct PlaneOffsets {
   std::vector<Pages<std::uint16_t>> groups;
 };
 
+struct TapMajor;  // plans/conv_depthwise_rows.h
+
 class ConvPlan {
  public:
   // The weights fit the geometry.
@@ -57,6 +60,7 @@ class ConvPlan {
   DType dtype() const { return dtype_; }
   std::int64_t longest_row() const { return longest_row_; }
   std::int64_t nbytes() const;
+  std::string_view kernel() const { return sums_taps() ? "depthwise" : "packed_patches"; }
   std::shared_ptr<const CsrStructure> structure() const;
 
   // A group of output channels.
@@ -68,7 +72,10 @@ class ConvPlan {
   };
 
  private:
-  using Values = std::vector<Pages<std::byte>>;  // by groups
+  struct Values {
+    std::vector<Pages<std::byte>> parts;  // by groups; or one, in CSR order
+    std::shared_ptr<const TapMajor> tap_major;
+  };
 
   template <class Acc>
   void run_as(const Values& values, const ImageView& x, const ConvEpilogue& epilogue,
@@ -76,12 +83,15 @@ class ConvPlan {
   bool fit(const TapPlanes& planes) const;
   std::shared_ptr<const PlaneOffsets> offsets_of(const TapPlanes& planes, int threads) const;
 
-  std::shared_ptr<const CsrStructure> weights_;  // where there are several groups
+  bool sums_taps() const { return groups_.empty(); }
+
+  std::shared_ptr<const CsrStructure> weights_;  // where there are several groups, or none packed
   PlanShape shape_;
   DType dtype_;
   ConvGeometry geometry_;
   std::int64_t longest_row_;
-  std::vector<std::unique_ptr<const Group>> groups_;
+  std::vector<std::unique_ptr<const Group>> groups_;  // none where taps are summed
+  Pages<std::uint8_t> taps_;                          // there: of each entry
   std::atomic<std::shared_ptr<const Values>> values_;
   mutable std::atomic<std::shared_ptr<const PlaneOffsets>> offsets_;  // of the images met last
 };

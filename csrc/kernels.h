@@ -11,6 +11,7 @@
 #include <cstdint>
 
 #include "chunk_codes.h"
+#include "depthwise_tile.h"
 #include "epilogue.h"
 #include "image.h"
 #include "views.h"
@@ -288,6 +289,10 @@ struct Kernels {
   void (*load_patches)(const PatchTile<Acc>& tile);
   // Its planes (cpu/tap_planes.h).
   void (*load_tap_planes)(const TapPlaneTile<Acc>& tile);
+  // Sums of one where a group has one channel (cpu/depthwise.h).
+  void (*depthwise)(const DepthwiseTile<Acc>& tile);
+  // The whole of it, in fp32; else nullptr (cpu/depthwise_pixels.h).
+  void (*depthwise_row)(const DepthwiseRow& row);
 
   // The largest elements of windows (cpu/max_pool.h); of floating numbers only, else nullptr.
   void (*max_pool)(const PoolTile<Acc>& tile);

@@ -127,7 +127,7 @@ std::unique_ptr<ConvPlan> prepare_conv2d(const std::shared_ptr<CsrStructure>& we
 }  // namespace
 
 void register_conv(py::module_& module) {
-  plan_class<ConvPlan>(module, "ConvPlan");
+  plan_class<ConvPlan>(module, "ConvPlan").def_property_readonly("kernel", &ConvPlan::kernel);
   module.def(
       "check_conv2d",
       [](const std::pair<std::int64_t, std::int64_t>& shape, const Pair& kernel, const Pair& stride,

@@ -5,6 +5,8 @@
 #include "combined_sweep.h"
 #include "compress24.h"
 #include "dense_rows.h"
+#include "depthwise.h"
+#include "depthwise_pixels.h"
 #include "max_pool.h"
 #include "packed_sweep.h"
 #include "patches.h"
@@ -69,6 +71,8 @@ constexpr Kernels<Acc> kTable = {
     .load_panel = load_panel<Acc>,
     .load_patches = load_patches<Acc>,
     .load_tap_planes = load_tap_planes<Acc>,
+    .depthwise = depthwise<Acc>,
+    .depthwise_row = __is_same(Acc, float) ? depthwise_row : nullptr,
     .max_pool = kMaxPool<Acc>,
     .write_out = write_out<Acc>,
 };

@@ -1,7 +1,7 @@
 // Loads of neighbouring elements, or of every second, of which some are not there.
 #pragma once
 
-#include "simd.h"
+#include "shuffle.h"
 
 namespace sparsecore::SPARSECORE_TARGET {
 

@@ -7,6 +7,8 @@
 #include "../choose.h"
 #include "../gather_rows.h"
 #include "channels_apart.h"
+#include "conv_depthwise.h"
+#include "conv_depthwise_rows.h"
 #include "conv_patches.h"
 #include "conv_planes.h"
 
@@ -59,6 +61,14 @@ ConvPlan::ConvPlan(const std::shared_ptr<const CsrStructure>& weights, const voi
       dtype_(dtype),
       geometry_(geometry),
       longest_row_(sparsecore::longest_row(weights->view(nullptr, dtype).offsets)) {
+  if (pays_to_sum_taps(geometry, shape_.rows, shape_.cols)) {
+    weights_ = weights;
+    taps_ = Pages<std::uint8_t>(shape_.nnz);
+    const IndexView columns = weights->view(nullptr, dtype).columns;
+    for (Index e = 0; e < shape_.nnz; ++e) taps_[e] = static_cast<std::uint8_t>(columns[e]);
+    update(values, threads);
+    return;
+  }
   const Index rows = shape_.rows / geometry.groups;
   for (Index g = 0; g < geometry.groups; ++g) {
     const auto part =
@@ -72,10 +82,19 @@ ConvPlan::ConvPlan(const std::shared_ptr<const CsrStructure>& weights, const voi
 void ConvPlan::update(const void* values, int threads) {
   const std::int64_t item = item_size(dtype_);
   auto fresh = std::make_shared<Values>();
+  if (sums_taps()) {
+    fresh->parts.emplace_back(shape_.nnz * item);
+    std::copy_n(static_cast<const std::byte*>(values), shape_.nnz * item,
+                fresh->parts.back().data());
+    if (dtype_ == DType::kFloat32 && shape_.rows == geometry_.groups) {
+      fresh->tap_major =
+          std::make_shared<const TapMajor>(weights_->view(values, dtype_), geometry_.taps());
+    }
+  }
   for (const auto& group : groups_) {
-    fresh->emplace_back(group->packed.size() * item);
+    fresh->parts.emplace_back(group->packed.size() * item);
     group->packed.pack(static_cast<const std::byte*>(values) + group->first_entry * item, item,
-                       fresh->back().data(), threads);
+                       fresh->parts.back().data(), threads);
   }
   values_.store(std::move(fresh));
 }
@@ -83,8 +102,11 @@ void ConvPlan::update(const void* values, int threads) {
 void ConvPlan::unpack(void* values, int threads) const {
   const std::int64_t item = item_size(dtype_);
   const std::shared_ptr<const Values> held = values_.load();
+  if (sums_taps()) {
+    std::copy_n(held->parts[0].data(), shape_.nnz * item, static_cast<std::byte*>(values));
+  }
   for (std::size_t g = 0; g < groups_.size(); ++g) {
-    groups_[g]->packed.unpack((*held)[g].data(), item,
+    groups_[g]->packed.unpack(held->parts[g].data(), item,
                               static_cast<std::byte*>(values) + groups_[g]->first_entry * item,
                               threads);
   }
@@ -96,6 +118,11 @@ std::shared_ptr<const CsrStructure> ConvPlan::structure() const {
 
 std::int64_t ConvPlan::nbytes() const {
   std::int64_t bytes = weights_ ? weights_->nbytes() : 0;
+  if (sums_taps()) {
+    bytes += shape_.nnz * (1 + item_size(dtype_));
+    const std::shared_ptr<const Values> held = values_.load();
+    if (held->tap_major) bytes += held->tap_major->nbytes(geometry_.taps());
+  }
   for (const auto& group : groups_) {
     bytes += group->packed.nbytes() + group->packed.size() * item_size(dtype_);
   }
@@ -130,12 +157,26 @@ std::shared_ptr<const PlaneOffsets> ConvPlan::offsets_of(const TapPlanes& planes
 template <class Acc>
 void ConvPlan::run_as(const Values& values, const ImageView& x, const ConvEpilogue& epilogue,
                       const ImageView& out, int threads) const {
+  if constexpr (std::is_same_v<Acc, float>) {
+    if (values.tap_major && DepthwiseRows::take(kernels<float>(), x, epilogue, out)) {
+      return DepthwiseRows(*values.tap_major, geometry_, x, epilogue, out).run(threads);
+    }
+  }
+  const ChannelsApart<Acc> apart(kernels<Acc>(), x, geometry_, threads);
+  if (sums_taps()) {
+    const DepthwiseWeights weights{weights_->view(nullptr, dtype_).offsets,
+                                   taps_.data(),
+                                   values.parts[0].data(),
+                                   dtype_,
+                                   shape_.rows,
+                                   shape_.rows / geometry_.groups};
+    return DepthwiseProduct<Acc>(weights, geometry_, apart.view(), epilogue, out).run(threads);
+  }
   std::vector<ConvGroup> groups;
   groups.reserve(groups_.size());
   for (std::size_t g = 0; g < groups_.size(); ++g) {
-    groups.push_back({&groups_[g]->packed, values[g].data()});
+    groups.push_back({&groups_[g]->packed, values.parts[g].data()});
   }
-  const ChannelsApart<Acc> apart(kernels<Acc>(), x, geometry_, threads);
   const PackedStructure& first = groups_[0]->packed;
   const TapPlanes planes(geometry_, x.height, x.width, first.shape().cols / geometry_.taps(),
                          sizeof(Acc));

@@ -90,6 +90,12 @@ class ImageWriter {
             .relu = epilogue.activation == Activation::kRelu};
   }
 
+  // sums[r * stride + j] of channels and columns that follow one another: at most kWrittenRows.
+  void write_rows(Acc* sums, std::int64_t stride, std::int64_t first_row, std::int64_t rows,
+                  std::int64_t first, std::int64_t count) const {
+    require_fits(write(sums, stride, first_row, rows, first, count));
+  }
+
   // Of row blocks [begin, end), kSumRows of sums each; the group's first channel is `channel`.
   void write(Acc* sums, std::int64_t width, const ConvGroup& group, std::int64_t channel,
              std::int64_t begin, std::int64_t end, std::int64_t column, std::int64_t count) const {

@@ -54,7 +54,6 @@ class ConvPlan:
     __slots__ = ("__weakref__", "_handle", "_like", "_plan", "_version", "geometry")
 
     format = "plan"
-    kernel = "packed_patches"
     _keeps_structure = False  # what it keeps, its bytes count
 
     def __init__(
@@ -102,6 +101,11 @@ class ConvPlan:
     def nbytes(self) -> int:
         """Bytes that the plan holds."""
         return self._plan.nbytes
+
+    @property
+    def kernel(self) -> str:
+        """Name of the kernel: "depthwise" or "packed_patches"."""
+        return self._plan.kernel
 
     def update(self, data: Values) -> None:
         """Replace the values, (nnz,) in CSR order, of the plan's dtype."""

@@ -237,7 +237,10 @@ void Chain::run(std::span<const ImageView> inputs, std::span<const ImageView> ou
   const double ns = this->ns(values);
   const int useful = useful_threads(threads, ns);
   const Index step = images_at_once(values, useful);
-  const Index chunks = (values[0].images + step - 1) / step;
+  // (Inputs of several sizes go through all at once: the largest counts.)
+  Index images = 0;
+  for (const ImageView& value : values) images = std::max(images, value.images);
+  const Index chunks = (images + step - 1) / step;
   const Arena arena = arena_for(values, step);
   const auto run_chunks = [&](Index begin, Index end, int layer_threads) {
     const BlockPool::Block memory = BlockPool::take(static_cast<std::size_t>(arena.bytes));
@@ -247,8 +250,7 @@ void Chain::run(std::span<const ImageView> inputs, std::span<const ImageView> ou
       whole[static_cast<std::size_t>(outputs_[o])] = outputs[o];
     }
     std::vector<ImageView> parts(whole.size());
-    for (Index first = begin * step; first < std::min(end * step, values[0].images);
-         first += step) {
+    for (Index first = begin * step; first < std::min(end * step, images); first += step) {
       for (std::size_t v = 0; v < parts.size(); ++v) {
         parts[v] = some_images(whole[v], first, step);
         if (arena.places[v] < 0) continue;

@@ -78,6 +78,21 @@ ImageArg rows_arg(const py::array& given) {
           {m.data, m.dtype, rows, features, 1, 1, m.row_stride, m.col_stride, 1, 1}};
 }
 
+// Of each value, whether images lie in channels_last order where the layers are called one by one.
+std::vector<bool> orders(const Chain& chain, const std::vector<ImageView>& values,
+                         const std::vector<py::array>& inputs) {
+  std::vector<bool> channels_last;
+  for (const py::array& x : inputs) {
+    channels_last.push_back(has_channels_last(image_arg(x, {"conv2d", "x"}, false).view));
+  }
+  for (std::size_t v = inputs.size(); v < values.size(); ++v) {
+    const auto source = static_cast<std::size_t>(chain.source(static_cast<int>(v)));
+    const ImageView& x = values[source];
+    channels_last.push_back(channels_last[source] && x.channels > 1 && x.pixels() > 1);
+  }
+  return channels_last;
+}
+
 std::vector<py::ssize_t> leading_axes(const py::array& x) {
   return {x.shape(), x.shape() + x.ndim() - 1};
 }
@@ -97,14 +112,16 @@ py::object run_chain_call(const Arguments& given) {
     views.push_back(inputs.back().view);
   }
   const std::vector<ImageView> values = chain.values(views);
+  const std::vector<bool> channels_last =
+      chain.takes_images() ? orders(chain, values, arrays) : std::vector<bool>();
   std::vector<py::array> results;
   std::vector<ImageArg> outputs;
   std::vector<ImageView> out_views;
   for (const int number : chain.outputs()) {
     const ImageView& y = values[static_cast<std::size_t>(number)];
     if (chain.takes_images()) {
-      results.push_back(
-          make_images(y.dtype, {y.images, y.channels, y.height, y.width}, views.front()));
+      results.push_back(make_images(y.dtype, {y.images, y.channels, y.height, y.width},
+                                    channels_last[static_cast<std::size_t>(number)]));
       outputs.push_back(image_arg(results.back(), {"conv2d", "out"}, true));
     } else {
       results.push_back(make_array(y.dtype, {y.images, y.channels}));

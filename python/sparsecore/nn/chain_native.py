@@ -122,7 +122,7 @@ class NativeChain:
         """Make the layers ready; None where one of them has to be called by itself."""
         modules = [operation for operation in operations if isinstance(operation, nn.Module)]
         kinds = {kind_of(module) for module in modules} - {SILENT}
-        layers = [module for module in modules if isinstance(module, CSRLayer)]
+        layers: list[Any] = [module for module in modules if isinstance(module, CSRLayer)]
         if not layers or len(kinds) > 1 or None in kinds:
             return None
         given = _CoreSteps(inputs, layers[0]._plan._like.dtype)
@@ -197,7 +197,9 @@ class _CoreSteps:
             plan = operation.plan(channels, self._dtype)
             self._append(step, plan._plan, plan.shape[0])
             return True
-        pooled = Pooled.of_module(operation) if isinstance(operation, nn.Module) else operation
+        is_module = isinstance(operation, nn.MaxPool2d)
+        pooled = Pooled.of_module(operation) if is_module else operation
+        assert isinstance(pooled, Pooled)
         self._append(step, _core.MaxPool(pooled.kernel, pooled.stride, pooled.padding), channels)
         self.pools = True
         return True

@@ -210,7 +210,8 @@ Index Chain::images_at_once(std::span<const ImageView> values, int threads) cons
   return std::clamp<Index>(std::min(fit, images / chunks), 1, images);
 }
 
-void Chain::run_layer(std::size_t number, std::span<const ImageView> values, int threads) const {
+void Chain::run_layer(std::size_t number, std::span<const ImageView> values, Index of_images,
+                      int threads) const {
   const ChainLayer& layer = layers_[number];
   const ImageView& x = values[static_cast<std::size_t>(layer.input)];
   const ImageView& y = values[static_cast<std::size_t>(inputs_) + number];
@@ -222,7 +223,8 @@ void Chain::run_layer(std::size_t number, std::span<const ImageView> values, int
                           .epilogue = {layer.scale, layer.bias, residual, layer.activation},
                           .out = y,
                           .threads = threads,
-                          .name = "conv2d"});
+                          .name = "conv2d",
+                          .of_images = of_images});
   }
   plan_matmul(*as<Plan>(layer),
               {.x = features_by_rows(x),
@@ -256,7 +258,9 @@ void Chain::run(std::span<const ImageView> inputs, std::span<const ImageView> ou
         if (arena.places[v] < 0) continue;
         parts[v] = placed(parts[v], memory.get() + arena.places[v], step, takes_images_);
       }
-      for (std::size_t i = 0; i < layers_.size(); ++i) run_layer(i, parts, layer_threads);
+      for (std::size_t i = 0; i < layers_.size(); ++i) {
+        run_layer(i, parts, whole[static_cast<std::size_t>(inputs_) + i].images, layer_threads);
+      }
     }
   };
   if (useful > 1 && chunks >= useful) {

@@ -53,7 +53,8 @@ class Chain {
   std::int64_t images_at_once(std::span<const ImageView> values, int threads) const;
   Arena arena_for(std::span<const ImageView> values, std::int64_t images) const;
   double ns(std::span<const ImageView> values) const;
-  void run_layer(std::size_t number, std::span<const ImageView> values, int threads) const;
+  void run_layer(std::size_t number, std::span<const ImageView> values, std::int64_t of_images,
+                 int threads) const;
 
   int inputs_;
   std::vector<ChainLayer> layers_;

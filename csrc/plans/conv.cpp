@@ -129,7 +129,7 @@ std::shared_ptr<const PlaneOffsets> ConvPlan::offsets_of(const TapPlanes& planes
 
 template <class Acc>
 void ConvPlan::run_as(const Values& values, const ImageView& x, const ConvEpilogue& epilogue,
-                      const ImageView& out, int threads) const {
+                      const ImageView& out, int threads, Index of_images) const {
   std::vector<ConvGroup> groups;
   groups.reserve(groups_.size());
   for (std::size_t g = 0; g < groups_.size(); ++g) {
@@ -146,14 +146,16 @@ void ConvPlan::run_as(const Values& values, const ImageView& x, const ConvEpilog
                              epilogue, out)
         .run(threads);
   }
-  PatchProduct<Acc>(std::move(groups), dtype_, geometry_, apart.view(), epilogue, out).run(threads);
+  PatchProduct<Acc>(std::move(groups), dtype_, geometry_, apart.view(), epilogue, out, of_images)
+      .run(threads);
 }
 
 void ConvPlan::run(const ImageView& x, const ConvEpilogue& epilogue, const ImageView& out,
-                   int threads) const {
+                   int threads, Index of_images) const {
   const std::shared_ptr<const Values> values = values_.load();
-  with_accumulator(accumulator_for(dtype_, x.dtype, longest_row_),
-                   [&]<class Acc>(Acc) { run_as<Acc>(*values, x, epilogue, out, threads); });
+  with_accumulator(accumulator_for(dtype_, x.dtype, longest_row_), [&]<class Acc>(Acc) {
+    run_as<Acc>(*values, x, epilogue, out, threads, of_images);
+  });
 }
 
 }  // namespace sparsecore

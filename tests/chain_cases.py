@@ -54,8 +54,7 @@ def converted(model: nn.Module, *inputs: Tensor) -> nn.Module:
 
 
 def forwards(model: nn.Module) -> list[FusedForward]:
-    found = [vars(module).get("forward") for module in model.modules()]
-    return [forward for forward in found if isinstance(forward, FusedForward)]
+    return [f for module in model.modules() if isinstance(f := _forward(module), FusedForward)]
 
 
 def chained(model: nn.Module) -> int:
@@ -68,14 +67,21 @@ def as_tuple(y: Any) -> tuple[Tensor, ...]:
 
 
 def apart(model: nn.Module, *inputs: Tensor) -> tuple[Tensor, ...]:
-    """Return what a model gives when each layer is called by itself."""
-    for forward in forwards(model):
-        forward.chain(False)
+    """Return what a model gives when each layer is called by itself; its chains stay."""
+    kept = [module for module in model.modules() if isinstance(_forward(module), FusedForward)]
+    chains = [_forward(module) for module in kept]
+    for module, chain in zip(kept, chains, strict=True):
+        vars(module)["forward"] = FusedForward.of(module, chain._graph)
+        vars(module)["forward"].channels_last = chain.channels_last
     try:
         return as_tuple(model(*[x.clone() for x in inputs]))
     finally:
-        for forward in forwards(model):
-            forward.chain(True)
+        for module, chain in zip(kept, chains, strict=True):
+            vars(module)["forward"] = chain
+
+
+def _forward(module: nn.Module) -> Any:
+    return vars(module).get("forward")
 
 
 @contextmanager

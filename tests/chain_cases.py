@@ -80,6 +80,11 @@ def apart(model: nn.Module, *inputs: Tensor) -> tuple[Tensor, ...]:
             vars(module)["forward"] = chain
 
 
+def apart_of(model: Any, x: Any) -> Tensor:
+    """As `apart`, of x itself."""
+    return apart(Wrapped(lambda m, _: m.model(x), model=model), torch.empty(0))[0]
+
+
 def _forward(module: nn.Module) -> Any:
     return vars(module).get("forward")
 
@@ -172,3 +177,18 @@ def stack() -> nn.Sequential:
     """Return three convolutions and a pool, one chain of four."""
     layers = [conv(), nn.ReLU(), nn.MaxPool2d(2, 1), conv(), nn.ReLU(), conv(4, 6, 1)]
     return nn.Sequential(*layers)
+
+
+def mlp() -> nn.Module:
+    def forward(m: Any, x: Tensor) -> Tensor:
+        y = F.relu(m.a(x))
+        return m.c(F.relu(m.b(y) + y))
+
+    return Wrapped(forward, a=linear(), b=linear(), c=linear(8, 3))
+
+
+# Converted, with an input.
+MODELS: dict[str, tuple[Any, Tensor]] = {
+    "images": (converted(nn.Sequential(conv(), block(), *stack()), images()), images()),
+    "rows": (converted(mlp(), images(5, 8)), images(5, 8)),
+}

@@ -1,4 +1,4 @@
-"""Where chains must not run in one call, or cannot: torch's modes, bad inputs, threads, signals."""
+"""Chains of what does not fit them, in threads and processes, and interrupted."""
 
 import os
 from collections.abc import Callable
@@ -11,130 +11,18 @@ torch = pytest.importorskip("torch")
 
 import torch.nn.functional as F  # noqa: E402
 from torch import Tensor, nn  # noqa: E402
-from torch._subclasses import FakeTensorMode  # noqa: E402
-from torch.fx.experimental.proxy_tensor import make_fx  # noqa: E402
 
 from chain_cases import (  # noqa: E402
+    MODELS,
     apart,
-    block,
+    apart_of,
     check,
     conv,
     converted,
     images,
     linear,
-    native_calls,
-    stack,
 )
 from child import output  # noqa: E402
-from compiling import compiled  # noqa: E402
-from sparsify_cases import Wrapped  # noqa: E402
-
-
-def mlp() -> nn.Module:
-    def forward(m: Any, x: Tensor) -> Tensor:
-        y = F.relu(m.a(x))
-        return m.c(F.relu(m.b(y) + y))
-
-    return Wrapped(forward, a=linear(), b=linear(), c=linear(8, 3))
-
-
-MODELS: dict[str, tuple[Any, Tensor]] = {
-    "images": (converted(nn.Sequential(conv(), block(), *stack()), images()), images()),
-    "rows": (converted(mlp(), images(5, 8)), images(5, 8)),
-}
-
-
-@pytest.fixture(params=MODELS)
-def case(request: pytest.FixtureRequest) -> tuple[Any, Tensor]:
-    """Return a converted model whose parameters need no gradients, and an input."""
-    model, x = MODELS[request.param]
-    return model.requires_grad_(False), x
-
-
-def equal(got: Tensor, want: Tensor) -> bool:
-    return got.dtype == want.dtype and torch.allclose(got, want, rtol=1e-5, atol=1e-5)
-
-
-# ---- torch ----
-
-
-def test_gradients_reach_inputs_and_biases(case: tuple[Any, Tensor]) -> None:
-    model, x = case
-    bias = next(iter(model.parameters()))
-    for inputs in ([x.clone().requires_grad_()], [x, bias]):
-        given = inputs[0]
-        bias.requires_grad_(len(inputs) == 2)
-        with native_calls() as calls:
-            got = torch.autograd.grad(model(given).square().sum(), inputs[-1])[0]
-        assert not calls
-        want = torch.autograd.grad(apart_with_grad(model, given).square().sum(), inputs[-1])[0]
-        assert torch.equal(got, want)
-        assert got.abs().sum() > 0
-        with native_calls() as calls, torch.no_grad():
-            model(given)
-        assert len(calls) == 1
-
-
-def apart_with_grad(model: Any, x: Any) -> Tensor:
-    """As `apart`, of x itself."""
-    return apart(Wrapped(lambda m, _: m.model(x), model=model), torch.empty(0))[0]
-
-
-def test_inference_mode(case: tuple[Any, Tensor]) -> None:
-    model, x = case
-    with torch.no_grad():
-        want = model(x)
-    with torch.inference_mode(), native_calls() as calls:
-        y = model(x)
-    assert (y.is_inference(), len(calls)) == (True, 1)
-    assert torch.equal(y, want)
-
-
-def test_autocast(case: tuple[Any, Tensor]) -> None:
-    model, x = case
-    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
-        for given in (x, x.bfloat16()):
-            (want,) = apart(model, given)
-            assert torch.equal(model(given), want)
-            assert want.dtype == torch.float32
-
-
-def test_layers_of_several_dtypes() -> None:
-    """Autocast would bring what a layer reads into its dtype."""
-    model = converted(mlp(), images(5, 8))
-    model.b.to(torch.bfloat16).bias.data = model.b.bias.data.float()
-    for mode in (torch.no_grad(), torch.autocast("cpu", torch.bfloat16)):
-        with torch.no_grad(), mode:
-            assert torch.equal(model(images(5, 8)), apart(model, images(5, 8))[0])
-
-
-def test_compile_and_export(case: tuple[Any, Tensor]) -> None:
-    model, x = case
-    with torch.no_grad():
-        want = model(x)
-        assert equal(compiled(model)(x), want)
-        program = torch.export.export(model, (x,), strict=False)
-        assert equal(program.module()(x), want)
-
-
-def test_traces_and_transforms(case: tuple[Any, Tensor]) -> None:
-    model, x = case
-    with torch.no_grad():
-        want = model(x)
-        assert equal(make_fx(model)(x)(x), want)
-        assert equal(torch.func.vmap(lambda one: model(one[None])[0])(x), want)
-        with FakeTensorMode(allow_non_fake_inputs=True) as mode:
-            y = model(mode.from_tensor(x))
-    assert (type(y).__name__, y.shape, y.dtype) == ("FakeTensor", want.shape, want.dtype)
-    state = {name: p * 2 for name, p in model.named_parameters()}
-    got = torch.func.functional_call(model, state, (x,))
-    assert not torch.equal(got, want)
-    with torch.no_grad():
-        assert torch.equal(model(x), want)
-
-
-# ---- what does not fit ----
-
 
 BAD: dict[str, tuple[str, Callable[[Tensor], Any]]] = {
     "channels": ("images", lambda x: x[:, :3]),
@@ -160,7 +48,7 @@ def test_an_error_is_that_of_the_layer(name: str) -> None:
     model, x = MODELS[which]
     bad = spoil(x)
     faults = []
-    for call in (model, lambda y: apart_with_grad(model, y)):
+    for call in (model, lambda y: apart_of(model, y)):
         with torch.no_grad(), pytest.raises((TypeError, ValueError, RuntimeError)) as fault:
             call(bad)
         faults.append((fault.type, str(fault.value)))
@@ -199,11 +87,31 @@ def test_one_image_without_a_batch() -> None:
     check(model, images(), native=1)
 
 
+def test_two_towers_of_different_sizes() -> None:
+    class Towers(nn.Module):
+        def __init__(self, left: nn.Module, right: nn.Module) -> None:
+            super().__init__()
+            self.left, self.right = left, right
+
+        def forward(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+            return F.relu(self.left(x)), F.relu(self.right(y))
+
+    model = Towers(linear(), linear(8, 5))
+    for shapes in (((3, 8), (3, 8)), ((3, 8), (2, 4, 8)), ((0, 8), (2, 8))):
+        sparse = converted(model, *(images(*shape) for shape in shapes))
+        check(sparse, *(images(*shape) for shape in shapes), native=int(shapes[1] == (3, 8)))
+    model = Towers(conv(), conv(4, 2))
+    sparse = converted(model, images(), images())
+    check(sparse, images(0, 4, 5, 5), images(3, 4, 5, 5), native=0)
+    check(sparse, images(3, 4, 9, 5), images(3, 4, 5, 5), native=1)
+
+
 # ---- threads, processes, signals ----
 
 
-def test_threads_call_one_model(case: tuple[Any, Tensor]) -> None:
-    model, x = case
+@pytest.mark.parametrize("name", MODELS)
+def test_threads_call_one_model(name: str) -> None:
+    model, x = MODELS[name]
     inputs = [x + i for i in range(24)]
     with torch.no_grad():
         want = [model(y) for y in inputs]
@@ -240,7 +148,7 @@ pid = os.fork()
 if pid == 0:
     os._exit(0 if torch.equal(model(many), want) else 1)
 print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
-interrupt = lambda: (time.sleep(0.3), os.kill(os.getpid(), signal.SIGINT))
+interrupt = lambda: (time.sleep(0.2), os.kill(os.getpid(), signal.SIGINT))
 for threads in (1, 2):
     sc.set_num_threads(threads)
     threading.Thread(target=interrupt).start()

@@ -210,7 +210,8 @@ Index Chain::images_at_once(std::span<const ImageView> values, int threads) cons
   return std::clamp<Index>(std::min(fit, images / chunks), 1, images);
 }
 
-void Chain::run_layer(std::size_t number, std::span<const ImageView> values, int threads) const {
+void Chain::run_layer(std::size_t number, std::span<const ImageView> values, Index of_images,
+                      int threads) const {
   const ChainLayer& layer = layers_[number];
   const ImageView& x = values[static_cast<std::size_t>(layer.input)];
   const ImageView& y = values[static_cast<std::size_t>(inputs_) + number];
@@ -222,7 +223,8 @@ void Chain::run_layer(std::size_t number, std::span<const ImageView> values, int
                           .epilogue = {layer.scale, layer.bias, residual, layer.activation},
                           .out = y,
                           .threads = threads,
-                          .name = "conv2d"});
+                          .name = "conv2d",
+                          .of_images = of_images});
   }
   plan_matmul(*as<Plan>(layer),
               {.x = features_by_rows(x),
@@ -237,7 +239,10 @@ void Chain::run(std::span<const ImageView> inputs, std::span<const ImageView> ou
   const double ns = this->ns(values);
   const int useful = useful_threads(threads, ns);
   const Index step = images_at_once(values, useful);
-  const Index chunks = (values[0].images + step - 1) / step;
+  // (Inputs of several sizes go through all at once: the largest counts.)
+  Index images = 0;
+  for (const ImageView& value : values) images = std::max(images, value.images);
+  const Index chunks = (images + step - 1) / step;
   const Arena arena = arena_for(values, step);
   const auto run_chunks = [&](Index begin, Index end, int layer_threads) {
     const BlockPool::Block memory = BlockPool::take(static_cast<std::size_t>(arena.bytes));
@@ -247,14 +252,15 @@ void Chain::run(std::span<const ImageView> inputs, std::span<const ImageView> ou
       whole[static_cast<std::size_t>(outputs_[o])] = outputs[o];
     }
     std::vector<ImageView> parts(whole.size());
-    for (Index first = begin * step; first < std::min(end * step, values[0].images);
-         first += step) {
+    for (Index first = begin * step; first < std::min(end * step, images); first += step) {
       for (std::size_t v = 0; v < parts.size(); ++v) {
         parts[v] = some_images(whole[v], first, step);
         if (arena.places[v] < 0) continue;
         parts[v] = placed(parts[v], memory.get() + arena.places[v], step, takes_images_);
       }
-      for (std::size_t i = 0; i < layers_.size(); ++i) run_layer(i, parts, layer_threads);
+      for (std::size_t i = 0; i < layers_.size(); ++i) {
+        run_layer(i, parts, whole[static_cast<std::size_t>(inputs_) + i].images, layer_threads);
+      }
     }
   };
   if (useful > 1 && chunks >= useful) {

@@ -36,6 +36,8 @@ class Chain {
   int inputs() const { return inputs_; }
   const std::vector<int>& outputs() const { return outputs_; }
   bool takes_images() const { return takes_images_; }
+  // The value that makes this one, which is a layer's result.
+  int source(int value) const { return layers_[static_cast<std::size_t>(value - inputs_)].input; }
 
   // The shapes and dtypes of all values, without memory; a row of a matrix is an image of one
   // pixel. Throws where an input does not fit.
@@ -51,7 +53,8 @@ class Chain {
   std::int64_t images_at_once(std::span<const ImageView> values, int threads) const;
   Arena arena_for(std::span<const ImageView> values, std::int64_t images) const;
   double ns(std::span<const ImageView> values) const;
-  void run_layer(std::size_t number, std::span<const ImageView> values, int threads) const;
+  void run_layer(std::size_t number, std::span<const ImageView> values, std::int64_t of_images,
+                 int threads) const;
 
   int inputs_;
   std::vector<ChainLayer> layers_;

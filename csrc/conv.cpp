@@ -121,7 +121,7 @@ void conv2d(const ConvPlan& plan, const ConvCall& call) {
   }
   assert(call.out.lies_evenly() && (residual.data == nullptr || residual.lies_evenly()));
   if (call.out.images == 0 || call.out.channels == 0) return;
-  plan.run(call.x, epilogue, call.out, call.threads);
+  plan.run(call.x, epilogue, call.out, call.threads, std::max(call.of_images, call.x.images));
 }
 
 }  // namespace sparsecore

@@ -47,8 +47,9 @@ class ConvPlan {
            const ConvGeometry& geometry, int threads);
 
   // out = epilogue(weights * x). The arguments agree already (see ops.h).
-  void run(const ImageView& x, const ConvEpilogue& epilogue, const ImageView& out,
-           int threads) const;
+  // `of_images`: of how many images the result would be if these were not only some of them.
+  void run(const ImageView& x, const ConvEpilogue& epilogue, const ImageView& out, int threads,
+           std::int64_t of_images) const;
 
   // As a Plan's.
   void update(const void* values, int threads);
@@ -79,7 +80,7 @@ class ConvPlan {
 
   template <class Acc>
   void run_as(const Values& values, const ImageView& x, const ConvEpilogue& epilogue,
-              const ImageView& out, int threads) const;
+              const ImageView& out, int threads, std::int64_t of_images) const;
   bool fit(const TapPlanes& planes) const;
   std::shared_ptr<const PlaneOffsets> offsets_of(const TapPlanes& planes, int threads) const;
 
@@ -106,6 +107,8 @@ struct ConvCall {
   ImageView out;  // its pixels, and the residual's, lie evenly: row by row, without a gap
   int threads = 1;
   std::string_view name;
+  // Where these are some of more images: how many all are. The result has their bits, then.
+  std::int64_t of_images = 0;
 };
 
 // images x channels x height x width of the result; throws where x does not fit.

@@ -91,7 +91,11 @@ struct PackedTile : BlockTile<Acc> {
   bool picks;                    // where a row takes more than two vectors (choose.h)
   bool in_place = false;         // offsets are in elements of the panel, whose rows may overlap
   const BlockFinish<Acc>* finish = nullptr;  // of the last column block, whose sums are not kept
+  // Whether every second entry of a row of at most kBytesApart is summed up by itself: the order of
+  // a sum, so that parts of a product choose as the whole would.
+  bool odd_apart = true;
 };
+constexpr std::int64_t kBytesApart = 32;
 
 // The same for an int8 matrix by an int8 X, several entries an item (combined.h).
 struct CombinedTile : PackedTile<std::int32_t> {

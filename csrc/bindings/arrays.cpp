@@ -1,6 +1,7 @@
 #include "arrays.h"
 
 #include <algorithm>
+#include <cstdlib>
 #include <memory>
 #include <optional>
 #include <utility>
@@ -136,6 +137,11 @@ VectorArg vector_arg(py::array array, ArgName name) {
 
 bool is_contiguous(const py::array& array) {
   return (array.flags() & py::array::c_style) != 0 && addressable(array);
+}
+
+bool is_column_major(const py::array& array) {
+  return array.ndim() == 2 && array.shape(0) > 1 && array.shape(1) > 1 &&
+         std::abs(array.strides(0)) < std::abs(array.strides(1));
 }
 
 py::array values_arg(py::array array, ArgName name, std::int64_t size) {

@@ -78,6 +78,25 @@ ImageArg rows_arg(const py::array& given) {
           {m.data, m.dtype, rows, features, 1, 1, m.row_stride, m.col_stride, 1, 1}};
 }
 
+// Of each value, whether it lies in torch's channels_last order, or column by column, where the
+// layers are called one by one: a result lies as its input does, if that has two orders.
+std::vector<bool> orders(const Chain& chain, const std::vector<ImageView>& values,
+                         const std::vector<py::array>& inputs) {
+  std::vector<bool> turned;
+  for (const py::array& x : inputs) {
+    turned.push_back(chain.takes_images()
+                         ? has_channels_last(image_arg(x, {"conv2d", "x"}, false).view)
+                         : is_column_major(x));
+  }
+  for (std::size_t v = inputs.size(); v < values.size(); ++v) {
+    const auto source = static_cast<std::size_t>(chain.source(static_cast<int>(v)));
+    const ImageView& x = values[source];
+    const std::int64_t others = chain.takes_images() ? x.pixels() : x.images;
+    turned.push_back(turned[source] && x.channels > 1 && others > 1);
+  }
+  return turned;
+}
+
 std::vector<py::ssize_t> leading_axes(const py::array& x) {
   return {x.shape(), x.shape() + x.ndim() - 1};
 }
@@ -97,17 +116,18 @@ py::object run_chain_call(const Arguments& given) {
     views.push_back(inputs.back().view);
   }
   const std::vector<ImageView> values = chain.values(views);
+  const std::vector<bool> turned = orders(chain, values, arrays);
   std::vector<py::array> results;
   std::vector<ImageArg> outputs;
   std::vector<ImageView> out_views;
   for (const int number : chain.outputs()) {
     const ImageView& y = values[static_cast<std::size_t>(number)];
+    const bool is_turned = turned[static_cast<std::size_t>(number)];
     if (chain.takes_images()) {
-      results.push_back(
-          make_images(y.dtype, {y.images, y.channels, y.height, y.width}, views.front()));
+      results.push_back(make_images(y.dtype, {y.images, y.channels, y.height, y.width}, is_turned));
       outputs.push_back(image_arg(results.back(), {"conv2d", "out"}, true));
     } else {
-      results.push_back(make_array(y.dtype, {y.images, y.channels}));
+      results.push_back(make_array(y.dtype, {y.images, y.channels}, is_turned));
       outputs.push_back(rows_arg(results.back()));
     }
     out_views.push_back(outputs.back().view);

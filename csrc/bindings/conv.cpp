@@ -82,7 +82,8 @@ py::object conv2d_call(const Arguments& given) {
   const DType dtype =
       product_dtype(kName, plan.dtype(), x.view.dtype, static_cast<bool>(scale_given));
   const auto shape = conv_shape(kName, plan, x.view);
-  py::array result = out_in.is_none() ? make_images(dtype, shape, x.view) : array_of(out_in, "out");
+  py::array result = out_in.is_none() ? make_images(dtype, shape, has_channels_last(x.view))
+                                      : array_of(out_in, "out");
   if (!out_in.is_none()) {
     if (!result.writeable()) throw py::value_error(std::string(kName) + ": out is read-only");
     if (overlaps_itself(result)) {

@@ -26,11 +26,11 @@ ImageView view_of(const py::array& array, DType dtype) {
   return m;
 }
 
+}  // namespace
+
 bool has_channels_last(const ImageView& m) {
   return m.channels > 1 && m.pixels() > 1 && m.channel_stride == 1 && m.col_stride != 1;
 }
-
-}  // namespace
 
 ImageArg image_arg(py::array array, ArgName name, bool evenly) {
   if (array.ndim() != 4) {
@@ -46,9 +46,9 @@ ImageArg image_arg(py::array array, ArgName name, bool evenly) {
   return {std::move(array), view};
 }
 
-py::array make_images(DType dtype, const std::array<std::int64_t, 4>& shape, const ImageView& x) {
+py::array make_images(DType dtype, const std::array<std::int64_t, 4>& shape, bool channels_last) {
   const auto [images, channels, height, width] = shape;
-  if (!has_channels_last(x)) return make_array(dtype, {images, channels, height, width});
+  if (!channels_last) return make_array(dtype, {images, channels, height, width});
   return make_array(dtype, {images, height, width, channels}).attr("transpose")(0, 3, 1, 2);
 }
 

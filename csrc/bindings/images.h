@@ -21,7 +21,10 @@ struct ImageArg {
 // `evenly`: as results and residuals lie, which may be int32, too.
 ImageArg image_arg(py::array array, ArgName name, bool evenly);
 
-// A new array of images x channels x height x width, in the memory order of `x`.
-py::array make_images(DType dtype, const std::array<std::int64_t, 4>& shape, const ImageView& x);
+// Whether channels follow one another, not pixels: torch's channels_last order.
+bool has_channels_last(const ImageView& m);
+
+// A new array of images x channels x height x width, in one of the two orders.
+py::array make_images(DType dtype, const std::array<std::int64_t, 4>& shape, bool channels_last);
 
 }  // namespace sparsecore::bindings

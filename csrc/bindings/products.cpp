@@ -2,7 +2,6 @@
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 
-#include <cstdlib>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -85,12 +84,6 @@ void require_layer(const ProductArgs& args, const py::array& x, std::int64_t row
     throw py::value_error(name + ": " + what + " has shape " + shape_text(shape_of(array)) +
                           ", expected " + shape_text(shape));
   }
-}
-
-// Of an array with two dimensions; others count as row-major.
-bool is_column_major(const py::array& x) {
-  return x.ndim() == 2 && x.shape(0) > 1 && x.shape(1) > 1 &&
-         std::abs(x.strides(0)) < std::abs(x.strides(1));
 }
 
 // Where a product is written: the caller's `out`, or a new array in the memory order of x. An `out`

@@ -31,14 +31,24 @@ struct PackedGroups {
   static constexpr std::int64_t kDecodedSteps = 256;
 
   static void run(const PackedTile<Acc>& tile) {
-    if (tile.padding_is_zero || is_finite_row(tile.panel)) {
-      add_groups<false>(tile);
-    } else {
-      add_groups<true>(tile);
+    if constexpr (kMayPart) {
+      if (tile.odd_apart) return run_as<true>(tile);
     }
+    run_as<false>(tile);
   }
 
  private:
+  static constexpr bool kMayPart = std::int64_t{sizeof(Acc)} * kWidth <= kBytesApart;
+
+  template <bool kOddApart>
+  static SPARSECORE_INLINE void run_as(const PackedTile<Acc>& tile) {
+    if (tile.padding_is_zero || is_finite_row(tile.panel)) {
+      add_groups<false, kOddApart>(tile);
+    } else {
+      add_groups<true, kOddApart>(tile);
+    }
+  }
+
   static SPARSECORE_INLINE bool is_finite_row(const Acc* x) {
     typename Sums::Lanes gaps{};  // of x from itself: zero, or NaN
     for (int v = 0; v < Sums::V; ++v) {
@@ -54,7 +64,7 @@ struct PackedGroups {
     }
   }
 
-  template <bool kExact>
+  template <bool kExact, bool kOddApart>
   static SPARSECORE_INLINE void add_groups(PackedTile<Acc> tile) {
     alignas(64) Acc decoded[kRows * kDecodedSteps];
     for (std::int64_t g = 0; g < tile.groups; ++g) {
@@ -63,7 +73,7 @@ struct PackedGroups {
       if (counts[0] == 0 && !tile.first && tile.finish == nullptr) return;
       Sums sums;
       sums.load_from(tile, rows);
-      add_group<kExact>(tile, counts, decoded, sums);
+      add_group<kExact, kOddApart>(tile, counts, decoded, sums);
       if (tile.finish != nullptr) {
         sums.finish_to(*tile.finish, tile.columns, rows);
       } else {
@@ -74,26 +84,26 @@ struct PackedGroups {
   }
 
   // With kExact, padding is left out. Either way adds in the same order.
-  template <bool kExact>
+  template <bool kExact, bool kOddApart>
   static SPARSECORE_INLINE void add_group(const PackedTile<Acc>& tile, const std::uint16_t* counts,
                                           Acc* decoded, Sums& sums) {
     const std::int64_t steps = counts[0];
     if (tile.dtype == DTypeOf<Acc>::value) {
       const Acc* const values = static_cast<const Acc*>(tile.values) + tile.first_entry;
-      return add_steps<kExact>(tile, counts, 0, steps, values, sums);
+      return add_steps<kExact, kOddApart>(tile, counts, 0, steps, values, sums);
     }
     for (std::int64_t begin = 0; begin < steps; begin += kDecodedSteps) {
       const std::int64_t end = begin + kDecodedSteps < steps ? begin + kDecodedSteps : steps;
       load_values(tile.values, tile.dtype, tile.first_entry + begin * kRows, (end - begin) * kRows,
                   decoded);
-      add_steps<kExact>(tile, counts, begin, end, decoded, sums);
+      add_steps<kExact, kOddApart>(tile, counts, begin, end, decoded, sums);
     }
   }
 
   // Four vectors of sums are too few to keep two additions a cycle in flight where a load takes
   // less than one: the odd steps get sums of their own. (Entries are fetched ahead: 4096 x 1024,
   // 50 %, N = 128, Zen 5: 158 GF against 128.)
-  template <bool kExact>
+  template <bool kExact, bool kOddApart>
   static SPARSECORE_INLINE void add_steps(const PackedTile<Acc>& tile, const std::uint16_t* counts,
                                           std::int64_t begin, std::int64_t end, const Acc* values,
                                           Sums& sums) {
@@ -108,7 +118,6 @@ struct PackedGroups {
       }
     };
     constexpr int kUnrolled = kWidth <= 2 * kLanes<Acc> ? 4 : 2;
-    constexpr bool kOddApart = sizeof(Acc) * kWidth <= 32;
     Sums odd{};
     std::int64_t l = begin;
     for (; l + kUnrolled <= end; l += kUnrolled) {

@@ -156,7 +156,7 @@ std::shared_ptr<const PlaneOffsets> ConvPlan::offsets_of(const TapPlanes& planes
 
 template <class Acc>
 void ConvPlan::run_as(const Values& values, const ImageView& x, const ConvEpilogue& epilogue,
-                      const ImageView& out, int threads) const {
+                      const ImageView& out, int threads, Index of_images) const {
   if constexpr (std::is_same_v<Acc, float>) {
     if (values.tap_major && DepthwiseRows::take(kernels<float>(), x, epilogue, out)) {
       return DepthwiseRows(*values.tap_major, geometry_, x, epilogue, out).run(threads);
@@ -187,14 +187,16 @@ void ConvPlan::run_as(const Values& values, const ImageView& x, const ConvEpilog
                              epilogue, out)
         .run(threads);
   }
-  PatchProduct<Acc>(std::move(groups), dtype_, geometry_, apart.view(), epilogue, out).run(threads);
+  PatchProduct<Acc>(std::move(groups), dtype_, geometry_, apart.view(), epilogue, out, of_images)
+      .run(threads);
 }
 
 void ConvPlan::run(const ImageView& x, const ConvEpilogue& epilogue, const ImageView& out,
-                   int threads) const {
+                   int threads, Index of_images) const {
   const std::shared_ptr<const Values> values = values_.load();
-  with_accumulator(accumulator_for(dtype_, x.dtype, longest_row_),
-                   [&]<class Acc>(Acc) { run_as<Acc>(*values, x, epilogue, out, threads); });
+  with_accumulator(accumulator_for(dtype_, x.dtype, longest_row_), [&]<class Acc>(Acc) {
+    run_as<Acc>(*values, x, epilogue, out, threads, of_images);
+  });
 }
 
 }  // namespace sparsecore

@@ -21,13 +21,15 @@ template <class Acc>
 class PatchProduct {
  public:
   PatchProduct(std::vector<ConvGroup> groups, DType dtype, const ConvGeometry& geometry,
-               const ImageView& x, const ConvEpilogue& epilogue, const ImageView& out)
+               const ImageView& x, const ConvEpilogue& epilogue, const ImageView& out,
+               std::int64_t of_images)
       : k_(kernels<Acc>()),
         groups_(std::move(groups)),
         dtype_(dtype),
         x_(x),
         patches_(x, geometry),
-        writer_(k_, epilogue, out) {
+        writer_(k_, epilogue, out),
+        odd_apart_(out.pixels() * of_images * std::int64_t{sizeof(Acc)} <= kBytesApart) {
     for_column_tiles(patches_.columns(), k_.lanes, k_.block_vectors,
                      [&](const ColumnTile& tile) { tiles_.push_back(tile); });
   }
@@ -99,6 +101,7 @@ class PatchProduct {
       for (std::int64_t b = row_blocks.begin; b < row_blocks.end; ++b) {
         Acc* const sums = room.sums.data() + (b - row_blocks.begin) * kSumRows * width;
         PackedTile<Acc> sweep = conv_tile<Acc>(group, dtype_, b, c, width);
+        sweep.odd_apart = odd_apart_;
         sweep.panel = room.panel.data();
         sweep.sums = sums;
         BlockFinish<Acc> finish;
@@ -137,6 +140,7 @@ class PatchProduct {
   ImageView x_;
   Patches patches_;
   ImageWriter<Acc> writer_;
+  bool odd_apart_;
   std::vector<ColumnTile> tiles_;
 };
 

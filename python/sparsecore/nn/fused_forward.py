@@ -2,6 +2,7 @@
 
 import copy
 import importlib
+import inspect
 from types import ModuleType
 from typing import Any, Self
 
@@ -37,6 +38,10 @@ class FusedForward:
         }
         exec(compile(source, "<sparsecore fused forward>", "exec"), scope)
         self._call = scope["forward"]
+        # What `torch.export` reads of a forward.
+        self.__code__ = self._call.__code__
+        signature = inspect.signature(self._call)
+        self.__signature__ = signature.replace(parameters=list(signature.parameters.values())[1:])
 
     def chain(self, on: bool) -> None:
         """Run layers that follow one another in one call, as the module's are now, or each alone.

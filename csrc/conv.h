@@ -92,7 +92,6 @@ class ConvPlan {
   ConvGeometry geometry_;
   std::int64_t longest_row_;
   std::vector<std::unique_ptr<const Group>> groups_;  // none where taps are summed
-  Pages<std::uint8_t> taps_;                          // there: of each entry
   std::atomic<std::shared_ptr<const Values>> values_;
   mutable std::atomic<std::shared_ptr<const PlaneOffsets>> offsets_;  // of the images met last
 };

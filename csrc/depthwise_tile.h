@@ -40,8 +40,8 @@ struct DepthwiseTile {
 // A row of a depthwise convolution's result whose pixels' channels lie together, like the image's
 // (cpu/depthwise_pixels.h).
 struct DepthwiseRow {
-  const ImageView* image;  // one image, fp32
-  const ConvGeometry* geometry;
+  const ImageView* image;                                       // one image, fp32
+  std::int64_t kernel[2], strides[2], padding[2], dilation[2];  // vertical, horizontal
   const float* weights;         // weights[tap * stride + channel], zero where none is stored
   const std::uint16_t* stored;  // one bit each, sixteen channels an item
   std::int64_t stride;          // a multiple of 16

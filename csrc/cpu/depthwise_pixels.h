@@ -149,16 +149,15 @@ void make_channels(const DepthwiseRow& row, const MetTaps& met, std::int64_t ste
 // What column x of the result meets. Zeros, too, stand beyond the image's edge where their product
 // with a weight may be NaN.
 SPARSECORE_INLINE void meet(const DepthwiseRow& row, std::int64_t x, MetTaps* met) {
-  const ConvGeometry& g = *row.geometry;
   const ImageView& image = *row.image;
   const float* const data = static_cast<const float*>(image.data);
-  const std::int64_t top = row.y * g.stride[0] - g.padding[0];
-  const std::int64_t left = x * g.stride[1] - g.padding[1];
+  const std::int64_t top = row.y * row.strides[0] - row.padding[0];
+  const std::int64_t left = x * row.strides[1] - row.padding[1];
   std::int64_t count = 0, weights = 0;
-  for (std::int64_t i = 0; i < g.kernel[0]; ++i) {
-    const std::int64_t r = top + i * g.dilation[0];
-    for (std::int64_t j = 0; j < g.kernel[1]; ++j, weights += row.stride) {
-      const std::int64_t q = left + j * g.dilation[1];
+  for (std::int64_t i = 0; i < row.kernel[0]; ++i) {
+    const std::int64_t r = top + i * row.dilation[0];
+    for (std::int64_t j = 0; j < row.kernel[1]; ++j, weights += row.stride) {
+      const std::int64_t q = left + j * row.dilation[1];
       const bool inside = r >= 0 && r < image.height && q >= 0 && q < image.width;
       if (!inside && row.all_finite) continue;
       met->from[count] = inside ? data + r * image.row_stride + q * image.col_stride : row.zeros;
@@ -172,7 +171,7 @@ SPARSECORE_INLINE void meet(const DepthwiseRow& row, std::int64_t x, MetTaps* me
 // fill the last step are made with some that were made before.
 template <int kPixels>
 void make_inner(const DepthwiseRow& row, std::int64_t begin, std::int64_t end) {
-  const std::int64_t step = row.geometry->stride[1] * row.image->col_stride;
+  const std::int64_t step = row.strides[1] * row.image->col_stride;
   MetTaps met;
   meet(row, begin, &met);
   for (std::int64_t x = begin;;) {

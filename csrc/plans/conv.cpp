@@ -1,6 +1,7 @@
 #include "../conv.h"
 
 #include <algorithm>
+#include <cassert>
 #include <numeric>
 #include <utility>
 
@@ -63,9 +64,6 @@ ConvPlan::ConvPlan(const std::shared_ptr<const CsrStructure>& weights, const voi
       longest_row_(sparsecore::longest_row(weights->view(nullptr, dtype).offsets)) {
   if (pays_to_sum_taps(geometry, shape_.rows, shape_.cols)) {
     weights_ = weights;
-    taps_ = Pages<std::uint8_t>(shape_.nnz);
-    const IndexView columns = weights->view(nullptr, dtype).columns;
-    for (Index e = 0; e < shape_.nnz; ++e) taps_[e] = static_cast<std::uint8_t>(columns[e]);
     update(values, threads);
     return;
   }
@@ -119,7 +117,7 @@ std::shared_ptr<const CsrStructure> ConvPlan::structure() const {
 std::int64_t ConvPlan::nbytes() const {
   std::int64_t bytes = weights_ ? weights_->nbytes() : 0;
   if (sums_taps()) {
-    bytes += shape_.nnz * (1 + item_size(dtype_));
+    bytes += shape_.nnz * item_size(dtype_);
     const std::shared_ptr<const Values> held = values_.load();
     if (held->tap_major) bytes += held->tap_major->nbytes(geometry_.taps());
   }
@@ -164,8 +162,10 @@ void ConvPlan::run_as(const Values& values, const ImageView& x, const ConvEpilog
   }
   const ChannelsApart<Acc> apart(kernels<Acc>(), x, geometry_, threads);
   if (sums_taps()) {
-    const DepthwiseWeights weights{weights_->view(nullptr, dtype_).offsets,
-                                   taps_.data(),
+    const CsrView view = weights_->view(nullptr, dtype_);
+    assert(view.columns.width == 1);  // as there are 256 columns at most
+    const DepthwiseWeights weights{view.offsets,
+                                   static_cast<const std::uint8_t*>(view.columns.data),
                                    values.parts[0].data(),
                                    dtype_,
                                    shape_.rows,

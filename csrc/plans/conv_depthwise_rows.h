@@ -105,7 +105,12 @@ class DepthwiseRows {
     const std::int64_t room = x_.width + left - geometry_.span(1);  // for the first tap's column
     DepthwiseRow row{};
     row.image = &source;
-    row.geometry = &geometry_;
+    for (std::size_t axis = 0; axis < 2; ++axis) {
+      row.kernel[axis] = geometry_.kernel[axis];
+      row.strides[axis] = geometry_.stride[axis];
+      row.padding[axis] = geometry_.padding[axis];
+      row.dilation[axis] = geometry_.dilation[axis];
+    }
     row.weights = weights_.weights.data();
     row.stored = weights_.stored.data();
     row.stride = weights_.stride;

@@ -88,23 +88,6 @@ def test_pools(module: bool) -> None:
         check(sparse, x, native=1)
 
 
-@pytest.mark.parametrize(
-    "pool",
-    [
-        lambda y: F.max_pool2d(y, 2, ceil_mode=True),
-        lambda y: F.max_pool2d(y, 2, dilation=2),
-        lambda y: F.max_pool2d(y, 3, 1, return_indices=True)[0],
-        lambda y: F.max_pool2d(y, y.size()[2:]),
-        lambda y: F.max_pool2d(y, y.shape[2] - 1),
-        lambda y: F.avg_pool2d(y, 2),
-    ],
-    ids=["ceil", "dilated", "indices", "global", "computed", "average"],
-)
-def test_other_pools_stay_outside(pool: Callable[[Tensor], Tensor]) -> None:
-    layers = [conv(), nn.ReLU(), conv(), Wrapped(lambda _, y: pool(y)), conv(kernel=1), conv()]
-    check_dense(nn.Sequential(*layers), images(), chained_layers=4, native=2)
-
-
 # What the layers c1 to c4 are called for, how many calls are chained, and in how many chains.
 FORWARDS: dict[str, tuple[Callable[[Any, Tensor], Any], int, int]] = {
     "a residual that is an output, too": (
@@ -126,6 +109,15 @@ FORWARDS: dict[str, tuple[Callable[[Any, Tensor], Any], int, int]] = {
             lambda y: (lambda s: (m.c3(y), F.pad(s, (0, 0, 0, 0, 1, 2))))(y[:, :, ::2, ::1])
         )(m.c2(F.relu(m.c1(x)))),
         4,
+        1,
+    ),
+    "a slice that waits beyond the run's end": (
+        lambda m, x: (
+            lambda y: (lambda s: (m.c3(y).sigmoid(), F.pad(s, (0, 0, 0, 0, 1, 2))))(
+                y[:, :, ::2, ::2]
+            )
+        )(m.c2(F.relu(m.c1(x)))),
+        3,
         1,
     ),
     "a slice of a pooled input": (

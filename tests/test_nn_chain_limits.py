@@ -17,12 +17,14 @@ from chain_cases import (  # noqa: E402
     apart,
     apart_of,
     check,
+    check_dense,
     conv,
     converted,
     images,
     linear,
 )
 from child import output  # noqa: E402
+from sparsify_cases import Wrapped  # noqa: E402
 
 BAD: dict[str, tuple[str, Callable[[Tensor], Any]]] = {
     "channels": ("images", lambda x: x[:, :3]),
@@ -104,6 +106,23 @@ def test_two_towers_of_different_sizes() -> None:
     sparse = converted(model, images(), images())
     check(sparse, images(0, 4, 5, 5), images(3, 4, 5, 5), native=0)
     check(sparse, images(3, 4, 9, 5), images(3, 4, 5, 5), native=1)
+
+
+@pytest.mark.parametrize(
+    "pool",
+    [
+        lambda y: F.max_pool2d(y, 2, ceil_mode=True),
+        lambda y: F.max_pool2d(y, 2, dilation=2),
+        lambda y: F.max_pool2d(y, 3, 1, return_indices=True)[0],
+        lambda y: F.max_pool2d(y, y.size()[2:]),
+        lambda y: F.max_pool2d(y, y.shape[2] - 1),
+        lambda y: F.avg_pool2d(y, 2),
+    ],
+    ids=["ceil", "dilated", "indices", "global", "computed", "average"],
+)
+def test_other_pools_stay_outside(pool: Callable[[Tensor], Tensor]) -> None:
+    layers = [conv(), nn.ReLU(), conv(), Wrapped(lambda _, y: pool(y)), conv(kernel=1), conv()]
+    check_dense(nn.Sequential(*layers), images(), chained_layers=4, native=2)
 
 
 # ---- threads, processes, signals ----

@@ -66,7 +66,7 @@ VectorArg vector_arg(py::array array, ArgName name);
 
 // Whether its elements lie at multiples of their size, as views count them.
 bool addressable(const py::array& array);
-bool is_contiguous(const py::array& array);  // in C order, and aligned to its items
+bool is_contiguous(const py::array& array);    // in C order, and aligned to its items
 bool is_column_major(const py::array& array);  // of two dimensions; others are row-major
 
 // Values of exactly `size` items, contiguous; copied if they are not.

@@ -91,9 +91,10 @@ bool pays_to_align(const MatrixView& x, std::int64_t entries) {
 // rows must have entries enough. (With 51 entries a row packing loses 10 % for 64 and 128 columns;
 // with 102 it gains 20 %. Zen 5: with 51 it gains 5 to 25 %, with 20 it loses 15 %.)
 //
-// Where right-hand columns are rows of X and of the result, both kernels copy X, but only the packed
-// one writes the result in pieces that stay in the cache: it was the faster one, or as fast, at 64
-// x 64 to 3072 x 768, 50 to 99 %, N = 8 to 512 (1.1 to 1.8 times from 95 % on; with AVX2 up to 1.5).
+// Where right-hand columns are rows of X and of the result, both kernels copy X, but only the
+// packed one writes the result in pieces that stay in the cache: it was the faster one, or as fast,
+// at 64 x 64 to 3072 x 768, 50 to 99 %, N = 8 to 512 (1.1 to 1.8 times from 95 % on; with AVX2 up
+// to 1.5).
 bool pays_to_pack(std::int64_t rows, std::int64_t cols, std::int64_t nnz, std::int64_t columns,
                   bool by_rows) {
   if (columns == 0 || columns == 1 || nnz == 0) return false;

@@ -37,7 +37,8 @@ std::unique_ptr<Plan> prepare_csr(std::shared_ptr<CsrStructure> structure, py::a
   const void* data = values.data();
   std::unique_ptr<Plan> plan;
   without_gil([&] {
-    plan = make_plan(std::move(structure), data, dtype, {columns, backward, by_rows, kernel}, threads);
+    plan =
+        make_plan(std::move(structure), data, dtype, {columns, backward, by_rows, kernel}, threads);
   });
   return plan;
 }
@@ -47,7 +48,8 @@ void register_plan(py::module_& module) {
       .def_property_readonly("kernel", [](const Plan& plan) { return std::string(plan.kernel()); })
       .def_property_readonly("keeps_structure", &Plan::keeps_structure);
   module.def("prepare_csr", prepare_csr, py::arg("structure"), py::arg("values"),
-             py::arg("columns"), py::arg("backward"), py::arg("by_rows"), py::arg("kernel"), py::arg("threads"));
+             py::arg("columns"), py::arg("backward"), py::arg("by_rows"), py::arg("kernel"),
+             py::arg("threads"));
 }
 
 }  // namespace

@@ -53,14 +53,14 @@ class _HeldLayer:
 
     def is_current(self) -> bool:
         """Whether it still is that."""
-        layer, bias, scale = self.layer, self.bias, self.scale
-        return (
-            layer._plan is self.plan
-            and layer._parameters.get("bias") is bias
-            and layer._buffers.get("scale") is scale
+        own, bias, scale = self.layer.__dict__, self.bias, self.scale
+        return (  # asked in each call: attributes take longer
+            own.get("_plan") is self.plan
+            and own["_parameters"].get("bias") is bias
+            and own["_buffers"].get("scale") is scale
             and _memory(bias, scale) == self.memory
-            and layer.activation == self.activation
-            and _is_unwatched(layer)
+            and own.get("activation") == self.activation
+            and _is_unwatched(own)
         )
 
 
@@ -74,12 +74,12 @@ class _HeldModule:
     def is_current(self) -> bool:
         """Whether it still is that."""
         is_same = self.pooled is None or Pooled.of_module(self.module) == self.pooled
-        return is_same and _is_unwatched(self.module)
+        return is_same and _is_unwatched(self.module.__dict__)
 
 
-def _is_unwatched(module: Any) -> bool:
-    """Whether a call does no more than the forward of its class; where nothing is recorded."""
-    return not (module._forward_hooks or module._forward_pre_hooks or "forward" in module.__dict__)
+def _is_unwatched(own: dict[str, Any]) -> bool:
+    """Whether a call does what the class's forward does, of a module with these attributes."""
+    return not (own["_forward_hooks"] or own["_forward_pre_hooks"] or "forward" in own)
 
 
 class NativeChain:

@@ -83,6 +83,7 @@ ImageArg rows_arg(const py::array& given) {
 std::vector<bool> orders(const Chain& chain, const std::vector<ImageView>& values,
                          const std::vector<py::array>& inputs) {
   std::vector<bool> turned;
+  turned.reserve(values.size());
   for (const py::array& x : inputs) {
     turned.push_back(chain.takes_images()
                          ? has_channels_last(image_arg(x, {"conv2d", "x"}, false).view)
@@ -101,48 +102,72 @@ std::vector<py::ssize_t> leading_axes(const py::array& x) {
   return {x.shape(), x.shape() + x.ndim() - 1};
 }
 
-py::object run_chain_call(const Arguments& given) {
-  const Chain& chain = *given[0].cast<const OwningChain&>().chain;
+// Inputs, or results: what Python holds, and how the core sees it.
+struct Operands {
+  explicit Operands(std::size_t count) {
+    arrays.reserve(count);
+    args.reserve(count);
+    views.reserve(count);
+  }
+  void add(py::array array, ImageArg arg) {
+    arrays.push_back(std::move(array));
+    views.push_back(arg.view);
+    args.push_back(std::move(arg));
+  }
+
   std::vector<py::array> arrays;
-  std::vector<ImageArg> inputs;
+  std::vector<ImageArg> args;
   std::vector<ImageView> views;
+};
+
+Operands inputs_of(const Chain& chain, const Arguments& given) {
+  Operands inputs(static_cast<std::size_t>(chain.inputs()));
   for (int i = 0; i < chain.inputs(); ++i) {
-    arrays.push_back(array_arg(given[2 + i], {"chain", "x"}));
-    inputs.push_back(chain.takes_images() ? image_arg(arrays.back(), {"conv2d", "x"}, true)
-                                          : rows_arg(arrays.back()));
-    if (!chain.takes_images() && leading_axes(arrays.back()) != leading_axes(arrays.front())) {
+    const py::array x = array_arg(given[i], {"chain", "x"});
+    inputs.add(x, chain.takes_images() ? image_arg(x, {"conv2d", "x"}, true) : rows_arg(x));
+    if (!chain.takes_images() && leading_axes(x) != leading_axes(inputs.arrays.front())) {
       throw py::value_error("linear: x and a residual differ in the axes before the last");
     }
-    views.push_back(inputs.back().view);
   }
-  const std::vector<ImageView> values = chain.values(views);
-  const std::vector<bool> turned = orders(chain, values, arrays);
-  std::vector<py::array> results;
-  std::vector<ImageArg> outputs;
-  std::vector<ImageView> out_views;
-  for (const int number : chain.outputs()) {
-    const ImageView& y = values[static_cast<std::size_t>(number)];
-    const bool is_turned = turned[static_cast<std::size_t>(number)];
+  return inputs;
+}
+
+Operands results_of(const Chain& chain, const std::vector<ImageView>& values,
+                    const std::vector<bool>& turned) {
+  Operands results(chain.outputs().size());
+  for (const int output : chain.outputs()) {
+    const auto number = static_cast<std::size_t>(output);
+    const ImageView& y = values[number];
     if (chain.takes_images()) {
-      results.push_back(make_images(y.dtype, {y.images, y.channels, y.height, y.width}, is_turned));
-      outputs.push_back(image_arg(results.back(), {"conv2d", "out"}, true));
+      const py::array array =
+          make_images(y.dtype, {y.images, y.channels, y.height, y.width}, turned[number]);
+      results.add(array, image_arg(array, {"conv2d", "out"}, true));
     } else {
-      results.push_back(make_array(y.dtype, {y.images, y.channels}, is_turned));
-      outputs.push_back(rows_arg(results.back()));
+      const py::array array = make_array(y.dtype, {y.images, y.channels}, turned[number]);
+      results.add(array, rows_arg(array));
     }
-    out_views.push_back(outputs.back().view);
   }
+  return results;
+}
+
+py::object run_chain_call(const Arguments& given) {
+  const Chain& chain = *given[0].cast<const OwningChain&>().chain;
   const int threads = threads_arg(given[1]);
-  without_gil([&] { chain.run(views, out_views, values, threads); });
-  outputs.clear();
-  py::tuple wrapped(results.size());
-  for (std::size_t i = 0; i < results.size(); ++i) {
-    if (!chain.takes_images() && arrays.front().ndim() != 2) {
-      std::vector<py::ssize_t> shape = leading_axes(arrays.front());
-      shape.push_back(results[i].shape(1));
-      results[i] = results[i].reshape(shape);
+  const Operands inputs = inputs_of(chain, given.from(2));
+  const std::vector<ImageView> values = chain.values(inputs.views);
+  Operands results = results_of(chain, values, orders(chain, values, inputs.arrays));
+  without_gil([&] { chain.run(inputs.views, results.views, values, threads); });
+  results.args.clear();
+  py::tuple wrapped(results.arrays.size());
+  for (std::size_t i = 0; i < wrapped.size(); ++i) {
+    py::array& y = results.arrays[i];
+    const py::array& x = inputs.arrays.front();
+    if (!chain.takes_images() && x.ndim() != 2) {
+      std::vector<py::ssize_t> shape = leading_axes(x);
+      shape.push_back(y.shape(1));
+      y = y.reshape(shape);
     }
-    wrapped[i] = of_kind(std::move(results[i]), given[2]);
+    wrapped[i] = of_kind(std::move(y), given[2]);
   }
   return wrapped.size() == 1 ? py::object(wrapped[0]) : py::object(std::move(wrapped));
 }

@@ -160,6 +160,23 @@ def test_children_are_fused_where_the_whole_cannot_be_followed() -> None:
     assert fused_counts(model, x()) == (1, 0, 1)
 
 
+def test_sizes_of_a_shape_are_unpacked_but_not_counted() -> None:
+    """A tensor with fewer axes has fewer sizes: what was made of their number would be wrong."""
+
+    def heads(m: Any, a: torch.Tensor) -> torch.Tensor:
+        first, second = a.size()[:2]
+        y = F.relu(m.part(a)).reshape(*a.shape[:2], 2, -1).transpose(1, 2)
+        return y.reshape(first, second, -1)
+
+    def counted(m: Any, a: torch.Tensor) -> torch.Tensor:
+        return F.relu(m.part(a)) * len(a.shape[:3])
+
+    a = torch.randn(2, 3, 4, dtype=torch.float64)
+    assert fused_counts(Wrapped(heads, part=nn.Linear(4, 6).double()), a) == (0, 0, 1)
+    model = Wrapped(counted, part=nn.Linear(4, 6).double())
+    assert fused_counts(model, a) == (0, 0, 0)
+
+
 def test_copies_and_pickles_run_by_themselves() -> None:
     torch.manual_seed(3)
     model = Wrapped(residual_block_of_two, c1=conv(), n1=norm(3)).eval()

@@ -172,6 +172,19 @@ def test_the_order_of_images_is_what_the_whole_model_likes(better: bool) -> None
     assert again.channels_last is better
 
 
+def test_a_model_that_runs_in_one_order_of_images_keeps_to_it() -> None:
+    """`view` joins axes that channels_last tears apart."""
+    parts = {"one": pruned(3, 8, 3, padding=1), "two": pruned(8, 4, 1, stride=2)}
+    model = Wrapped(lambda m, x: m.two(m.one(x).relu()).view(-1, 64), **parts).eval()
+    expected = model(images())
+    timer = ThreeTimes(FAST_CSR, [(3.0, 2.0, 1.0)])
+    timer.orders = {"as given": 2.0, "channels_last": 1.0}
+    report = sparsify_(model, images(), trainable=False, timer=timer)
+    assert report.choices == {"one": "csr", "two": "csr"}
+    assert not report.channels_last
+    assert model(images()).allclose(expected, atol=1e-5)
+
+
 # torch warns that it copies the image for such padding.
 @pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel lengths")
 @pytest.mark.parametrize(

@@ -154,7 +154,10 @@ class _Sizes(fx.Proxy):
         self._count = count
 
     def __len__(self) -> int:
-        return self._count
+        # Of a tensor with fewer axes it is less, which the traced code would not notice. (A
+        # TypeError, as unpacking asks for a hint and goes on without one after that alone.)
+        msg = "the number of sizes is known with the tensor only"
+        raise TypeError(msg)
 
     def __iter__(self) -> Iterator[fx.Proxy]:
         return (self.__getitem__(i) for i in range(self._count))

@@ -105,8 +105,8 @@ def sparsify_(
         bytes an fp32 nonzero in all where packed, 7 to 11 where prepared for a few rows.
     channels_last : bool, optional
         Of a fused model: whether it begins with bringing images into torch's channels_last order,
-        in which its convolutions then leave them. Measured in both orders if not given, else as
-        the images come; ``report.channels_last`` says what was chosen.
+        in which its convolutions then leave them. Measured in both orders if not given and the
+        model runs in both, else as the images come; ``report.channels_last`` says what was chosen.
     values : {"bfloat16", "float16", "int8"}, optional
         What sparse layers store their values in, with ``trainable=False`` only: fewer bytes, at the
         price of an error, which the report has. Halves are for float32 layers, int8 has a scale a
@@ -206,7 +206,8 @@ def _in_the_better_order(
 
     By the whole model's time: what lies between the layers has an order that it likes, too.
     """
-    if channels_last is not None or timer is None or not fusion.takes_images:
+    is_open = channels_last is None and timer is not None and fusion.takes_images
+    if timer is None or not is_open or not _takes_channels_last(model, example, fusion):
         fusion.order_images(channels_last=bool(channels_last))
         return _decide_all(model, example, wish)
     found: dict[bool, list[Decision]] = {}
@@ -230,6 +231,16 @@ def _in_the_better_order(
     better = times["channels_last"].median < times["as given"].median
     fusion.order_images(channels_last=better)
     return found[better]
+
+
+def _takes_channels_last(model: nn.Module, example: Example, fusion: Fusion) -> bool:
+    """Whether the model runs on images in that order: ``x.view(len(x), -1)`` of some does not."""
+    fusion.order_images(channels_last=True)
+    try:
+        example.output(model)
+    except Exception:  # whatever the model's own code raises
+        return False
+    return True
 
 
 def _decide_all(model: nn.Module, example: Example, wish: _Wish) -> list[Decision]:

@@ -25,6 +25,7 @@ struct ChainLayer {
   VectorView scale;
   VectorView bias;
   Activation activation = Activation::kNone;
+  bool pads = false;  // torch's pad of a slice, which keeps channels_last of some sizes only
 };
 
 class Chain {
@@ -36,8 +37,10 @@ class Chain {
   int inputs() const { return inputs_; }
   const std::vector<int>& outputs() const { return outputs_; }
   bool takes_images() const { return takes_images_; }
-  // The value that makes this one, which is a layer's result.
-  int source(int value) const { return layers_[static_cast<std::size_t>(value - inputs_)].input; }
+  // The layer whose result a value is.
+  const ChainLayer& maker(int value) const {
+    return layers_[static_cast<std::size_t>(value - inputs_)];
+  }
 
   // The shapes and dtypes of all values, without memory; a row of a matrix is an image of one
   // pixel. Throws where an input does not fit.

@@ -22,6 +22,7 @@ from chain_cases import (  # noqa: E402
     images,
     linear,
     norm,
+    option_a,
     stack,
 )
 from sparsify_cases import Wrapped  # noqa: E402
@@ -36,6 +37,15 @@ def test_blocks_of_residual_networks(dtype: torch.dtype, short: str) -> None:
     stem = [conv(3, 4), norm(4), nn.ReLU()]
     model = nn.Sequential(*stem, block(), block(2, SHORTCUTS[short]())).to(dtype)
     check_dense(model, x, chained_layers=7)  # an identity is one, too
+
+
+@pytest.mark.parametrize("height", [7, 8])
+@pytest.mark.parametrize("width", [6, 7])
+def test_shortcuts_of_channels_last_images_lie_as_torch_pads_them(height: int, width: int) -> None:
+    model = nn.Sequential(conv(4, 4), nn.ReLU(), Wrapped(option_a), conv(8, 8), nn.ReLU())
+    sparse = converted(model, images(2, 4, height, width))
+    x = images(2, 4, height, width).contiguous(memory_format=torch.channels_last)
+    check(sparse, x, native=1)
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)

@@ -41,14 +41,19 @@ ChainLayer layer_of(const py::tuple& given, OwningChain& owner) {
     layer.plan = given[0].cast<const ConvPlan*>();
   } else if (py::isinstance<MaxPool>(given[0])) {
     layer.plan = given[0].cast<const MaxPool*>();
-  } else {
+  } else if (py::isinstance<Plan>(given[0])) {
     layer.plan = given[0].cast<const Plan*>();
+  } else {
+    throw py::type_error("chain: a layer is a " +
+                         std::string(Py_TYPE(owner.owned.back().ptr())->tp_name) +
+                         ", expected a plan or a MaxPool");
   }
   layer.input = given[1].cast<int>();
   layer.residual = given[2].is_none() ? -1 : given[2].cast<int>();
   layer.scale = vector_of(given[3], "scale", owner);
   layer.bias = vector_of(given[4], "bias", owner);
   layer.activation = activation_arg(given[5], "chain");
+  layer.pads = given.size() > 6 && given[6].cast<bool>();
   return layer;
 }
 
@@ -90,10 +95,17 @@ std::vector<bool> orders(const Chain& chain, const std::vector<ImageView>& value
                          : is_column_major(x));
   }
   for (std::size_t v = inputs.size(); v < values.size(); ++v) {
-    const auto source = static_cast<std::size_t>(chain.source(static_cast<int>(v)));
+    const ChainLayer& layer = chain.maker(static_cast<int>(v));
+    const auto source = static_cast<std::size_t>(layer.input);
     const ImageView& x = values[source];
     const std::int64_t others = chain.takes_images() ? x.pixels() : x.images;
-    turned.push_back(turned[source] && x.channels > 1 && others > 1);
+    bool stays = turned[source] && x.channels > 1 && others > 1;
+    if (stays && layer.pads) {  // as torch sees whether strides are those of channels_last
+      const auto& step = std::get<const ConvPlan*>(layer.plan)->geometry().stride;
+      const std::int64_t covered = (x.width + step[1] - 1) / step[1] * step[1];
+      stays = x.height % step[0] == 0 && covered <= step[0] * x.width;
+    }
+    turned.push_back(stays);
   }
   return turned;
 }

@@ -159,8 +159,8 @@ class MaxPool:
     ) -> None: ...
 
 class Chain:
-    # Layers: what runs, its input, its residual, scale, bias, activation. Values are numbered: the
-    # inputs, then each layer's result.
+    # Layers: what runs, its input, its residual, scale, bias, activation, and whether it stands for
+    # torch's pad of a slice. Values are numbered: the inputs, then each layer's result.
     def __init__(
         self,
         inputs: int,
@@ -172,6 +172,7 @@ class Chain:
                 _Values | None,
                 _Values | None,
                 str | None,
+                bool,
             ]
         ],
         outputs: list[int],

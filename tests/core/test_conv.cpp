@@ -182,10 +182,14 @@ TEST_CASE("convolutions of nothing, and of a channel a group") {
       check_conv(mix, g, {0, 3, 2, 3, 4}, 0.5, ++number);
       check_conv(mix, g, {5, 0, 2, 3, 4}, 0.5, ++number);
       check_conv(mix, kGeometries[4], {5, 3, 2, 0, 1}, 0.5, ++number);
-      for (const Index channels : {1, 7}) {
+      for (const Index channels : either({1, 7, 19, 37}, {1, 19})) {
         ConvGeometry each = kGeometries[1];
         each.groups = channels;
-        check_conv(mix, each, {2 * channels, channels, 2, 5, 6}, 0.6, ++number);
+        for (const Index outputs : {channels, 2 * channels}) {
+          for (int layout = 0; layout < (are_few() ? 2 : kImageLayouts); ++layout) {
+            check_conv(mix, each, {outputs, channels, 2, 5, 11}, 0.6, ++number);
+          }
+        }
       }
     }
   });

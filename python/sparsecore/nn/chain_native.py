@@ -202,7 +202,7 @@ class _CoreSteps:
             if channels is None:
                 return False
             plan = operation.plan(channels, self._dtype)
-            self._append(step, plan._plan, plan.shape[0])
+            self._append(step, plan._plan, plan.shape[0], pads=True)
             return True
         is_module = isinstance(operation, nn.MaxPool2d)
         pooled = Pooled.of_module(operation) if is_module else operation
@@ -217,11 +217,13 @@ class _CoreSteps:
         run: Any,
         channels: int | None,
         epilogue: tuple[Any, ...] = (None, None, None),
+        *,
+        pads: bool = False,
     ) -> None:
         residual = None if step.residual is None else self.numbers[step.residual]
         self.numbers.append(self.inputs + len(self.given))
         self._channels.append(channels)
-        self.given.append((run, self.numbers[step.input], residual, *epilogue))
+        self.given.append((run, self.numbers[step.input], residual, *epilogue, pads))
 
 
 def _held(module: Any) -> _HeldLayer | _HeldModule:

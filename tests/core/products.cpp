@@ -21,8 +21,9 @@ Multiplier::Multiplier(const Way& way, const Sparse& a, Index columns, Index shi
       arrays_(stored_, some_width(stored_.nnz(), shift), some_width(stored_.cols, shift + 1),
               shift) {
   if (way.storage == Storage::kAsIs) return;
-  const PlanOptions options{way.knows_columns ? columns : -1, way.storage == Storage::kTwoWayPlan,
-                            way.kernel};
+  const PlanOptions options{.columns = way.knows_columns ? columns : -1,
+                            .backward = way.storage == Storage::kTwoWayPlan,
+                            .kernel = way.kernel};
   plan_ = make_plan(stored_.structure(), arrays_.view().values, a.dtype, options, threads);
 }
 

@@ -49,8 +49,8 @@ inline PlanShape shape_of(const CsrStructure& a) { return {a.rows(), a.cols(), a
 struct PlanOptions {
   std::int64_t columns = -1;  // right-hand columns expected; negative: unknown, many
   bool backward = false;      // transposed products, too
-  bool by_rows = false;       // X and the result hold a right-hand column a row, as layers do
   std::string_view kernel;    // instead of the one that suits, where not empty
+  bool by_rows = false;       // X and the result hold a right-hand column a row, as layers do
 };
 
 // std::invalid_argument for a kernel that does not exist.

@@ -38,7 +38,7 @@ std::unique_ptr<Plan> prepare_csr(std::shared_ptr<CsrStructure> structure, py::a
   std::unique_ptr<Plan> plan;
   without_gil([&] {
     plan =
-        make_plan(std::move(structure), data, dtype, {columns, backward, by_rows, kernel}, threads);
+        make_plan(std::move(structure), data, dtype, {columns, backward, kernel, by_rows}, threads);
   });
   return plan;
 }

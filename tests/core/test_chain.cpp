@@ -60,8 +60,8 @@ TEST_CASE("the largest of each window") {
     for (const DType dtype : {DType::kFloat32, DType::kFloat64}) {
       for (const Index width : sizes_around(lanes_of(dtype))) {
         const ConvGeometry& g = pools[at(number % std::ssize(pools))];
-        check_pool(dtype, g, std::max(g.kernel[0], 2 + number % 5), std::max(g.kernel[1], width),
-                   ++number);
+        const Index height = std::max(g.kernel[0], 2 + number % 5);
+        check_pool(dtype, g, height, std::max(g.kernel[1], width), ++number);
       }
     }
   });
@@ -81,10 +81,14 @@ struct Block {
   }
   std::vector<ChainLayer> layers() const {
     std::vector<ChainLayer> all(4);
-    all[0] = {.plan = &first, .input = 0, .bias = bias.view(), .activation = Activation::kRelu};
-    all[1] = {.plan = &pool, .input = 1};
-    all[2] = {.plan = &second, .input = 2, .activation = Activation::kRelu};
-    all[3] = {.plan = &third, .input = 3, .residual = 2, .bias = bias.view()};
+    all[0].plan = &first;
+    all[1].plan = &pool;
+    all[2].plan = &second;
+    all[3].plan = &third;
+    for (int i = 0; i < 4; ++i) all[at(i)].input = i;
+    all[0].activation = all[2].activation = Activation::kRelu;
+    all[0].bias = all[3].bias = bias.view();
+    all[3].residual = 2;
     return all;
   }
 

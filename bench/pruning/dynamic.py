@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from mnist import Images, load
 from nets import lenet_300_100
-from runs import Cell, arguments, collect, finish, spread, summary
+from runs import Cell, arguments, collect, draw_errors, finish, spread, summary
 from torch import Tensor, nn
 from training import Recipe, stored_sparse, train
 
@@ -148,17 +148,6 @@ def table(document: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def draw(axes: Any, document: Mapping[str, Any]) -> None:
-    """Draw each run's error, and the means."""
-    groups = summary(document, "error")
-    names = [f"{method}\n{100 * sparsity:g} %" for method, sparsity in groups]
-    for place, errors in enumerate(groups.values()):
-        axes.plot([place] * len(errors), errors, "o", alpha=0.5)
-        axes.plot([place - 0.3, place + 0.3], [sum(errors) / len(errors)] * 2, "k-")
-    axes.set_xticks(range(len(names)), names, fontsize="small")
-    axes.set_ylabel("test error, %")
-
-
 def main() -> None:
     """Run what is missing, then write table and plot."""
     title = "Dynamic sparse training of LeNet-300-100"
@@ -174,7 +163,7 @@ def main() -> None:
         if method != "dense" or sparsity == SPARSITIES[0]
     ]
     document = collect(options.output, about, cells, partial(run, images=images, recipe=recipe))
-    finish(options.output, document, table(document), partial(draw, document=document))
+    finish(options.output, document, table(document), partial(draw_errors, document=document))
 
 
 if __name__ == "__main__":

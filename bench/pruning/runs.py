@@ -80,6 +80,30 @@ def spread(values: Sequence[float]) -> str:
     return f"{statistics.mean(values):.2f} ± {deviation:.2f}"
 
 
+def error_table(document: Mapping[str, Any]) -> str:
+    """Return a row for each cell but for its seed: the labels, mean and deviation, all runs."""
+    labels = [name for name in document["runs"][0]["cell"] if name != "seed"]
+    lines = [
+        f"| {' | '.join(labels)} | test error, % | each seed |",
+        "|---" * (len(labels) + 2) + "|",
+    ]
+    for values, errors in summary(document, "error").items():
+        each = ", ".join(f"{error:.2f}" for error in errors)
+        lines.append(f"| {' | '.join(map(str, values))} | {spread(errors)} | {each} |")
+    return "\n".join(lines)
+
+
+def draw_errors(axes: Any, document: Mapping[str, Any]) -> None:
+    """Draw each run's error, and the means, a place for each cell but for its seed."""
+    groups = summary(document, "error")
+    for place, errors in enumerate(groups.values()):
+        axes.plot([place] * len(errors), errors, "o", color="C0", alpha=0.5)
+        axes.plot([place - 0.3, place + 0.3], [statistics.mean(errors)] * 2, "k-")
+    names = [" ".join(map(str, labels)) for labels in groups]
+    axes.set_xticks(range(len(names)), names, fontsize="small", rotation=60, ha="right")
+    axes.set_ylabel("test error, %")
+
+
 def finish(
     output: Path | None, document: Mapping[str, Any], table: str, draw: Callable[[Any], None]
 ) -> None:

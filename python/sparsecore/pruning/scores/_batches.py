@@ -130,7 +130,7 @@ def iterated(caller: str, batches: Iterable[Any]) -> Iterable[Any]:
 
 def _kind(value: object) -> str:
     sized = isinstance(value, tuple | list)
-    return f"a {type(value).__name__}" + (f" of {len(value)}" if sized else "")  # type: ignore[arg-type]
+    return type(value).__name__ + (f" of {len(value)}" if sized else "")  # type: ignore[arg-type]
 
 
 def _empty(caller: str) -> str:

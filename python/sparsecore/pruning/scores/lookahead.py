@@ -27,9 +27,9 @@ def lookahead(
 ) -> dict[str, Any]:
     """Score each weight by how much its removal changes the product of three layers.
 
-    ``s[o, i] = w[o, i]^2 * norm(before[i])^2 * norm(after[:, o])^2``, ``before[i]`` being all
-    weights of the layer before that make input i, and ``after[:, o]`` all weights of the layer after
-    that take output o; 1 where there is no such layer. With BatchNorm, whose factors are f:
+    ``s[o, i] = w[o, i]^2 * norm(before[i])^2 * norm(after[:, o])^2``, ``before[i]`` being the
+    weights of the layer before that make input i, and ``after[:, o]`` those of the layer after that
+    take output o; 1 where there is no such layer. With BatchNorm, whose factors are f:
     ``norm(before[i])^2 * f_before[i]^2`` and ``norm(after[:, o])^2 * f[o]^2``. Entries of a kernel
     share the factors of their channels.
 

@@ -133,6 +133,6 @@ def _flow(run: Run, batch: Batch) -> Tensor:
         raise TypeError(msg)
     flow = outputs.sum()
     if not bool(flow.isfinite()):
-        msg = f"synflow: the sum over all paths is {float(flow)}, expected a finite float64"
+        msg = f"synflow: the sum over all paths is {flow.item()}, expected a finite float64"
         raise ValueError(msg)
     return flow

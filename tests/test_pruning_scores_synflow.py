@@ -105,5 +105,5 @@ def test_what_synflow_refuses():
     huge = {name: torch.full((2, 2), 1e150, dtype=torch.float64) for name in named(deep)}
     with pytest.raises(ValueError, match="sum over all paths is inf, expected a finite float64"):
         scores.synflow(huge, model=deep, batches=[torch.zeros(1, 2)])
-    with pytest.raises(TypeError, match=r"batch 0 is a tuple of 3, expected a pair \(inputs"):
+    with pytest.raises(TypeError, match=r"batch 0 is tuple of 3, expected a pair \(inputs"):
         scores.synflow(named(deep), model=deep, batches=[(1, 2, 3)])

@@ -75,7 +75,7 @@ def opened(
     state = {n: p.detach() for n, p in model.named_parameters() if id(p) not in owned}
     state.update((name, buffer.detach().clone()) for name, buffer in model.named_buffers())
     modes = [(module, module.training) for module in model.modules()]
-    cuda = sorted({t.device.index for t in leaves.values() if t.device.type == "cuda"})
+    cuda = sorted({t.device.index for t in (*leaves.values(), *state.values()) if t.is_cuda})
     with torch.random.fork_rng(devices=cuda), torch.enable_grad():
         try:
             # Not model.train(), which classes override: with effects of their own, at times.

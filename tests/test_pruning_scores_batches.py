@@ -1,7 +1,8 @@
-"""The forms of batches, and batches with as many samples of each class."""
+"""The forms of batches, losses of one's own, and as many samples of each class."""
 
 from __future__ import annotations
 
+import functools
 from collections import UserDict
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from sparsecore.pruning import scores
 
 torch = pytest.importorskip("torch")
+nn, F = torch.nn, torch.nn.functional
 
 from score_cases import Everything, images, named, samples, two_layers  # noqa: E402
 from sparsecore.pruning.scores._batches import read_batches, read_inputs  # noqa: E402
@@ -82,6 +84,36 @@ def test_what_are_no_batches_is_refused():
             score(named(model), model=model, batches=[])
         with pytest.raises(TypeError, match="batches is NoneType, expected an iterable"):
             score(named(model), model=model, batches=None)
+
+
+# ---- losses ----
+
+
+@pytest.mark.parametrize("score", OF_MODELS[:-1])
+def test_a_loss_of_ones_own_is_given_what_the_model_returns(score):
+    class Wrapped(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.net = two_layers()
+
+        def forward(self, x):
+            return UserDict(logits=self.net(x))
+
+    model, data = Wrapped(), samples(5)
+    options = {"temperature": 1} if score is scores.grasp else {}
+    own = functools.partial(score, named(model), model=model, batches=[data], **options)
+    found = own(loss=lambda outputs, targets: F.cross_entropy(outputs["logits"], targets))
+    plain = score(named(model.net), model=model.net, batches=[data], **options)
+    together = dict(zip(plain, found.values(), strict=True))
+    torch.testing.assert_close(together, plain, rtol=0, atol=0)
+    with pytest.raises(TypeError, match="model returns UserDict, which cross_entropy does not"):
+        own()
+    with pytest.raises(ValueError, match=r"loss returned \(\d, 3\), expected a tensor with one"):
+        own(loss=lambda outputs, _: outputs["logits"])
+    with pytest.raises(ValueError, match="loss returned float, expected a tensor"):
+        own(loss=lambda outputs, _: outputs["logits"].sum().item())
+    with pytest.raises(ValueError, match="loss has no gradient: it does not depend on the weights"):
+        own(loss=lambda outputs, _: outputs["logits"].detach().sum())
 
 
 # ---- as many of each class ----

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import functools
-from collections import UserDict
 
 import pytest
 
@@ -170,32 +169,3 @@ def test_weights_that_are_not_the_models_are_refused():
             scores.snip(weights, model=model, batches=[data])
     with pytest.raises(TypeError, match=r"model is function, expected a torch.nn.Module"):
         scores.snip(right, model=lambda x: x, batches=[data])
-
-
-# ---- losses ----
-
-
-@with_loss
-def test_a_loss_of_ones_own_is_given_what_the_model_returns(score):
-    class Wrapped(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.net = two_layers()
-
-        def forward(self, x):
-            return UserDict(logits=self.net(x))
-
-    model, data = Wrapped(), samples(5)
-    options = {"temperature": 1} if score is scores.grasp else {}
-    own = functools.partial(score, named(model), model=model, batches=[data], **options)
-    found = own(loss=lambda outputs, targets: F.cross_entropy(outputs["logits"], targets))
-    plain = score(named(model.net), model=model.net, batches=[data], **options)
-    assert_same(dict(zip(plain, found.values(), strict=True)), plain)
-    with pytest.raises(TypeError, match="model returns UserDict, which cross_entropy does not"):
-        own()
-    with pytest.raises(ValueError, match=r"loss returned \(\d, 3\), expected a tensor with one"):
-        own(loss=lambda outputs, _: outputs["logits"])
-    with pytest.raises(ValueError, match="loss returned float, expected a tensor"):
-        own(loss=lambda outputs, _: outputs["logits"].sum().item())
-    with pytest.raises(ValueError, match="loss has no gradient: it does not depend on the weights"):
-        own(loss=lambda outputs, _: outputs["logits"].detach().sum())

@@ -20,21 +20,29 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from sparsecore.pruning import allocation, scores
-from sparsecore.pruning.patterns import NM, Pattern, Unstructured, prune_mask
-from sparsecore.pruning.schedules import Cubic, OneShot, Schedule
+from sparsecore.pruning.pattern import Pattern
+from sparsecore.pruning.patterns import NM, Block, Channel, Filter, Unstructured, prune_mask
+from sparsecore.pruning.rewind import Rewind
+from sparsecore.pruning.schedules import Cubic, Iterative, OneShot, Schedule
 
 if TYPE_CHECKING:
     from sparsecore.pruning.dynamic import SET, RigL
-    from sparsecore.pruning.pruner import Pruner, prune
+    from sparsecore.pruning.prune_at_once import prune
+    from sparsecore.pruning.pruner import Pruner
     from sparsecore.pruning.topkast import TopKAST
 
 __all__ = [
     "NM",
     "SET",
+    "Block",
+    "Channel",
     "Cubic",
+    "Filter",
+    "Iterative",
     "OneShot",
     "Pattern",
     "Pruner",
+    "Rewind",
     "RigL",
     "Schedule",
     "TopKAST",
@@ -50,7 +58,7 @@ _TORCH_ONLY = {
     "RigL": "dynamic",
     "SET": "dynamic",
     "TopKAST": "topkast",
-    "prune": "pruner",
+    "prune": "prune_at_once",
 }
 
 

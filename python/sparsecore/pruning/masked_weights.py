@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-__all__ = ["apply_masks", "overflowed"]
+__all__ = ["apply_masks", "check_masks", "overflowed"]
 
 
 @torch.no_grad()
@@ -32,3 +32,17 @@ def overflowed(optimizer: Optimizer) -> bool:
     """
     found = getattr(optimizer, "found_inf", None)
     return found is not None and bool(found)
+
+
+def check_masks(caller: str, masks: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> None:
+    """Raise TypeError or ValueError where masks by name do not fit the weights of a model."""
+    for name, mask in masks.items():
+        if not isinstance(mask, Tensor) or mask.dtype != torch.bool:
+            found = getattr(mask, "dtype", type(mask).__name__)
+            msg = f"{caller}: masks[{name!r}] is {found}, expected a tensor of bool"
+            raise TypeError(msg)
+        shape = tuple(weights[name].shape) if name in weights else None
+        if tuple(mask.shape) != shape:
+            has = "no such weight" if shape is None else f"shape {shape}"
+            msg = f"{caller}: masks[{name!r}] has shape {tuple(mask.shape)}, the model has {has}"
+            raise ValueError(msg)

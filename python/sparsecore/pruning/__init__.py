@@ -19,30 +19,52 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from sparsecore.pruning import allocation, scores
-from sparsecore.pruning.patterns import NM, Pattern, Unstructured, prune_mask
-from sparsecore.pruning.schedules import Cubic, OneShot, Schedule
+from sparsecore.pruning import allocation, flops, scores
+from sparsecore.pruning.audit_report import AuditReport, LayerAudit
+from sparsecore.pruning.controls import ScratchEpochs, scratch_epochs, shuffle_layerwise
+from sparsecore.pruning.pattern import Pattern
+from sparsecore.pruning.patterns import NM, Block, Channel, Filter, Unstructured, prune_mask
+from sparsecore.pruning.rewind import Rewind
+from sparsecore.pruning.schedules import Cubic, Iterative, OneShot, Schedule
 
 if TYPE_CHECKING:
     from sparsecore.pruning.dynamic import SET, RigL
-    from sparsecore.pruning.pruner import Pruner, prune
+    from sparsecore.pruning.model_audit import audit
+    from sparsecore.pruning.model_flops import forward_flops
+    from sparsecore.pruning.prune_at_once import prune
+    from sparsecore.pruning.pruner import Pruner
+    from sparsecore.pruning.reinitialization import reinitialize
     from sparsecore.pruning.topkast import TopKAST
 
 __all__ = [
     "NM",
     "SET",
+    "AuditReport",
+    "Block",
+    "Channel",
     "Cubic",
+    "Filter",
+    "Iterative",
+    "LayerAudit",
     "OneShot",
     "Pattern",
     "Pruner",
+    "Rewind",
     "RigL",
     "Schedule",
+    "ScratchEpochs",
     "TopKAST",
     "Unstructured",
     "allocation",
+    "audit",
+    "flops",
+    "forward_flops",
     "prune",
     "prune_mask",
+    "reinitialize",
     "scores",
+    "scratch_epochs",
+    "shuffle_layerwise",
 ]
 
 _TORCH_ONLY = {
@@ -50,7 +72,10 @@ _TORCH_ONLY = {
     "RigL": "dynamic",
     "SET": "dynamic",
     "TopKAST": "topkast",
-    "prune": "pruner",
+    "audit": "model_audit",
+    "forward_flops": "model_flops",
+    "prune": "prune_at_once",
+    "reinitialize": "reinitialization",
 }
 
 

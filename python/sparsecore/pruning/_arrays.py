@@ -81,6 +81,24 @@ def join(arrays: Sequence[Any]) -> Any:
     return np.concatenate([a.reshape(-1) for a in arrays])
 
 
+def like_origin(array: npt.NDArray[Any], origin: Any) -> Any:
+    """Return a numpy array as it is, or as a tensor on the device of a tensor `origin`."""
+    torch = torch_or_none()
+    if torch is not None and is_tensor(origin):
+        return torch.from_numpy(np.ascontiguousarray(array)).to(origin.device)
+    return array
+
+
+def move_axis(array: Any, source: int, goal: int) -> Any:
+    """Return a view with one axis at another place."""
+    return array.moveaxis(source, goal) if is_tensor(array) else np.moveaxis(array, source, goal)
+
+
+def contiguous(array: Any) -> Any:
+    """Return the same entries in row-major order, copied only where they are not."""
+    return array.contiguous() if is_tensor(array) else np.ascontiguousarray(array)
+
+
 def full_mask(like: Any, *, kept: bool) -> Any:
     """Return a mask of one value, of the shape, kind and device of `like`."""
     torch = torch_or_none()

@@ -1,9 +1,10 @@
 """Allocations: how many weights each layer keeps, as exact integers.
 
 Every allocation returns ``{name: kept count}``. Those that are given a sparsity return counts whose
-sum is exactly ``size - round(sparsity * size)`` over all layers together (Python's ``round``);
+sum is exactly ``size - round(sparsity * size)`` over all layers together (Python's ``round``; with
+``dense_first`` over all but the first layer);
 fractional shares are rounded by largest remainder, ties to the earlier layer, in integer
-arithmetic. ``latency`` is given seconds instead.
+arithmetic. ``latency`` is given seconds instead, and ``Explicit`` what each layer keeps.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from sparsecore.pruning._arrays import checked_scores, join, top_of_rows
+from sparsecore.pruning.apportion import apportion
+from sparsecore.pruning.explicit_allocation import Explicit as Explicit
 from sparsecore.pruning.latency_allocation import latency as latency
 from sparsecore.pruning.latency_curves import predicted_seconds as predicted_seconds
 
@@ -28,7 +31,9 @@ def checked_sparsity(sparsity: float, *, caller: str) -> float:
     return float(sparsity)
 
 
-def uniform(shapes: Mapping[str, Sequence[int] | Array], sparsity: float) -> dict[str, int]:
+def uniform(
+    shapes: Mapping[str, Sequence[int] | Array], sparsity: float, *, dense_first: bool = False
+) -> dict[str, int]:
     """Give every layer the same sparsity.
 
     Parameters
@@ -37,6 +42,10 @@ def uniform(shapes: Mapping[str, Sequence[int] | Array], sparsity: float) -> dic
         A shape for each layer, or any array that has it.
     sparsity : float
         Fraction of all weights to prune, in [0, 1).
+    dense_first : bool
+        Keep all of the first layer. `sparsity` is then that of the others, as in the comparisons
+        of the RigL paper, and the whole is less sparse. Bind it with ``functools.partial`` for
+        ``Pruner`` and ``prune``.
 
     Returns
     -------
@@ -48,13 +57,21 @@ def uniform(shapes: Mapping[str, Sequence[int] | Array], sparsity: float) -> dic
     ValueError
         `sparsity` outside [0, 1).
 
+    References
+    ----------
+    Evci et al., "Rigging the Lottery: Making All Tickets Winners", ICML 2020, section 3.
+
     Examples
     --------
     >>> uniform({"a": (3, 5), "b": (5, 5)}, 0.9)
     {'a': 2, 'b': 2}
+    >>> uniform({"a": (3, 5), "b": (5, 5)}, 0.8, dense_first=True)
+    {'a': 15, 'b': 5}
     """
     sizes = _sizes(shapes)
-    return _apportion(sizes, sizes, _kept_in_all(sizes, sparsity, caller="uniform"))
+    first = dict(list(sizes.items())[: int(dense_first)])
+    rest = {name: size for name, size in sizes.items() if name not in first}
+    return first | apportion(rest, rest, _kept_in_all(rest, sparsity, caller="uniform"))
 
 
 def global_(scores: Mapping[str, Array], sparsity: float) -> dict[str, int]:
@@ -143,7 +160,7 @@ def erdos_renyi(
     kept = _kept_in_all(sizes, sparsity, caller="erdos_renyi")
     # density * size, up to eps: an integer, so that the counts need no floating point.
     shares = {name: _er_share(name, _shape(s), kernel) for name, s in shapes.items()}
-    return _apportion(shares, sizes, kept)
+    return apportion(shares, sizes, kept)
 
 
 def _er_share(name: str, shape: tuple[int, ...], kernel: bool) -> int:
@@ -164,26 +181,3 @@ def _sizes(shapes: Mapping[str, Any]) -> dict[str, int]:
 def _kept_in_all(sizes: Mapping[str, int], sparsity: float, *, caller: str) -> int:
     size = sum(sizes.values())
     return size - round(checked_sparsity(sparsity, caller=caller) * size)
-
-
-def _apportion(shares: Mapping[str, int], sizes: Mapping[str, int], total: int) -> dict[str, int]:
-    """Split `total` in proportion to `shares`, no layer above its size, by largest remainder."""
-    left, rest = total, dict(shares)
-    # A layer set dense takes less than its share, which only raises the others': so all layers
-    # above 1 may be taken at once and the order does not matter.
-    while True:
-        unit = sum(rest.values())
-        dense = [name for name, share in rest.items() if left * share > sizes[name] * unit]
-        if not dense:
-            break
-        for name in dense:
-            left -= sizes[name]
-            del rest[name]
-    counts = {name: sizes[name] for name in shares}
-    if unit == 0:
-        return counts
-    counts |= {name: left * share // unit for name, share in rest.items()}
-    spare = left - sum(counts[name] for name in rest)
-    for name in sorted(rest, key=lambda name: -(left * rest[name] % unit))[:spare]:
-        counts[name] += 1
-    return counts

@@ -13,11 +13,11 @@ import torch
 from torch import Tensor, nn
 
 from sparsecore.pruning._arrays import checked_scores
-from sparsecore.pruning.allocation import checked_sparsity, uniform
-from sparsecore.pruning.patterns import NM, Pattern, prune_mask
-from sparsecore.pruning.schedules import Schedule
+from sparsecore.pruning.pattern import Pattern
+from sparsecore.pruning.patterns import prune_mask
 
 Score: TypeAlias = Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]]
+ScoreFunction: TypeAlias = Callable[..., Mapping[str, Tensor]]
 Allocation: TypeAlias = Callable[[Mapping[str, Tensor], float], Mapping[str, int]]
 Where: TypeAlias = Callable[[str, Tensor], bool]
 
@@ -57,58 +57,15 @@ def selected_weights(
         msg = f"{caller}: {type(model).__name__} has no Linear or Conv weight{narrowed}"
         raise ValueError(msg)
     for name, weight in weights.items():
-        _check_width(caller, name, weight, pattern)
+        shape = tuple(weight.shape)
+        obstacle = pattern.obstacle(shape)
+        if obstacle is not None:
+            msg = (
+                f"{caller}: {pattern} has no room in {name}: {name} has shape {shape}, {obstacle}; "
+                "leave it out by where="
+            )
+            raise ValueError(msg)
     return weights
-
-
-def check_kinds(
-    caller: str,
-    *,
-    score: object,
-    allocation: object,
-    pattern: object,
-    where: object,
-    schedule: object,
-) -> None:
-    """Raise TypeError where a part of a request is not of its kind, a name in its place say."""
-    functions = (
-        ("score", score, "a function such as scores.magnitude"),
-        ("allocation", allocation, "a function such as allocation.global_"),
-        ("where", where, "a function of (name, weight)"),
-    )
-    for name, value, expected in functions:
-        if not (callable(value) or (name == "where" and value is None)):
-            raise TypeError(_kind_message(caller, name, value, expected))
-    values = (
-        ("pattern", pattern, "select", "Unstructured() or NM(n, m)"),
-        ("schedule", schedule, "updates_at", "OneShot() or Cubic(begin, end, every)"),
-    )
-    for name, value, method, expected in values:
-        is_one = callable(getattr(value, method, None)) and not isinstance(value, type)
-        if not is_one:
-            raise TypeError(_kind_message(caller, name, value, expected))
-
-
-def _kind_message(caller: str, name: str, value: object, expected: str) -> str:
-    return f"{caller}: {name} is {value!r}, a {type(value).__name__}, expected {expected}"
-
-
-def check_meaning(
-    caller: str, sparsity: float, allocation: Allocation, pattern: Pattern, schedule: Schedule
-) -> None:
-    """Raise ValueError where the parts of a request contradict each other."""
-    checked_sparsity(sparsity, caller=caller)
-    if pattern.sparsity is None:
-        return
-    if not math.isclose(sparsity, pattern.sparsity):
-        msg = f"{caller}: sparsity is {sparsity}, but {pattern} has exactly {pattern.sparsity}"
-        raise ValueError(msg)
-    if allocation is not uniform:
-        msg = f"{caller}: {pattern} fixes the count of every layer; allocation must be uniform"
-        raise ValueError(msg)
-    if schedule.gradual:
-        msg = f"{caller}: {pattern} has one sparsity, {schedule} passes through others; use OneShot"
-        raise ValueError(msg)
 
 
 def check_held(weights: Mapping[str, Tensor], optimizer: torch.optim.Optimizer) -> None:
@@ -145,6 +102,8 @@ def best_masks(
 ) -> dict[str, Tensor]:
     """Score, allocate, project; weights outside the `survivors` masks rank below all others.
 
+    Counts that the pattern cannot have in a layer are rounded to the nearest that it can.
+
     Raises
     ------
     ValueError
@@ -156,17 +115,15 @@ def best_masks(
     fixed = {name: pattern.fixed_count(tuple(s.shape)) for name, s in scores.items()}
     counts = {name: count for name, count in fixed.items() if count is not None}
     if not counts:
-        counts = dict(allocation(scores, sparsity))
+        comparable = {name: pattern.spread(s) for name, s in scores.items()}
+        allocated = allocation(comparable, sparsity)
+        if set(allocated) != set(scores):
+            msg = f"{caller}: allocation gave {sorted(allocated)}, expected {sorted(scores)}"
+            raise ValueError(msg)
+        counts = {
+            name: pattern.round_count(tuple(s.shape), allocated[name]) for name, s in scores.items()
+        }
     return {name: prune_mask(s, counts[name], pattern) for name, s in scores.items()}
-
-
-def _check_width(caller: str, name: str, weight: Tensor, pattern: Pattern) -> None:
-    if isinstance(pattern, NM) and weight.shape[-1] < pattern.m:
-        msg = (
-            f"{caller}: {pattern} takes groups along the last axis, but {name} has shape "
-            f"{tuple(weight.shape)}, narrower than one group; leave it out by where="
-        )
-        raise ValueError(msg)
 
 
 def _scores_of(caller: str, weights: Mapping[str, Tensor], score: Score) -> dict[str, Tensor]:

@@ -5,59 +5,82 @@ from __future__ import annotations
 import math
 import operator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from sparsecore.pruning._arrays import checked_scores, full_mask, top_of_rows
+from sparsecore.pruning._arrays import checked_scores, contiguous, full_mask, move_axis, top_of_rows
+from sparsecore.pruning._short_repr import short_repr
+from sparsecore.pruning.block_patterns import Block, Channel, Filter
+from sparsecore.pruning.pattern import Pattern, axis_of
 
 if TYPE_CHECKING:
     import numpy.typing as npt
     import torch
 
+__all__ = ["NM", "Block", "Channel", "Filter", "Pattern", "Unstructured", "prune_mask"]
+
 ArrayT = TypeVar("ArrayT", "npt.NDArray[Any]", "torch.Tensor")
 
 
-class Pattern(Protocol):
-    """What a pattern of kept positions has to answer."""
-
-    @property
-    def sparsity(self) -> float | None:
-        """The one sparsity that the pattern has, or None where it can have any."""
-
-    def fixed_count(self, shape: tuple[int, ...]) -> int | None:
-        """Return the one kept count that the pattern has in `shape`, or None for any."""
-
-    def select(self, scores: Any, kept: int) -> Any:
-        """Return the mask of the `kept` best scores; the arguments are already checked."""
-
-
-@dataclass(frozen=True, slots=True)
-class Unstructured:
+@dataclass(frozen=True, slots=True, repr=False)
+class Unstructured(Pattern):
     """Every position is kept or pruned by itself.
+
+    Parameters
+    ----------
+    axis : int, optional
+        Positions compete within each slice of this axis only, and every slice keeps the same
+        share: with ``axis=0`` each row (output), the comparison group of Wanda. Counts differ by
+        one at most, the first slices having more. Without it all positions of a layer compete.
+
+    Raises
+    ------
+    TypeError
+        `axis` is neither an integer nor None.
+
+    References
+    ----------
+    Sun et al., "A Simple and Effective Pruning Approach for Large Language Models", ICLR 2024,
+    section 3 (the comparison group).
 
     Examples
     --------
     >>> import numpy as np
     >>> prune_mask(np.array([3.0, 1.0, 1.0, 2.0]), 3, Unstructured())
     array([ True,  True, False,  True])
+    >>> prune_mask(np.array([[9.0, 8.0], [2.0, 1.0]]), 2, Unstructured(axis=0))
+    array([[ True, False],
+           [ True, False]])
     """
 
-    @property
-    def sparsity(self) -> None:
-        """None: any sparsity is possible."""
-        return
+    axis: int | None = None
 
-    def fixed_count(self, shape: tuple[int, ...]) -> None:  # noqa: ARG002 - any count fits any shape
-        """Return None: any count is possible."""
-        return
+    def __post_init__(self) -> None:
+        """Reject an axis that is no number."""
+        if self.axis is not None:
+            operator.index(self.axis)
+
+    __repr__ = short_repr
+
+    def obstacle(self, shape: tuple[int, ...]) -> str | None:
+        """Say that a weight has no such axis."""
+        if self.axis is None or -len(shape) <= self.axis < len(shape):
+            return None
+        return f"without an axis {self.axis}"
 
     def select(self, scores: Any, kept: int) -> Any:
         """Return the mask of the `kept` largest scores, ties to the lowest flat index."""
-        return top_of_rows(scores.reshape(1, -1), kept).reshape(scores.shape)
+        if self.axis is None:
+            return top_of_rows(scores.reshape(1, -1), kept).reshape(scores.shape)
+        axis = axis_of(self, self.axis, tuple(scores.shape))
+        moved = move_axis(scores, axis, 0)
+        rows = moved.reshape(moved.shape[0], math.prod(moved.shape[1:]))
+        mask = _same_share(rows, kept).reshape(moved.shape)
+        return contiguous(move_axis(mask, 0, axis))
 
 
-@dataclass(frozen=True, slots=True)
-class NM:
-    """`n` kept of each `m` consecutive entries along the last axis.
+@dataclass(frozen=True, slots=True, repr=False)
+class NM(Pattern):
+    """`n` kept of each `m` consecutive entries along an axis.
 
     A tail group of t < m entries keeps min(t, n). ``NM(2, 4)`` on absolute values is the mask of
     ``sparsecore.prune_24``.
@@ -66,13 +89,16 @@ class NM:
     ----------
     n, m : int
         1 <= n < m.
+    axis : int
+        The last one by default. What reads convolution weights (out, in, kh, kw) along the input
+        channels, as TensorRT does, takes ``axis=1``.
 
     Raises
     ------
     ValueError
         Unless 1 <= n < m.
     TypeError
-        `n` or `m` is not an integer.
+        One of the three is not an integer.
 
     References
     ----------
@@ -90,12 +116,16 @@ class NM:
 
     n: int
     m: int
+    axis: int = -1
 
     def __post_init__(self) -> None:
         """Reject groups that keep nothing or everything."""
+        operator.index(self.axis)
         if not 1 <= operator.index(self.n) < operator.index(self.m):
             msg = f"NM({self.n}, {self.m}): keeps n of each m, expected 1 <= n < m"
             raise ValueError(msg)
+
+    __repr__ = short_repr
 
     @property
     def sparsity(self) -> float:
@@ -104,17 +134,24 @@ class NM:
 
     def fixed_count(self, shape: tuple[int, ...]) -> int:
         """Return how many entries the pattern keeps in an array of `shape`."""
-        if not shape:
-            msg = f"NM({self.n}, {self.m}): scores have no axis to take groups along"
-            raise ValueError(msg)
-        groups, tail = divmod(shape[-1], self.m)
-        return math.prod(shape[:-1]) * (groups * self.n + min(tail, self.n))
+        along = shape[axis_of(self, self.axis, shape)]
+        groups, tail = divmod(along, self.m)
+        others = math.prod(shape) // along if along else 0
+        return others * (groups * self.n + min(tail, self.n))
+
+    def obstacle(self, shape: tuple[int, ...]) -> str | None:
+        """Say that a weight is narrower than one group."""
+        if not -len(shape) <= self.axis < len(shape):
+            return f"without an axis {self.axis}"
+        return None if shape[self.axis] >= self.m else "narrower than one group"
 
     def select(self, scores: Any, kept: int) -> Any:  # noqa: ARG002 - the pattern fixes the count
         """Return the mask of the `n` largest of each group, ties to the lowest index."""
-        mask = full_mask(scores, kept=False)
-        whole = scores.shape[-1] // self.m * self.m
-        head, tail = scores[..., :whole], scores[..., whole:]
+        axis = axis_of(self, self.axis, tuple(scores.shape))
+        last = move_axis(scores, axis, -1)
+        mask = full_mask(last, kept=False)
+        whole = last.shape[-1] // self.m * self.m
+        head, tail = last[..., :whole], last[..., whole:]
         if math.prod(head.shape):
             groups = head.reshape(-1, self.m)
             mask[..., :whole] = top_of_rows(groups, self.n).reshape(head.shape)
@@ -122,7 +159,7 @@ class NM:
             rows = tail.reshape(-1, tail.shape[-1])
             best = top_of_rows(rows, min(tail.shape[-1], self.n))
             mask[..., whole:] = best.reshape(tail.shape)
-        return mask
+        return contiguous(move_axis(mask, -1, axis))
 
 
 ANY_POSITION = Unstructured()
@@ -136,9 +173,10 @@ def prune_mask(scores: ArrayT, kept: int, pattern: Pattern = ANY_POSITION) -> Ar
     scores : numpy array or torch tensor
         Any shape, real dtype; higher means keep.
     kept : int
-        How many positions to keep, 0 to the number of entries. A pattern that fixes the count
-        (``NM``) takes only that count, ``pattern.fixed_count(scores.shape)``.
-    pattern : Unstructured or NM
+        How many positions to keep, 0 to the number of entries. A pattern may fix the count
+        (``NM``: ``pattern.fixed_count(scores.shape)``) or have some only (``Filter``: multiples of
+        a filter's entries); ``pattern.round_count(scores.shape, kept)`` is the nearest it can have.
+    pattern : Unstructured, NM, Block, Filter or Channel
         Which positions compete with each other.
 
     Returns
@@ -150,7 +188,7 @@ def prune_mask(scores: ArrayT, kept: int, pattern: Pattern = ANY_POSITION) -> Ar
     Raises
     ------
     ValueError
-        A score is NaN, `kept` is out of range, or it is not the count that the pattern has.
+        A score is NaN, `kept` is out of range, or it is no count that the pattern has.
     TypeError
         `scores` is not an array, or `kept` is not an integer.
 
@@ -171,7 +209,23 @@ def prune_mask(scores: ArrayT, kept: int, pattern: Pattern = ANY_POSITION) -> Ar
     if not 0 <= kept <= size:
         msg = f"prune_mask: kept is {kept}, expected 0 to {size}, the entries of shape {shape}"
         raise ValueError(msg)
+    below, above = pattern.nearest_counts(shape, kept)
+    if kept not in (below, above):
+        msg = (
+            f"prune_mask: kept is {kept}, but {pattern} keeps whole groups of shape {shape}: the "
+            f"nearest counts are {below} and {above}"
+        )
+        raise ValueError(msg)
     mask: ArrayT = pattern.select(ranked, kept)
+    return mask
+
+
+def _same_share(rows: Any, kept: int) -> Any:
+    """Mark the largest of each row, kept / rows in each, the first rows one more."""
+    share, more = divmod(kept, rows.shape[0]) if rows.shape[0] else (0, 0)
+    mask = full_mask(rows, kept=False)
+    mask[:more] = top_of_rows(rows[:more], share + 1) if more else False
+    mask[more:] = top_of_rows(rows[more:], share)
     return mask
 
 

@@ -1,13 +1,14 @@
 """Pruning of torch models: masks that stay in force through training.
 
 The decisions are the pure functions of ``scores``, ``allocation``, ``patterns`` and ``schedules``;
-``model_masks`` asks them about the weights of a model, and this module writes the zeros.
+``request`` checks that they fit a model, ``model_masks`` asks them about its weights, and this
+module writes the zeros.
 """
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from types import MappingProxyType, TracebackType
 from typing import Any, Self
 
@@ -15,81 +16,23 @@ import torch
 from torch import Tensor, nn
 
 from sparsecore.pruning.allocation import uniform
+from sparsecore.pruning.masked_weights import apply_masks, overflowed
 from sparsecore.pruning.model_masks import (
     Allocation,
-    Score,
+    ScoreFunction,
     Where,
-    best_masks,
     check_free,
     check_held,
-    check_kinds,
-    check_meaning,
-    selected_weights,
 )
-from sparsecore.pruning.patterns import ANY_POSITION, Pattern
-from sparsecore.pruning.schedules import OneShot, Schedule
+from sparsecore.pruning.pattern import Pattern
+from sparsecore.pruning.patterns import ANY_POSITION
+from sparsecore.pruning.request import checked_request
+from sparsecore.pruning.rewind import Rewind
+from sparsecore.pruning.rewinding import Rewinder, check_rewind
+from sparsecore.pruning.schedules import Iterative, OneShot, Schedule
 from sparsecore.pruning.scores import magnitude
 
 _AT_ONCE = OneShot()
-
-
-def prune(
-    model: nn.Module,
-    sparsity: float,
-    *,
-    score: Score = magnitude,
-    allocation: Allocation = uniform,
-    pattern: Pattern = ANY_POSITION,
-    where: Where | None = None,
-) -> dict[str, Tensor]:
-    """Prune a model once, in place, with no training after it.
-
-    Parameters
-    ----------
-    model : torch.nn.Module
-        The weights of its Linear and Conv modules are pruned; a weight shared by several modules
-        once, under its first name.
-    sparsity : float
-        Fraction to prune of all selected weights together, in [0, 1).
-    score, allocation, pattern, where
-        As in ``Pruner``.
-
-    Returns
-    -------
-    dict of str to Tensor of bool
-        The mask of each pruned parameter, True = kept.
-
-    Raises
-    ------
-    ValueError
-        `sparsity` outside [0, 1), nothing selected, a NaN score, or a combination without meaning,
-        such as ``NM(2, 4)`` with 90 %. The model is then unchanged.
-    TypeError
-        A score, allocation, pattern or where that is not of its kind.
-
-    Examples
-    --------
-    >>> import torch
-    >>> model = torch.nn.Linear(10, 4)
-    >>> masks = prune(model, 0.75)
-    >>> int(masks["weight"].sum()), int(torch.count_nonzero(model.weight))
-    (10, 10)
-    """
-    check_kinds(
-        "prune",
-        score=score,
-        allocation=allocation,
-        pattern=pattern,
-        where=where,
-        schedule=_AT_ONCE,
-    )
-    check_meaning("prune", sparsity, allocation, pattern, _AT_ONCE)
-    weights = selected_weights("prune", model, pattern, where)
-    with torch.no_grad():
-        masks = best_masks("prune", weights, sparsity, score, allocation, pattern)
-        for name, weight in weights.items():
-            weight.masked_fill_(~masks[name], 0)
-    return masks
 
 
 class Pruner:
@@ -112,32 +55,47 @@ class Pruner:
         The weights of its Linear and Conv modules are pruned; a weight shared by several modules
         once, under its first name. (What ``nn.MultiheadAttention`` packs into ``in_proj_weight``
         belongs to no Linear and stays dense.)
-    sparsity : float
-        Final fraction to prune of all selected weights together, in [0, 1).
     optimizer : torch.optim.Optimizer
         Must hold every selected weight, in any of its parameter groups.
+    sparsity : float
+        Final fraction to prune of all selected weights together, in [0, 1). May be left out where
+        `allocation` is explicit.
     score : callable
         ``{name: weight} -> {name: score}``, higher = keep; see ``scores``.
-    allocation : callable
+    allocation : callable or mapping
         ``({name: score}, sparsity) -> {name: kept count}``; see ``allocation``. The scores carry
-        the shapes for those that need only these.
-    pattern : Unstructured or NM
+        the shapes for those that need only these, and where a pattern keeps groups each has the
+        mean of its group. Or what each layer keeps, by name: a count, or a density as a float.
+    pattern : Unstructured, NM, Block, Filter or Channel
         ``NM(n, m)`` has the one sparsity 1 - n / m and fixes each layer's count, so it goes with
-        that `sparsity`, the uniform allocation and ``OneShot`` only.
-    schedule : OneShot or Cubic
+        that `sparsity`, the uniform allocation and ``OneShot`` only. Counts that a pattern of
+        groups cannot have become the nearest that it can, ``pattern.round_count``: the sparsity is
+        then not exact.
+    schedule : OneShot, Cubic or Iterative
         When the masks are updated. Step 0 is the construction of the pruner: ``OneShot`` prunes
         the model there.
     where : callable, optional
         ``(name, weight) -> bool`` narrows the selection.
+    batches : iterable of (inputs, targets), optional
+        For scores that need data; the score is then called as
+        ``score(weights, model=model, batches=batches)``.
+    loss : callable, optional
+        ``(outputs, targets) -> scalar``, handed on to the score as ``loss=``.
+    rewind : Rewind, optional
+        With ``Iterative``: after each round training goes back to this step. A round then lasts
+        from there to step `every`.
+    scheduler : learning-rate scheduler, optional
+        With `rewind`: goes back, too. Call its ``step()`` after ``optimizer.step()`` as always.
 
     Raises
     ------
     ValueError
         `sparsity` outside [0, 1), nothing selected, a weight that the optimizer does not hold, a
         combination without meaning, a weight that another pruner on the same optimizer prunes,
-        a NaN score (then also in a later step). The model is then unchanged.
+        a score that lacks `batches`, a NaN score (then also in a later step). The model is then
+        unchanged.
     TypeError
-        A score, allocation, pattern, schedule or where that is not of its kind.
+        A score, allocation, pattern, schedule, where or rewind that is not of its kind.
 
     Warns
     -----
@@ -148,7 +106,8 @@ class Pruner:
     -----
     Steps that a ``GradScaler`` skips are not counted. To resume, build the model, the optimizer
     and the pruner as in the first run, then load the three states. A score with its own generator
-    continues bit for bit only if the generator's state is restored, too.
+    continues bit for bit only if the generator's state is restored, too. Going back leaves
+    generators, the order of the data and a ``GradScaler`` as they are.
 
     References
     ----------
@@ -174,37 +133,44 @@ class Pruner:
         self,
         model: nn.Module,
         *,
-        sparsity: float,
         optimizer: torch.optim.Optimizer,
-        score: Score = magnitude,
-        allocation: Allocation = uniform,
+        sparsity: float | None = None,
+        score: ScoreFunction = magnitude,
+        allocation: Allocation | Mapping[str, int | float] = uniform,
         pattern: Pattern = ANY_POSITION,
         schedule: Schedule = _AT_ONCE,
         where: Where | None = None,
+        batches: Any = None,
+        loss: Any = None,
+        rewind: Rewind | None = None,
+        scheduler: Any = None,
     ) -> None:
-        check_kinds(
+        self._request = checked_request(
             "Pruner",
+            model,
+            sparsity,
             score=score,
             allocation=allocation,
             pattern=pattern,
-            where=where,
             schedule=schedule,
+            where=where,
+            batches=batches,
+            loss=loss,
         )
-        check_meaning("Pruner", sparsity, allocation, pattern, schedule)
-        weights = selected_weights("Pruner", model, pattern, where)
+        weights = self._request.weights
         check_held(weights, optimizer)
         check_free(weights, _pruned_on(optimizer))
-        self._model = model
-        self._optimizer = optimizer
-        self._score = score
-        self._allocation = allocation
-        self._pattern = pattern
-        self._schedule = schedule
-        self._final_sparsity = float(sparsity)
-        self._step = 0
+        check_rewind(rewind, scheduler, schedule, optimizer)
+        self._model, self._optimizer, self._schedule = model, optimizer, schedule
+        self._step = self._step_of_run = self._round = 0
         self._masks = {n: torch.ones_like(w, dtype=torch.bool) for n, w in weights.items()}
+        self._rewinder: Rewinder | None = None
+        if rewind is not None:
+            self._rewinder = Rewinder(model, optimizer, scheduler, step=rewind.step)
         self._update_if_due()
-        self._hook = optimizer.register_step_post_hook(self._after_step)
+        self._hooks = [optimizer.register_step_post_hook(self._after_step)]
+        if self._rewinder is not None:
+            self._hooks.append(optimizer.register_step_pre_hook(self._before_step))
         self._removed = False
 
     @property
@@ -226,9 +192,48 @@ class Pruner:
         size = sum(mask.numel() for mask in self._masks.values())
         return (size - sum(self.kept().values())) / size
 
+    def rounds(self) -> Iterator[int]:
+        """Yield before each training, and prune after all but the last.
+
+        For ``Iterative`` without `every`. Yields 0 while the model is dense, then 1 after the
+        first round of pruning, and so on to the last round: ``for k in pruner.rounds(): train()``
+        trains `rounds` + 1 times. After ``load_state_dict`` it goes on with the saved round.
+
+        Raises
+        ------
+        ValueError
+            The schedule has no such rounds; or, after a training, ``Rewind(step)`` lies beyond it.
+        """
+        schedule = self._schedule
+        if not isinstance(schedule, Iterative) or schedule.every is not None:
+            msg = f"Pruner.rounds: {schedule} has its own steps, expected Iterative without every="
+            raise ValueError(msg)
+        return self._rounds(schedule.rounds)
+
+    def _rounds(self, last: int) -> Iterator[int]:
+        yield self._round
+        while self._round < last:
+            if self._rewinder is not None and not self._rewinder.is_ready:
+                msg = (
+                    f"Pruner.rounds: trained {self._step_of_run} steps, expected at least "
+                    f"{self._rewinder.step}, to which rewind= goes back"
+                )
+                raise ValueError(msg)
+            self._take_round(within_step=False)
+            yield self._round
+
     def state_dict(self) -> dict[str, Any]:
-        """Return a copy of the step and the masks; ``torch.load(weights_only=True)`` reads it."""
-        return {"step": self._step, "masks": {n: m.clone() for n, m in self._masks.items()}}
+        """Return a copy of the steps, the masks and what `rewind` has kept.
+
+        ``torch.load(weights_only=True)`` reads it where the scheduler's state is plain.
+        """
+        return {
+            "step": self._step,
+            "step_of_run": self._step_of_run,
+            "round": self._round,
+            "masks": {n: m.clone() for n, m in self._masks.items()},
+            "rewind": self._rewinder and self._rewinder.state_dict(),
+        }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue from a state, and apply its masks to the model.
@@ -241,16 +246,24 @@ class Pruner:
         Raises
         ------
         ValueError
-            The state is for other parameters or shapes; nothing has changed then.
+            The state is for other parameters or shapes, or of a pruner that differs in `rewind`;
+            nothing has changed then.
         """
         expected = {name: tuple(mask.shape) for name, mask in self._masks.items()}
         found = {name: tuple(mask.shape) for name, mask in state["masks"].items()}
         if found != expected:
             msg = f"Pruner.load_state_dict: masks are {found}, this model needs {expected}"
             raise ValueError(msg)
+        if (state["rewind"] is None) != (self._rewinder is None):
+            which = "no" if state["rewind"] is None else "a"
+            msg = f"Pruner.load_state_dict: the state is of a pruner with {which} rewind="
+            raise ValueError(msg)
         for name, mask in self._masks.items():
             mask.copy_(state["masks"][name])
-        self._step = int(state["step"])
+        if self._rewinder is not None:
+            self._rewinder.load_state_dict(state["rewind"])
+        self._step, self._round = int(state["step"]), int(state["round"])
+        self._step_of_run = int(state["step_of_run"])
         self._apply()
 
     def remove(self) -> None:
@@ -261,7 +274,7 @@ class Pruner:
         UserWarning
             Before the end of the schedule: the model is not as sparse as was asked for.
         """
-        self._hook.remove()
+        self._detach()
         self._warn_if_unfinished()
 
     def __enter__(self) -> Self:
@@ -275,7 +288,7 @@ class Pruner:
         traceback: TracebackType | None,
     ) -> None:
         """Detach from the optimizer; an exception on its way out is all there is to say then."""
-        self._hook.remove()
+        self._detach()
         if error is None:
             self._warn_if_unfinished()
         self._removed = True
@@ -284,15 +297,19 @@ class Pruner:
         """Describe the pruner in one line."""
         return (
             f"Pruner({len(self._masks)} weights, step {self._step}, sparsity "
-            f"{self.sparsity():.4g} of {self._final_sparsity:.4g}, {self._pattern}, "
+            f"{self.sparsity():.4g} of {self._request.sparsity:.4g}, {self._request.pattern}, "
             f"{self._schedule})"
         )
+
+    def _detach(self) -> None:
+        for hook in self._hooks:
+            hook.remove()
 
     def _warn_if_unfinished(self) -> None:
         """Warn, once, of a schedule that did not come to its end; called by public methods only."""
         removed, self._removed = self._removed, True
-        target = self._final_sparsity
-        if removed or self._schedule.sparsity_at(self._step, target) >= target:
+        target = self._request.sparsity
+        if removed or self._due_sparsity() >= target:
             return
         msg = (
             f"Pruner: removed after {self._step} steps at sparsity {self.sparsity():.4g}, before "
@@ -300,42 +317,59 @@ class Pruner:
         )
         warnings.warn(msg, UserWarning, stacklevel=3)
 
+    def _due_sparsity(self) -> float:
+        """Return the sparsity of the schedule now."""
+        if isinstance(self._schedule, Iterative):
+            return self._schedule.sparsity_after(self._round, self._request.sparsity)
+        return self._schedule.sparsity_at(self._step, self._request.sparsity)
+
+    # ---- around a step ----
+
+    def _before_step(self, optimizer: torch.optim.Optimizer, *_: Any) -> None:
+        if self._rewinder is not None and not overflowed(optimizer):
+            self._rewinder.before_step(self._step_of_run)
+
     def _after_step(self, optimizer: torch.optim.Optimizer, *_: Any) -> None:
-        # GradScaler does not call step() after an overflow, so this hook does not run; fused
-        # optimizers it does call, with the overflow flag set for the time of the call.
-        overflow = getattr(optimizer, "found_inf", None)
-        if overflow is not None and bool(overflow):
+        if overflowed(optimizer):
             return
         self._step += 1
+        self._step_of_run += 1
         self._apply()
+        if self._rewinder is not None:
+            self._rewinder.after_step(self._step_of_run)
         self._update_if_due()
 
     def _update_if_due(self) -> None:
-        if not self._schedule.updates_at(self._step):
+        if not self._schedule.updates_at(self._step_of_run):
             return
-        sparsity = self._schedule.sparsity_at(self._step, self._final_sparsity)
+        if not isinstance(self._schedule, Iterative):
+            self._update()
+        elif self._round < self._schedule.rounds:
+            self._take_round(within_step=True)
+
+    def _take_round(self, *, within_step: bool) -> None:
+        """Prune for the next round, and go back where that was asked for."""
+        self._round += 1
+        try:
+            self._update()
+        except BaseException:
+            self._round -= 1
+            raise
+        if self._rewinder is not None:
+            self._rewinder.rewind(within_step=within_step)
+            self._step_of_run = self._rewinder.step
+            self._apply()
+
+    def _update(self) -> None:
+        """Compute the masks anew."""
         with torch.no_grad():
-            masks = best_masks(
-                "Pruner",
-                self._weights(),
-                sparsity,
-                self._score,
-                self._allocation,
-                self._pattern,
-                self._masks,
-            )
+            masks = self._request.masks(self._weights(), self._due_sparsity(), self._masks)
         for name, mask in self._masks.items():
             mask.copy_(masks[name])
         self._apply()
 
-    @torch.no_grad()
     def _apply(self) -> None:
-        for name, weight in self._weights().items():
-            pruned = ~self._masks[name]
-            weight.masked_fill_(pruned, 0)
-            for value in self._optimizer.state.get(weight, {}).values():
-                if isinstance(value, Tensor) and value.shape == weight.shape:
-                    value.masked_fill_(pruned, 0)
+        apply_masks(self._weights(), self._masks, self._optimizer)
 
     def _weights(self) -> dict[str, Tensor]:
         # By name each time: wrappers such as FSDP replace the parameter objects.

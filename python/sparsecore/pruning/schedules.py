@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import operator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
+
+from sparsecore.pruning._short_repr import short_repr
 
 
 class Schedule(Protocol):
@@ -49,12 +51,13 @@ class OneShot:
         return step == 0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Cubic:
     """Fast at first, when there is much to spare, and slow towards the end.
 
-    s_t = s_f - s_f * (1 - (t - begin) / (end - begin))**3 at t = begin, begin + every, ... and at
-    `end`; in between the last value stays. The sparsity is 0 up to `begin` and s_f from `end` on.
+    s_t = s_i + (s_f - s_i) * (1 - (1 - (t - begin) / (end - begin))**3) at t = begin,
+    begin + every, ... and at `end`; in between the last value stays. The sparsity is 0 before
+    `begin` and s_f from `end` on.
 
     Parameters
     ----------
@@ -63,18 +66,20 @@ class Cubic:
     every : int
         Steps between mask updates, at least 1. Where it does not divide ``end - begin``, the last
         interval is shorter.
+    initial : float
+        s_i, the sparsity at `begin`, in [0, 1) and not above the final one.
 
     Raises
     ------
     ValueError
-        Unless 0 <= begin < end and every >= 1.
+        Unless 0 <= begin < end, every >= 1 and 0 <= initial < 1.
     TypeError
-        One of them is not an integer.
+        A step is not an integer.
 
     References
     ----------
     Zhu and Gupta, "To prune, or not to prune: exploring the efficacy of pruning for model
-    compression", arXiv:1710.01878, equation 1 (with initial sparsity 0).
+    compression", arXiv:1710.01878, equation 1.
 
     Examples
     --------
@@ -86,6 +91,7 @@ class Cubic:
     begin: int
     end: int
     every: int
+    initial: float = 0.0
 
     def __post_init__(self) -> None:
         """Reject ramps that have no length or run backwards."""
@@ -93,22 +99,119 @@ class Cubic:
         if not (0 <= begin < end and every >= 1):
             msg = f"{self}: expected 0 <= begin < end and every >= 1"
             raise ValueError(msg)
+        if not 0 <= self.initial < 1:
+            msg = f"{self}: initial is {self.initial}, expected a fraction in [0, 1)"
+            raise ValueError(msg)
+
+    __repr__ = short_repr
 
     @property
     def gradual(self) -> bool:
-        """True: the sparsity grows from 0."""
+        """True: the sparsity grows."""
         return True
 
     def sparsity_at(self, step: int, final: float) -> float:
-        """Return the sparsity of the last update at or before `step`."""
+        """Return the sparsity of the last update at or before `step`.
+
+        Raises
+        ------
+        ValueError
+            `final` is below the initial sparsity.
+        """
+        if final < self.initial:
+            msg = f"{self}: initial is {self.initial}, above the final sparsity {final}"
+            raise ValueError(msg)
+        if step < self.begin:
+            return 0.0
         if step >= self.end:
             return final
-        since_begin = max(0, step - self.begin)
+        since_begin = step - self.begin
         updated = since_begin - since_begin % self.every
-        return final * (1 - (1 - updated / (self.end - self.begin)) ** 3)
+        progress = 1 - (1 - updated / (self.end - self.begin)) ** 3
+        return self.initial + (final - self.initial) * progress
 
     def updates_at(self, step: int) -> bool:
         """Return whether `step` is begin, begin + every, ... or end."""
         if not self.begin <= step <= self.end:
             return False
         return step == self.end or (step - self.begin) % self.every == 0
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Iterative:
+    """Prune a part, train, prune the next part: `rounds` times.
+
+    The density after round k of n, on the way to the density rho = 1 - s_f, is rho**(k / n)
+    ("exponential": every round takes the same fraction of what is left) or 1 - k / n * (1 - rho)
+    ("linear": every round takes the same number).
+
+    Parameters
+    ----------
+    rounds : int
+        At least 1.
+    kind : {"exponential", "linear"}
+        How the density falls.
+    every : int, optional
+        Steps of training before each round: round k is after k * every steps. Without it the
+        rounds are taken by ``Pruner.rounds()``, or one after the other by ``prune``.
+
+    Raises
+    ------
+    ValueError
+        `rounds` or `every` below 1, or another `kind`.
+    TypeError
+        `rounds` or `every` is not an integer.
+
+    References
+    ----------
+    Frankle and Carbin, "The Lottery Ticket Hypothesis: Finding Sparse, Trainable Neural Networks",
+    ICLR 2019, section 2; Tanaka et al., "Pruning neural networks without any data by iteratively
+    conserving synaptic flow", NeurIPS 2020, algorithm 1 (exponential, 100 rounds).
+
+    Examples
+    --------
+    >>> tickets = Iterative(3)
+    >>> [round(tickets.sparsity_after(k, final=0.488), 3) for k in range(4)]
+    [0.0, 0.2, 0.36, 0.488]
+    >>> Iterative(2, "linear", every=100).sparsity_at(150, final=0.9)
+    0.45
+    """
+
+    rounds: int
+    kind: Literal["exponential", "linear"] = "exponential"
+    every: int | None = None
+
+    def __post_init__(self) -> None:
+        """Reject rounds that are none."""
+        every = 1 if self.every is None else operator.index(self.every)
+        if operator.index(self.rounds) < 1 or every < 1:
+            msg = f"{self}: expected rounds >= 1 and every >= 1, or None"
+            raise ValueError(msg)
+        if self.kind not in {"exponential", "linear"}:
+            msg = f'{self}: kind is {self.kind!r}, expected "exponential" or "linear"'
+            raise ValueError(msg)
+
+    __repr__ = short_repr
+
+    @property
+    def gradual(self) -> bool:
+        """Whether there are several rounds."""
+        return self.rounds > 1
+
+    def sparsity_after(self, done: int, final: float) -> float:
+        """Return the sparsity in force after `done` rounds, 0 to `rounds`, exactly `final` last."""
+        if done >= self.rounds:
+            return final
+        if self.kind == "linear":
+            return final * done / self.rounds
+        return float(1 - (1 - final) ** (done / self.rounds))
+
+    def sparsity_at(self, step: int, final: float) -> float:
+        """Return the sparsity in force after `step` steps; 0 where the steps do not say."""
+        return self.sparsity_after(0 if self.every is None else step // self.every, final)
+
+    def updates_at(self, step: int) -> bool:
+        """Return whether a round is taken after `step` steps."""
+        if self.every is None:
+            return False
+        return 0 < step <= self.rounds * self.every and step % self.every == 0

@@ -1,0 +1,86 @@
+"""Forward FLOPs of a model's layers, from one run on an example."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from torch import Tensor, nn
+
+from sparsecore.nn.example import Example, undisturbed
+
+__all__ = ["forward_flops"]
+
+_CONV = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+_TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+
+
+def forward_flops(model: nn.Module, example_inputs: Any) -> dict[str, int]:
+    """Count the forward FLOPs of the Linear and Conv layers of a dense model.
+
+    Two a multiply-accumulate, with every weight as nonzero and padding as if it were computed;
+    biases, normalisation, activations and products of activations (attention) are left out.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        Runs once, in eval mode; nothing of it changes.
+    example_inputs : tensor, tuple or dict
+        The arguments of its forward. FLOPs are those of this batch: take one image for the FLOPs
+        of an image.
+
+    Returns
+    -------
+    dict of str to int
+        By the name of the weight, in the order of ``model.named_modules()``. A weight that runs
+        twice counts twice; one that does not run has 0.
+
+    Raises
+    ------
+    TypeError
+        `example_inputs` is something else.
+
+    See Also
+    --------
+    sparsecore.pruning.flops : what follows from them for sparse networks and their training.
+    torch.utils.flop_counter.FlopCounterMode : counts by operation, not by weight.
+
+    Examples
+    --------
+    >>> import torch
+    >>> model = nn.Sequential(nn.Conv2d(1, 4, 3), nn.Flatten(), nn.Linear(16, 10))
+    >>> forward_flops(model, torch.zeros(1, 1, 4, 4))
+    {'0.weight': 288, '2.weight': 320}
+    """
+    example = Example.of(example_inputs, caller="forward_flops")
+    names: dict[int, str] = {}
+    layers = []
+    for prefix, module in model.named_modules():
+        if isinstance(module, (nn.Linear, *_CONV, *_TRANSPOSED)):
+            names.setdefault(id(module.weight), f"{prefix}.weight" if prefix else "weight")
+            layers.append(module)
+    flops = dict.fromkeys(names.values(), 0)
+
+    def count(module: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        flops[names[id(module.weight)]] += (
+            2 * module.weight.numel() * _positions(module, inputs[0], output)
+        )
+
+    handles = [module.register_forward_hook(count) for module in layers]
+    try:
+        with undisturbed(model):
+            example.copy().call(model)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return flops
+
+
+def _positions(module: nn.Module, x: Tensor, output: Tensor) -> int:
+    """Return how often the whole weight is applied."""
+    if isinstance(module, nn.Linear):
+        return math.prod(x.shape[:-1])
+    if isinstance(module, _TRANSPOSED):
+        return x.numel() // module.in_channels
+    assert isinstance(module, _CONV)
+    return output.numel() // module.out_channels

@@ -1,0 +1,113 @@
+"""Pruning of torch models with no training in between."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from sparsecore.pruning.allocation import uniform
+from sparsecore.pruning.model_masks import Allocation, ScoreFunction, Where
+from sparsecore.pruning.pattern import Pattern
+from sparsecore.pruning.patterns import ANY_POSITION
+from sparsecore.pruning.request import Request, checked_request
+from sparsecore.pruning.schedules import Iterative, OneShot, Schedule
+from sparsecore.pruning.scores import magnitude
+
+__all__ = ["prune"]
+
+_AT_ONCE = OneShot()
+
+
+def prune(
+    model: nn.Module,
+    sparsity: float | None = None,
+    *,
+    score: ScoreFunction = magnitude,
+    allocation: Allocation | Mapping[str, int | float] = uniform,
+    pattern: Pattern = ANY_POSITION,
+    schedule: Schedule = _AT_ONCE,
+    where: Where | None = None,
+    batches: Any = None,
+    loss: Any = None,
+) -> dict[str, Tensor]:
+    """Prune a model in place, with no training in between.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        The weights of its Linear and Conv modules are pruned; a weight shared by several modules
+        once, under its first name.
+    sparsity : float
+        Fraction to prune of all selected weights together, in [0, 1). May be left out where
+        `allocation` is explicit.
+    score, allocation, pattern, where, batches, loss
+        As in ``Pruner``.
+    schedule : OneShot or Iterative
+        ``Iterative(rounds)`` scores what earlier rounds have left, `rounds` times: SynFlow takes
+        100 exponential ones.
+
+    Returns
+    -------
+    dict of str to Tensor of bool
+        The mask of each pruned parameter, True = kept.
+
+    Raises
+    ------
+    ValueError
+        `sparsity` outside [0, 1), nothing selected, a NaN score, or a combination without meaning,
+        such as ``NM(2, 4)`` with 90 %, or a schedule that counts steps of training. The model is
+        then unchanged.
+    TypeError
+        A score, allocation, pattern, schedule or where that is not of its kind.
+
+    Examples
+    --------
+    >>> import torch
+    >>> model = torch.nn.Linear(10, 4)
+    >>> masks = prune(model, 0.75)
+    >>> int(masks["weight"].sum()), int(torch.count_nonzero(model.weight))
+    (10, 10)
+    """
+    request = checked_request(
+        "prune",
+        model,
+        sparsity,
+        score=score,
+        allocation=allocation,
+        pattern=pattern,
+        schedule=schedule,
+        where=where,
+        batches=batches,
+        loss=loss,
+    )
+    with torch.no_grad():
+        masks = _masks(request, _sparsities(schedule, request.sparsity))
+        for name, weight in request.weights.items():
+            weight.masked_fill_(~masks[name], 0)
+    return masks
+
+
+def _sparsities(schedule: Schedule, final: float) -> list[float]:
+    """Return the sparsity of each round."""
+    if isinstance(schedule, Iterative) and schedule.every is None:
+        return [schedule.sparsity_after(k, final) for k in range(1, schedule.rounds + 1)]
+    if isinstance(schedule, OneShot):
+        return [final]
+    msg = (
+        f"prune: {schedule} counts steps of training, of which there are none; expected OneShot() "
+        "or Iterative(rounds), or use Pruner"
+    )
+    raise ValueError(msg)
+
+
+def _masks(request: Request, sparsities: list[float]) -> dict[str, Tensor]:
+    weights = request.weights
+    masks = None
+    for sparsity in sparsities:
+        masks = request.masks(weights, sparsity, masks)
+        weights = {n: w.masked_fill(~masks[n], 0) for n, w in request.weights.items()}
+    assert masks is not None
+    return masks

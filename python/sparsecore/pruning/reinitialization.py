@@ -1,0 +1,100 @@
+"""Random re-initialisation: the control that keeps masks and forgets weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from sparsecore.pruning.masked_weights import check_masks
+
+__all__ = ["reinitialize"]
+
+
+def reinitialize(
+    model: nn.Module,
+    *,
+    generator: torch.Generator | None = None,
+    init: Callable[[nn.Module], Any] | None = None,
+    masks: Mapping[str, Tensor] | None = None,
+) -> None:
+    """Initialise a model anew, in place, as its modules do when they are made.
+
+    With `masks` it is the control of the lottery ticket: the same sparse network, other weights.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        Each module's own ``reset_parameters`` is called, BatchNorm's running statistics included,
+        modules before those that contain them.
+    generator : torch.Generator, optional
+        One number drawn from it seeds the initialisation; it is advanced. Without it one is made,
+        with seed 0. torch's global random state is afterwards as before.
+    init : callable, optional
+        ``init(module)``, called for each module in the place of ``reset_parameters``.
+    masks : mapping of str to tensor of bool, optional
+        By parameter name, as ``prune`` returns them: what is False is zero afterwards.
+
+    Raises
+    ------
+    ValueError
+        A module has parameters of its own but no ``reset_parameters``, and there is no `init`; or
+        masks of other names or shapes than the parameters. The model is then unchanged.
+    TypeError
+        A mask that is not bool.
+
+    References
+    ----------
+    Frankle and Carbin, "The Lottery Ticket Hypothesis", ICLR 2019, section 2 (random
+    reinitialization); Liu et al., "Rethinking the Value of Network Pruning", ICLR 2019.
+
+    Examples
+    --------
+    >>> model = torch.nn.Linear(10, 4)
+    >>> masks = {"weight": torch.rand(4, 10) < 0.5}
+    >>> reinitialize(model, generator=torch.Generator().manual_seed(1), masks=masks)
+    >>> torch.equal(model.weight != 0, masks["weight"])
+    True
+    """
+    parameters = dict(model.named_parameters(remove_duplicate=False))
+    check_masks("reinitialize", masks or {}, parameters)
+    if init is None:
+        _check_resets(model)
+    generator = generator or torch.Generator().manual_seed(0)
+    seed = int(torch.randint(2**62, (), generator=generator, device=generator.device))
+    devices = sorted({p.device.index for p in parameters.values() if p.is_cuda})
+    with torch.random.fork_rng(devices), torch.no_grad():
+        torch.default_generator.manual_seed(seed)
+        for device in devices:
+            torch.cuda.default_generators[device].manual_seed(seed)
+        model.apply(_reset if init is None else init)
+        for name, mask in (masks or {}).items():
+            parameters[name].masked_fill_(~mask.to(parameters[name].device), 0)
+
+
+def _reset(module: nn.Module) -> None:
+    reset = _reset_of(module)
+    if reset is not None:
+        reset()
+
+
+def _reset_of(module: nn.Module) -> Callable[[], Any] | None:
+    # nn.MultiheadAttention and nn.Transformer have it private.
+    for name in ("reset_parameters", "_reset_parameters"):
+        reset: Any = getattr(module, name, None)
+        if callable(reset):
+            return reset  # type: ignore[no-any-return]
+    return None
+
+
+def _check_resets(model: nn.Module) -> None:
+    for name, module in model.named_modules():
+        own = [n for n, p in module._parameters.items() if p is not None]
+        if own and _reset_of(module) is None:
+            msg = (
+                f"reinitialize: {name or 'the model'}, a {type(module).__name__}, has parameters "
+                f"({', '.join(own)}) but no reset_parameters(); expected init= to set them"
+            )
+            raise ValueError(msg)

@@ -11,13 +11,18 @@ from sparsecore.cli.demo_data import digits, mnist
 
 @dataclass(frozen=True, slots=True)
 class Images:
-    """Pictures as rows (n, pixels), float32, and their classes (n,), int64."""
+    """Pictures as rows (n, pixels), float32, and their classes (n,), int64.
+
+    Those held back are none of those to train with.
+    """
 
     source: str
     x_train: Tensor
     y_train: Tensor
     x_test: Tensor
     y_test: Tensor
+    x_held_back: Tensor
+    y_held_back: Tensor
 
 
 def load(*, quick: bool, standardised: bool = True, held_back: float = 0.0) -> Images:
@@ -35,5 +40,7 @@ def load(*, quick: bool, standardised: bool = True, held_back: float = 0.0) -> I
     )
     y_train, y_test = torch.from_numpy(found.train_y), torch.from_numpy(found.test_y)
     order = torch.randperm(len(y_train), generator=torch.Generator().manual_seed(0))
-    kept = order[round(held_back * len(order)) :]
-    return Images(found.name, x_train[kept], y_train[kept], x_test, y_test)
+    back, kept = order.tensor_split([round(held_back * len(order))])
+    return Images(
+        found.name, x_train[kept], y_train[kept], x_test, y_test, x_train[back], y_train[back]
+    )

@@ -43,6 +43,15 @@ def initialised(model: nn.Sequential, *, seed: int) -> nn.Sequential:
     return model
 
 
+def glorot_(model: nn.Sequential, *, seed: int) -> nn.Sequential:
+    """Draw the weights of linear layers anew, uniformly as Glorot and Bengio (2010)."""
+    generator = torch.Generator().manual_seed(seed)
+    for layer in model:
+        if isinstance(layer, nn.Linear):
+            nn.init.xavier_uniform_(layer.weight, generator=generator)
+    return model
+
+
 def _scaled_normal_(weight: Tensor, generator: torch.Generator) -> None:
     deviation = math.sqrt(1 / weight[0].numel()) / _CUT_DEVIATION
     nn.init.trunc_normal_(

@@ -23,7 +23,7 @@ RECIPE = Recipe(
     weight_decay=5e-4,
     milestones=(25_000, 50_000, 75_000),
 )
-QUICK = replace(RECIPE, steps=200, milestones=(50, 100, 150))
+QUICK = replace(RECIPE, steps=60, milestones=(15, 30, 45))
 HELD_BACK = 0.1
 SPARSITIES = (0.0, 0.95, 0.98)
 

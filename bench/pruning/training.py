@@ -1,6 +1,6 @@
 """Training as the papers of the tables describe it: recipes, and one loop for all."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -61,30 +61,45 @@ def train(
 ) -> list[float]:
     """Train in place; return the test error after each epoch and at the end, in percent.
 
-    Batches are drawn epoch by epoch, by `seed` alone; what is left of an epoch below one batch is
-    dropped. `driver` makes what holds the masks (a Pruner, RigL, ...) from the model and its
-    optimizer.
+    `driver` makes what holds the masks (a Pruner, RigL, ...) from the model and its optimizer.
     """
-    optimizer = recipe.optimizer(model)
+    optimizer, errors = recipe.optimizer(model), []
     rates = torch.optim.lr_scheduler.MultiStepLR(
         optimizer, list(recipe.milestones), gamma=recipe.factor
     )
+    epoch = len(images.y_train) // recipe.batch
+    with nullcontext() if driver is None else driver(model, optimizer):
+        for step in steps(model, optimizer, images, recipe, seed=seed):
+            rates.step()
+            if step % epoch == 0 and step < recipe.steps:
+                errors.append(error(model, images))
+    return [*errors, error(model, images)]
+
+
+def steps(
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    images: Images,
+    recipe: Recipe,
+    *,
+    seed: int,
+) -> Iterator[int]:
+    """Take the recipe's steps; yield the number of each when it is done, from 1 on.
+
+    Batches are drawn epoch by epoch, by `seed` alone; what is left of an epoch below one batch is
+    dropped.
+    """
     generator = torch.Generator().manual_seed(seed)
     order = torch.empty(0, dtype=torch.int64)
-    errors = []
-    with nullcontext() if driver is None else driver(model, optimizer):
-        for step in range(recipe.steps):
-            if len(order) < recipe.batch:
-                if step:
-                    errors.append(error(model, images))
-                order = torch.randperm(len(images.y_train), generator=generator)
-            chosen, order = order[: recipe.batch], order[recipe.batch :]
-            optimizer.zero_grad()
-            loss = F.cross_entropy(model(images.x_train[chosen]), images.y_train[chosen])
-            torch.autograd.backward(loss)
-            optimizer.step()
-            rates.step()
-    return [*errors, error(model, images)]
+    for step in range(1, recipe.steps + 1):
+        if len(order) < recipe.batch:
+            order = torch.randperm(len(images.y_train), generator=generator)
+        chosen, order = order[: recipe.batch], order[recipe.batch :]
+        optimizer.zero_grad()
+        loss = F.cross_entropy(model(images.x_train[chosen]), images.y_train[chosen])
+        torch.autograd.backward(loss)
+        optimizer.step()
+        yield step
 
 
 def error(model: nn.Module, images: Images) -> float:

@@ -65,6 +65,7 @@ def test_batch_norm_is_run_on_its_statistics():
     with torch.no_grad():
         model[1].weight.fill_(-3)
         model[1].running_var.fill_(4)
+        model[1].running_mean.fill_(-100)  # adds to what is positive, and so changes no slope
     x = torch.randn(2, 2, 8, 8)
     without = scores.synflow(named(plain), model=plain, batches=[x]).values()
     factor = 3 / (4 + model[1].eps) ** 0.5

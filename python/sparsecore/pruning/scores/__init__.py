@@ -14,6 +14,8 @@ import numpy as np
 
 from sparsecore.interop import is_tensor, torch_or_none
 from sparsecore.pruning._arrays import as_float64
+from sparsecore.pruning.scores.sparsegpt import sparsegpt as sparsegpt
+from sparsecore.pruning.scores.wanda import wanda as wanda
 
 if TYPE_CHECKING:
     import torch

@@ -8,15 +8,14 @@ import pytest
 
 from sparsecore.pruning import NM, Unstructured, scores
 
-RNG = np.random.default_rng(3)
-
 
 def problem(rows: int, columns: int, *, tokens: int = 200) -> tuple[np.ndarray, np.ndarray]:
-    """A weight and the Hessian of inputs that have few causes in common, and noise."""
-    causes = RNG.standard_normal((columns, columns // 8 + 1))
-    x = causes @ RNG.standard_normal((causes.shape[1], tokens))
-    x += 0.3 * RNG.standard_normal(x.shape)
-    return RNG.standard_normal((rows, columns)), 2 * x @ x.T / tokens
+    """Return a weight and the Hessian of inputs that have few causes in common, and noise."""
+    rng = np.random.default_rng([rows, columns])
+    causes = rng.standard_normal((columns, columns // 8 + 1))
+    x = causes @ rng.standard_normal((causes.shape[1], tokens))
+    x += 0.3 * rng.standard_normal(x.shape)
+    return rng.standard_normal((rows, columns)), 2 * x @ x.T / tokens
 
 
 def naive(

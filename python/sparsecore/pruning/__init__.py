@@ -1,8 +1,9 @@
 """Pruning: scores, allocations, patterns and schedules, and a driver for torch models.
 
 The first four are pure functions and values over numpy arrays and torch tensors. ``Pruner`` and
-``prune`` are for torch models; so are ``SET``, ``RigL`` and ``TopKAST``, which train models whose
-layers store nonzeros only. torch is imported when one of them is first used.
+``prune`` are for torch models; so are ``prune_blocks``, which takes language models block by block,
+and ``SET``, ``RigL`` and ``TopKAST``, which train models whose layers store nonzeros only. torch is
+imported when one of them is first used.
 
 Examples
 --------
@@ -25,6 +26,12 @@ from sparsecore.pruning.schedules import Cubic, OneShot, Schedule
 
 if TYPE_CHECKING:
     from sparsecore.pruning.dynamic import SET, RigL
+    from sparsecore.pruning.language_models import (
+        ModelFiles,
+        PrunedLayer,
+        prune_blocks,
+        token_batches,
+    )
     from sparsecore.pruning.pruner import Pruner, prune
     from sparsecore.pruning.topkast import TopKAST
 
@@ -32,8 +39,10 @@ __all__ = [
     "NM",
     "SET",
     "Cubic",
+    "ModelFiles",
     "OneShot",
     "Pattern",
+    "PrunedLayer",
     "Pruner",
     "RigL",
     "Schedule",
@@ -41,16 +50,22 @@ __all__ = [
     "Unstructured",
     "allocation",
     "prune",
+    "prune_blocks",
     "prune_mask",
     "scores",
+    "token_batches",
 ]
 
 _TORCH_ONLY = {
+    "ModelFiles": "language_models",
+    "PrunedLayer": "language_models",
     "Pruner": "pruner",
     "RigL": "dynamic",
     "SET": "dynamic",
     "TopKAST": "topkast",
     "prune": "pruner",
+    "prune_blocks": "language_models",
+    "token_batches": "language_models",
 }
 
 

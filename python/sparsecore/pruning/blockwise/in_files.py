@@ -126,6 +126,9 @@ class InFiles:
     def _go_on(self) -> None:
         """Take over what an earlier run has done in the folder."""
         self._folder.mkdir(parents=True, exist_ok=True)
+        for pattern in (f".{STEM}*.tmp", f".{_JOURNAL}*.tmp"):
+            for left in self._folder.glob(pattern):  # by a run that was killed
+                left.unlink()
         path = self._folder / _JOURNAL
         journal = read_journal(path)
         if journal is None:
@@ -136,9 +139,6 @@ class InFiles:
             return
         check_same(path, journal, self._journal)
         self._journal = journal
-        for pattern in (f".{STEM}*.tmp", f".{_JOURNAL}*.tmp"):
-            for left in self._folder.glob(pattern):  # by a run that was killed
-                left.unlink()
 
     @property
     def done(self) -> Sequence[Sequence[PrunedLayer]]:

@@ -1,8 +1,9 @@
 """Pruning: scores, allocations, patterns and schedules, and a driver for torch models.
 
 The first four are pure functions and values over numpy arrays and torch tensors. ``Pruner`` and
-``prune`` are for torch models; so are ``SET``, ``RigL`` and ``TopKAST``, which train models whose
-layers store nonzeros only. torch is imported when one of them is first used.
+``prune`` are for torch models; so are ``prune_blocks``, which takes language models block by block,
+and ``SET``, ``RigL`` and ``TopKAST``, which train models whose layers store nonzeros only. torch is
+imported when one of them is first used.
 
 Examples
 --------
@@ -29,6 +30,12 @@ from sparsecore.pruning.schedules import Cubic, Iterative, OneShot, Schedule
 
 if TYPE_CHECKING:
     from sparsecore.pruning.dynamic import SET, RigL
+    from sparsecore.pruning.language_models import (
+        ModelFiles,
+        PrunedLayer,
+        prune_blocks,
+        token_batches,
+    )
     from sparsecore.pruning.model_audit import audit
     from sparsecore.pruning.model_flops import forward_flops
     from sparsecore.pruning.prune_at_once import prune
@@ -46,8 +53,10 @@ __all__ = [
     "Filter",
     "Iterative",
     "LayerAudit",
+    "ModelFiles",
     "OneShot",
     "Pattern",
+    "PrunedLayer",
     "Pruner",
     "Rewind",
     "RigL",
@@ -60,14 +69,18 @@ __all__ = [
     "flops",
     "forward_flops",
     "prune",
+    "prune_blocks",
     "prune_mask",
     "reinitialize",
     "scores",
     "scratch_epochs",
     "shuffle_layerwise",
+    "token_batches",
 ]
 
 _TORCH_ONLY = {
+    "ModelFiles": "language_models",
+    "PrunedLayer": "language_models",
     "Pruner": "pruner",
     "RigL": "dynamic",
     "SET": "dynamic",
@@ -75,7 +88,9 @@ _TORCH_ONLY = {
     "audit": "model_audit",
     "forward_flops": "model_flops",
     "prune": "prune_at_once",
+    "prune_blocks": "language_models",
     "reinitialize": "reinitialization",
+    "token_batches": "language_models",
 }
 
 

@@ -93,7 +93,11 @@ class Bottleneck(nn.Module):
 def bottlenecks(groups: int = 1) -> nn.Module:
     """Return a stem, two blocks, a classifier."""
     return nn.Sequential(
-        *(nn.Conv2d(2, 6, 3, padding=1), Bottleneck(12, 8, 2, groups), Bottleneck(12, 8, 1, groups)),
+        *(
+            nn.Conv2d(2, 6, 3, padding=1),
+            Bottleneck(12, 8, 2, groups),
+            Bottleneck(12, 8, 1, groups),
+        ),
         *(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(12, 3)),
     )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from torch import Tensor, nn
 
@@ -51,6 +51,9 @@ class FilterReport:
     max_error : float
         Largest difference between the outputs of the smaller and of the masked model, relative to
         the largest magnitude of the output tensor; 0 where nothing was taken out.
+    reconstruction : mapping of str to float
+        By `thinet_`, of each pruned layer: the sum of squares by which the layers that read it miss
+        their sampled outputs, relative to that of the outputs.
     """
 
     kept: Mapping[str, tuple[int, ...]]
@@ -62,6 +65,7 @@ class FilterReport:
     macs_before: int
     macs_after: int
     max_error: float
+    reconstruction: Mapping[str, float] = field(default_factory=dict)
 
     @classmethod
     def between(

@@ -1,11 +1,9 @@
-"""pruning/structured/thinet.py: greedy choice and rescaling, against their definitions."""
+"""pruning/structured/thinet.py: what it samples, and what becomes of models."""
 
 import copy
 import functools
-import itertools
 from typing import Any
 
-import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
@@ -17,76 +15,14 @@ from shrink_cases import ConvNet, Residual, seeded  # noqa: E402
 from sparsecore.nn.example import Example  # noqa: E402
 from sparsecore.pruning.structured import (  # noqa: E402
     FilterReport,
-    least_squares_factors,
     prune_filters_,
-    reconstruction_error,
     thinet_,
-    thinet_channels,
 )
 from sparsecore.pruning.structured.channel_groups import channel_groups  # noqa: E402
 from sparsecore.pruning.structured.sampled_contributions import (  # noqa: E402
     sampled_contributions,
 )
 from structured_cases import bottlenecks, inputs, lowest, pruned, sizes  # noqa: E402
-
-X = np.random.default_rng(0).normal(size=(40, 7)) * np.linspace(0.5, 1.5, 7)
-
-
-# ---- the arithmetic ----
-
-
-def missed(kept: Any) -> float:
-    return float(sum((X[i].sum() - X[i, list(kept)].sum()) ** 2 for i in range(len(X))))
-
-
-@pytest.mark.parametrize("kept", range(1, 8))
-def test_the_greedy_choice_is_the_one_of_the_paper(kept: int) -> None:
-    removed: list[int] = []
-    while len(removed) < 7 - kept:
-        costs = {
-            j: sum(X[i, [*removed, j]].sum() ** 2 for i in range(len(X)))
-            for j in range(7)
-            if j not in removed
-        }
-        removed.append(min(costs, key=lambda j: costs[j]))
-    found = thinet_channels(X, kept)
-    assert found == sorted(set(range(7)) - set(removed))
-    best = min(missed(subset) for subset in itertools.combinations(range(7), kept))
-    assert missed(found) >= best * (1 - 1e-12)
-    assert missed(found) <= 1.5 * best  # greedy is not the best of all subsets, but near it here
-    assert reconstruction_error(X, found) == pytest.approx(missed(found), rel=1e-12)
-
-
-def test_ties_and_classes() -> None:
-    assert thinet_channels(np.ones((3, 5)), 2) == [0, 1]
-    strong = np.diag([4.0, 3.0, 2.0, 1.0])
-    assert thinet_channels(strong, 2) == [0, 1]
-    assert thinet_channels(strong, 2, classes=[0, 0, 1, 1]) == [0, 2]
-
-
-def test_factors_are_those_of_least_squares() -> None:
-    kept = [0, 2, 5]
-    factors = least_squares_factors(torch.from_numpy(X), kept)
-    expected = np.linalg.lstsq(X[:, kept], X.sum(1), rcond=None)[0]
-    np.testing.assert_allclose(factors, expected, rtol=1e-12)
-    assert reconstruction_error(X, kept, factors) < reconstruction_error(X, kept)
-    dead = np.column_stack([X, np.zeros(40)])  # least squares leaves its factor open
-    assert least_squares_factors(dead, [0, 2, 5, 7])[3] == 1.0
-
-
-@pytest.mark.parametrize(
-    ("call", "message"),
-    [
-        (lambda: thinet_channels(X[0], 1), r"shape \(7,\), expected \(samples, channels\)"),
-        (lambda: thinet_channels(X, 0), "kept is 0, expected 1 to 7"),
-        (lambda: thinet_channels(X, 3, classes=[0, 1] * 3 + [0]), "classes"),
-        (lambda: reconstruction_error(np.full((1, 2), np.nan), [0]), "2 NaN or infinite"),
-    ],
-)
-def test_the_arithmetic_refuses(call: Any, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        call()
-
 
 # ---- sampling ----
 
@@ -181,3 +117,62 @@ def test_the_smaller_model_computes_what_the_masked_one_does(build: Any) -> None
     assert removed.reconstruction == masked.reconstruction
     torch.testing.assert_close(scaled(x), model(x), rtol=1e-10, atol=1e-10)
     assert not torch.allclose(scaled(x), plain(x), rtol=1e-3)
+
+
+# ---- refused, and whole ----
+
+
+def test_batches_of_each_kind_are_the_same() -> None:
+    x, found = inputs(1, 2, 2, 8, 8), []
+    for batch in (x, {"x": x}, (x, None), [x, None], ((x,), None), ({"x": x}, 0)):
+        model = seeded(ConvNet())
+        thinet_(model, iter([batch]), 0.5)
+        found.append(model.conv2.weight)
+    assert all(torch.equal(found[0], other) for other in found)
+
+
+@pytest.mark.parametrize(
+    ("batches", "options", "error", "message"),
+    [
+        ([], {}, ValueError, "batches is empty"),
+        ([(1, 2, 3)], {}, TypeError, "a batch is a tuple of 3, expected"),
+        ([(1, 2)], {}, TypeError, "example_inputs is a int"),
+        (None, {"samples": 0}, ValueError, "samples is 0"),
+        (None, {"samples": 1}, ValueError, "conv1 keeps 3 channels by 2 samples"),
+        (None, {"kept": {"conv2": 9}, "sparsity": None}, ValueError, "is 9, expected 1 to 5"),
+    ],
+)
+def test_what_it_refuses(batches: Any, options: Any, error: type, message: str) -> None:
+    model = seeded(ConvNet())
+    batches = [inputs(1, 2, 2, 8, 8)] if batches is None else batches
+    with pytest.raises(error, match=message):
+        thinet_(model, batches, **{"sparsity": 0.5, **options})
+
+
+def test_an_error_halfway_leaves_the_model_as_it_was() -> None:
+    model = seeded(ConvNet())
+    with torch.no_grad():
+        model.conv2.weight[0] = torch.nan
+    before = copy.deepcopy(model.state_dict())
+    parameters = list(map(id, model.parameters()))
+    with pytest.raises(ValueError, match=r"conv1 gets \d+ NaN or infinite values"):
+        thinet_(model, [inputs(1, 2, 2, 8, 8)], 0.5)
+    with torch.no_grad():  # the first layer succeeds now, and is masked and scaled, the second not
+        before["conv2.weight"][0] = model.conv2.weight[0] = 1.0
+        before["fc.weight"][0] = model.fc.weight[0] = torch.nan
+    with pytest.raises(ValueError, match="conv2 gets"):
+        thinet_(model, [inputs(1, 2, 2, 8, 8)], 0.5)
+    assert list(map(id, model.parameters())) == parameters
+    for name, value in model.state_dict().items():
+        assert torch.equal(value.nan_to_num(7), before[name].nan_to_num(7)), name
+
+
+def test_layers_whose_readers_cannot_be_taken_apart_stay_whole() -> None:
+    model = seeded(
+        nn.Sequential(nn.Conv2d(2, 6, 1), nn.ConvTranspose2d(6, 4, 2), nn.Conv2d(4, 2, 1))
+    )
+    report = thinet_(model, [inputs(1, 2, 2, 5, 5)], 0.5)
+    assert sizes(report) == {"0": (2, 6), "1": (6, 2), "2": (2, 2)}
+    assert "1, which reads it, is a ConvTranspose2d" in report.whole["0"]
+    with pytest.raises(ValueError, match="thinet_: 0 cannot lose filters: 1, which reads it"):
+        thinet_(model, [inputs(1, 2, 2, 5, 5)], kept={"0": 3})

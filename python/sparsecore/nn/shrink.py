@@ -10,11 +10,10 @@ from sparsecore.nn.cutting import attempt, restore, state_of
 from sparsecore.nn.dead_units import Kept, Removal, constant_units, survey
 from sparsecore.nn.dependencies import import_torch_pruning, units_of
 from sparsecore.nn.example import Example
-from sparsecore.nn.fused import FusedConv2d, FusedLinear
 from sparsecore.nn.model_size import layer_sizes, macs_of, parameter_count
 from sparsecore.nn.shrink_report import DeadUnits, LayerSizes, ShrinkReport
-from sparsecore.nn.sparse_layer import SparseLayer
 from sparsecore.nn.taint import Layer, Untraceable, constant_inputs
+from sparsecore.nn.uncuttable import refuse_converted
 
 __all__ = ["shrink_"]
 
@@ -101,7 +100,7 @@ def shrink_(
     True
     """
     example = Example.of(example_inputs, caller="shrink_")
-    _check(model)
+    refuse_converted("shrink_", model)
     import_torch_pruning()
     with torch.inference_mode(False), torch.no_grad():
         work = _Shrinking(model, example, max_error)
@@ -112,16 +111,6 @@ def shrink_(
             work.undo_all()
             raise
     return work.report()
-
-
-def _check(model: nn.Module) -> None:
-    for name, module in model.named_modules():
-        if isinstance(module, SparseLayer | FusedConv2d | FusedLinear):
-            msg = (
-                f"shrink_: layer {name!r} is a {type(module).__name__}, which sparsify_ made: call "
-                "shrink_ before sparsify_"
-            )
-            raise ValueError(msg)
 
 
 class _Shrinking:

@@ -7,9 +7,11 @@ from torch import nn
 from torch.nn.utils.parametrize import is_parametrized
 
 from sparsecore.nn.dependencies import is_depthwise
+from sparsecore.nn.fused import FusedConv2d, FusedLinear
 from sparsecore.nn.layers import obstacle as layer_obstacle
+from sparsecore.nn.sparse_layer import SparseLayer
 
-__all__ = ["obstacles"]
+__all__ = ["obstacles", "refuse_converted"]
 
 
 def obstacles(
@@ -37,6 +39,17 @@ def obstacles(
             elif not _can_lose_of_each_group(module):
                 found[module] = f"{name} has groups that cannot lose channels"
     return found
+
+
+def refuse_converted(caller: str, model: nn.Module) -> None:
+    """Raise ValueError where `sparsify_` has exchanged a layer already."""
+    for name, module in model.named_modules():
+        if isinstance(module, SparseLayer | FusedConv2d | FusedLinear):
+            msg = (
+                f"{caller}: layer {name!r} is a {type(module).__name__}, which sparsify_ made: "
+                f"call {caller} before sparsify_"
+            )
+            raise ValueError(msg)
 
 
 def _can_lose_of_each_group(module: nn.Module) -> bool:

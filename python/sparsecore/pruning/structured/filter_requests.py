@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from sparsecore.nn.example import Example
-from sparsecore.nn.sparse_layer import SparseLayer
-from sparsecore.nn.uncuttable import obstacles
+from sparsecore.nn.uncuttable import obstacles, refuse_converted
 from sparsecore.pruning.allocation import checked_sparsity
 from sparsecore.pruning.model_masks import Where
 from sparsecore.pruning.structured.channel_groups import ChannelGroup, channel_groups, unbalanced
@@ -99,13 +98,7 @@ def _check(
         raise ValueError(msg)
     if sparsity is not None and not isinstance(sparsity, Mapping):
         checked_sparsity(sparsity, caller=caller)
-    for name, module in model.named_modules():
-        if isinstance(module, SparseLayer):
-            msg = (
-                f"{caller}: layer {name!r} is a {type(module).__name__}, which sparsify_ made: "
-                "prune filters before sparsify_"
-            )
-            raise ValueError(msg)
+    refuse_converted(caller, model)
 
 
 def _check_any(caller: str, chosen: Sequence[int], where: Where | None) -> None:

@@ -159,3 +159,18 @@ def test_masked_only_and_shrunk_afterwards_is_the_same_model() -> None:
     prune_filters_(other, x, 0.5)
     assert [p.shape for p in model.parameters()] == [p.shape for p in other.parameters()]
     torch.testing.assert_close(model(x), other(x), rtol=1e-11, atol=1e-11)
+
+
+def test_masks_of_weights_alone_are_taken_out_by_shrink() -> None:
+    model = seeded(ConvNet(padding=0))
+    with torch.no_grad():
+        filters = lowest(2, model.conv2.weight)
+        model.conv2.weight[filters] = 0.0  # whole slices of axis 0
+        channels = lowest(3, model.conv2.weight.transpose(0, 1))
+        model.conv2.weight[:, channels] = 0.0  # whole slices of axis 1: nobody reads these filters
+    original, others = copy.deepcopy(model), inputs(2, 3, 2, 8, 8)
+    report = shrink_(model, inputs(1, 2, 2, 8, 8))
+    assert {layer.name: layer.after for layer in report.layers} == {
+        **{"conv1": (2, 3), "conv2": (3, 3), "fc": (3 * 4, 3)}
+    }
+    torch.testing.assert_close(model(others), original(others), rtol=1e-11, atol=1e-11)

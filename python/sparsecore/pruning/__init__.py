@@ -2,7 +2,8 @@
 
 The first four are pure functions and values over numpy arrays and torch tensors. ``Pruner`` and
 ``prune`` are for torch models; so are ``SET``, ``RigL`` and ``TopKAST``, which train models whose
-layers store nonzeros only. torch is imported when one of them is first used.
+layers store nonzeros only, and ``structured``, which removes whole filters. torch is imported when
+one of them is first used.
 
 Examples
 --------
@@ -24,6 +25,7 @@ from sparsecore.pruning.patterns import NM, Pattern, Unstructured, prune_mask
 from sparsecore.pruning.schedules import Cubic, OneShot, Schedule
 
 if TYPE_CHECKING:
+    from sparsecore.pruning import structured
     from sparsecore.pruning.dynamic import SET, RigL
     from sparsecore.pruning.pruner import Pruner, prune
     from sparsecore.pruning.topkast import TopKAST
@@ -43,6 +45,7 @@ __all__ = [
     "prune",
     "prune_mask",
     "scores",
+    "structured",
 ]
 
 _TORCH_ONLY = {
@@ -56,6 +59,8 @@ _TORCH_ONLY = {
 
 def __getattr__(name: str) -> Any:
     """Import the torch-only names when they are first asked for."""
+    if name == "structured":
+        return importlib.import_module("sparsecore.pruning.structured")
     if name not in _TORCH_ONLY:
         msg = f"module {__name__!r} has no attribute {name!r}"
         raise AttributeError(msg)

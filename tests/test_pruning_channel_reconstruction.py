@@ -14,7 +14,8 @@ from sparsecore.pruning.structured import (  # noqa: E402
     thinet_channels,
 )
 
-X = np.random.default_rng(0).normal(size=(40, 7)) * np.linspace(0.5, 1.5, 7)
+_DRAWN = np.random.default_rng(0).normal(size=(40, 7))
+X = _DRAWN + 0.6 * np.roll(_DRAWN, 1, axis=1) - 0.5 * _DRAWN[:, [3, 3, 0, 1, 0, 2, 2]]  # correlated
 
 
 def missed(kept: Any) -> float:

@@ -16,6 +16,8 @@ from shrink_cases import ConvNet, seeded  # noqa: E402
 from sparsecore.nn import cutting, sparsify_  # noqa: E402
 from sparsecore.pruning import prune, scores  # noqa: E402
 from sparsecore.pruning.structured import prune_filters_  # noqa: E402
+from sparsecore.pruning.structured.channel_groups import ChannelGroup  # noqa: E402
+from sparsecore.pruning.structured.filter_scores import kept_channels  # noqa: E402
 from structured_cases import bottlenecks, inputs, lost, mobile, pruned, sizes  # noqa: E402
 
 # ---- how many, and which ----
@@ -28,6 +30,13 @@ def test_counts_are_the_nearest_that_two_groups_can_have(sparsity: float, kept: 
     model = seeded(bottlenecks(2))
     prune_filters_(model, inputs(1, 2, 2, 8, 8), {"1.conv1": sparsity})
     assert model[1].conv1.out_channels == model[1].conv2.in_channels == kept
+
+
+def test_every_class_keeps_its_best_wherever_its_channels_are() -> None:
+    group = ChannelGroup((), (), (0, 1, 0, 1, 1, 0))
+    channel_score = torch.tensor([5.0, 1, 4, 2, 1, 3])
+    assert kept_channels(group, channel_score, 2) == [0, 3]
+    assert kept_channels(group, channel_score, 4) == [0, 1, 2, 3]
 
 
 def test_sensitive_layers_are_left_out_by_where_and_scores_may_be_of_filters() -> None:

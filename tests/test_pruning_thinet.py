@@ -4,6 +4,7 @@ import copy
 import functools
 from typing import Any
 
+import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
@@ -23,45 +24,6 @@ from sparsecore.pruning.structured.sampled_contributions import (  # noqa: E402
     sampled_contributions,
 )
 from structured_cases import bottlenecks, inputs, lowest, pruned, sizes  # noqa: E402
-
-# ---- sampling ----
-
-
-@pytest.mark.parametrize(
-    "reader",
-    [
-        nn.Conv2d(4, 6, 3, 2, padding=1, dilation=2, groups=2),
-        nn.Conv2d(4, 6, (1, 3), padding="same", padding_mode="circular"),
-        nn.Linear(7, 6),
-    ],
-)
-def test_contributions_add_up_to_outputs(reader: nn.Module) -> None:
-    model = seeded(nn.Sequential(nn.Conv2d(2, 4, 1), nn.ReLU(), reader, nn.Flatten()))
-    if isinstance(reader, nn.Linear):
-        model = seeded(nn.Sequential(nn.Linear(7, 7), nn.ReLU(), reader, nn.Linear(6, 2)))
-    x = inputs(1, 3, 2, 7, 7)
-    group = channel_groups(model, Example.of(x), caller="test")[0]
-
-    def draw() -> Tensor:
-        generator = torch.Generator().manual_seed(0)
-        examples = [Example.of(x)]
-        return sampled_contributions(
-            model, examples, group.channels, samples=20, generator=generator
-        )[reader]
-
-    drawn = draw()
-    assert drawn.shape == (60, len(group.channels))
-    with torch.no_grad():
-        reader.bias.zero_()  # contributions are without it
-        outputs = reader(model[1](model[0](x))).flatten(1)
-    for image, sums in enumerate(drawn.sum(1).view(3, 20)):
-        assert (outputs[image][None] - sums[:, None]).abs().amin(1).max() < 1e-12
-    assert len(drawn.sum(1).unique()) > 40  # places and units vary
-    with torch.no_grad():
-        model[0].weight[1:] = model[0].bias[1:] = 0.0
-    torch.testing.assert_close(draw()[:, 0], drawn[:, 0], rtol=1e-12, atol=1e-12)
-    assert not draw()[:, 1:].any()
-
 
 # ---- the model ----
 
@@ -86,6 +48,28 @@ def test_a_channel_that_another_repeats_goes_without_a_trace() -> None:
     at = next(i for i, old in enumerate(report.kept["conv1"]) if old in {1, 4})
     torch.testing.assert_close(model.conv2.weight[:, at], 2 * column)
     torch.testing.assert_close(model(others), expected, rtol=1e-10, atol=1e-10)
+
+
+def test_weights_behind_groups_are_scaled_by_least_squares() -> None:
+    model, x = seeded(bottlenecks(2)), inputs(1, 4, 2, 8, 8)
+    reader, original = model[1].conv2, copy.deepcopy(model[1].conv2.weight.detach())
+    groups = channel_groups(model, Example.of(x), caller="test")
+    group = next(g for g in groups if g.layers == (model[1].conv1,))
+    generator = torch.Generator().manual_seed(5)
+    drawn = sampled_contributions(
+        model, [Example.of(x)], group.channels, samples=40, generator=generator
+    )[reader].numpy()
+    report = thinet_(
+        *(model, [x]), kept={"1.conv1": 6}, samples=40, generator=generator.manual_seed(5)
+    )
+    kept = report.kept["1.conv1"]
+    factors = np.linalg.lstsq(drawn[:, kept], drawn.sum(1), rcond=None)[0]
+    assert abs(factors - 1).max() > 0.1
+    for at, (channel, factor) in enumerate(zip(kept, factors, strict=True)):
+        half, column = divmod(channel, 4)
+        rows = slice(4 * half, 4 * half + 4)
+        expected = factor * original[rows, column]
+        torch.testing.assert_close(reader.weight[rows, at % 3], expected, rtol=1e-9, atol=1e-9)
 
 
 def test_it_misses_less_than_the_choice_by_norm() -> None:

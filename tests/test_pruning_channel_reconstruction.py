@@ -40,6 +40,12 @@ def test_the_greedy_choice_is_the_one_of_the_paper(kept: int) -> None:
     assert reconstruction_error(X, found) == pytest.approx(missed(found), rel=1e-12)
 
 
+def test_what_was_removed_already_counts_twice_with_each_other_channel() -> None:
+    x = np.array([[1.0, -2.0, 0.0], [0.0, 0.0, 1.1]])
+    # The first goes; with it the second adds 4 - 2 * 2 = 0, the third 1.21.
+    assert thinet_channels(x, 1) == [2]
+
+
 def test_ties_and_classes() -> None:
     assert thinet_channels(np.ones((3, 5)), 2) == [0, 1]
     strong = np.diag([4.0, 3.0, 2.0, 1.0])

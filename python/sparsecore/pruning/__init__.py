@@ -1,9 +1,9 @@
 """Pruning: scores, allocations, patterns and schedules, and a driver for torch models.
 
-The first four are pure functions and values over numpy arrays and torch tensors. ``Pruner`` and
-``prune`` are for torch models; so are ``prune_blocks``, which takes language models block by block,
-and ``SET``, ``RigL`` and ``TopKAST``, which train models whose layers store nonzeros only. torch is
-imported when one of them is first used.
+The first four are pure functions and values over numpy arrays and torch tensors. For torch models
+are ``Pruner`` and ``prune``; ``prune_blocks``, which takes language models block by block; ``SET``,
+``RigL`` and ``TopKAST``, whose masks change while a model trains; and ``structured``, which removes
+whole filters. torch is imported when one of them is first used.
 
 Examples
 --------
@@ -29,6 +29,7 @@ from sparsecore.pruning.rewind import Rewind
 from sparsecore.pruning.schedules import Cubic, Iterative, OneShot, Schedule
 
 if TYPE_CHECKING:
+    from sparsecore.pruning import structured
     from sparsecore.pruning.dynamic import SET, RigL
     from sparsecore.pruning.language_models import (
         ModelFiles,
@@ -75,6 +76,7 @@ __all__ = [
     "scores",
     "scratch_epochs",
     "shuffle_layerwise",
+    "structured",
     "token_batches",
 ]
 
@@ -96,6 +98,8 @@ _TORCH_ONLY = {
 
 def __getattr__(name: str) -> Any:
     """Import the torch-only names when they are first asked for."""
+    if name == "structured":
+        return importlib.import_module("sparsecore.pruning.structured")
     if name not in _TORCH_ONLY:
         msg = f"module {__name__!r} has no attribute {name!r}"
         raise AttributeError(msg)

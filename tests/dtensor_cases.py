@@ -33,7 +33,8 @@ def parts(_rank: int, group: Any, shape: tuple[int, ...], placement: str) -> Any
     placed = {"0": Shard(0), "1": Shard(1), "all": Replicate()}[placement]
     tensor = distribute_tensor(mask, mesh, [placed])
     part = local_mask(mask, tensor)
-    return local_offset(tensor), part.numpy(), tensor.to_local().numpy(), part is tensor.to_local()
+    shares = part.untyped_storage().data_ptr() == mask.untyped_storage().data_ptr()
+    return local_offset(tensor), part.numpy(), tensor.to_local().numpy(), shares
 
 
 def refused(_rank: int, group: Any, what: str) -> Any:

@@ -15,9 +15,9 @@ from sparsecore.pruning._arrays import top_of_rows  # noqa: E402
 @pytest.mark.parametrize("placement", ["0", "1", "all"])
 def test_parts_are_where_torch_puts_them(ranks, shape, placement):
     found = ranks.run(cases.parts, shape, placement, size=2)
-    for rank, (offset, part, expected, is_same) in enumerate(found):
+    for rank, (offset, part, expected, shares_memory) in enumerate(found):
         np.testing.assert_array_equal(part, expected)
-        assert not is_same
+        assert not shares_memory
         first = [0, 0]
         if placement != "all":
             axis = int(placement)

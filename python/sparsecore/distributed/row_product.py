@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,9 +23,9 @@ def csr_matmul(shard: RowShard, X: Values, *, threads: int | None = None) -> Val
     """Multiply a matrix that lies on several ranks by a dense one: ``A @ X``, on every rank.
 
     A collective: all ranks of the shard's group call it with the same X. Each multiplies its own
-    rows by ``sparsecore.csr_matmul``, which writes them where they belong in the result; then each
-    rank's block is broadcast into the others' results, all blocks at once, without padding them to
-    one size.
+    rows by ``sparsecore.csr_matmul``, which writes them where they belong in the result; then it
+    sends them to where they belong in the others' results (an all-gather of uneven blocks, without
+    copies or padding).
 
     Parameters
     ----------
@@ -96,7 +97,7 @@ def csr_matmul_traffic(shard: RowShard, *, columns: int = 1, itemsize: int = 4) 
     -------
     int
         ``(m - own rows) * columns * itemsize``. The group's size times 32 bytes of the agreement
-        are not in it, nor what a broadcast makes this rank pass on.
+        are not in it.
 
     Examples
     --------
@@ -151,22 +152,24 @@ def _operand(facts: npt.NDArray[np.int64], rows: int) -> str:
 
 
 def _gather_blocks(shard: RowShard, Y: Values) -> None:
-    """Fill in the rows of Y that other ranks hold."""
+    """Fill in the rows of Y that other ranks hold.
+
+    Each rank sends its block to every other one, straight from its place in Y into theirs. (The
+    all-gather of gloo takes equal blocks only; broadcasts would pass each block along a tree.)
+    """
     import torch.distributed as dist
 
     result: Any = Y if interop.is_tensor(Y) else interop.as_tensor(Y)
-    if result.numel() == 0:
-        return
-    ranges = zip(shard.boundaries[:-1], shard.boundaries[1:], strict=True)
-    works = [
-        dist.broadcast(
-            result[start:stop],
-            src=rank if shard.group is None else dist.get_global_rank(shard.group, rank),
-            group=shard.group,
-            async_op=True,
-        )
-        for rank, (start, stop) in enumerate(ranges)
-        if stop > start
-    ]
-    for work in works:
+    blocks = [result[a:b] for a, b in pairwise(shard.boundaries)]
+    mine = blocks[shard.rank]
+    transfers = []
+    for rank, block in enumerate(blocks):
+        if rank == shard.rank:
+            continue
+        peer = rank if shard.group is None else dist.get_global_rank(shard.group, rank)
+        if mine.numel():
+            transfers.append(dist.P2POp(dist.isend, mine, peer, shard.group))
+        if block.numel():
+            transfers.append(dist.P2POp(dist.irecv, block, peer, shard.group))
+    for work in dist.batch_isend_irecv(transfers) if transfers else ():
         work.wait()

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import sparsecore as sc
+from child import output
 from sparsecore.distributed import row_boundaries
 
 torch = pytest.importorskip("torch")
@@ -146,6 +147,13 @@ def test_different_matrices(ranks, other, error, message):
 )
 def test_one_rank_with_another_operand(ranks, X, error, message):
     assert_all_raise(ranks.run(cases.different_operands, 2, X), error, message)
+
+
+def test_import_brings_no_torch():
+    code = (
+        "import sys, sparsecore as sc; sc.distributed.row_boundaries([0], 1); print(*sys.modules)"
+    )
+    assert "torch" not in output(code).split()
 
 
 def test_without_a_process_group():

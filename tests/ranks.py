@@ -49,9 +49,10 @@ class Ranks:
         return answers
 
     def run(self, function: Callable[..., Any], *arguments: Any, size: int = 4) -> list[Any]:
-        """Call ``function(rank, group, *arguments)`` on ranks 0 to size - 1, which are a group."""
-        self.start(function, size, *arguments, ranks=range(size))
-        return self.results(ranks=range(size))
+        """Call ``function(rank, group, *arguments)`` on the last `size` processes, a group."""
+        members = range(len(self.processes) - size, len(self.processes))
+        self.start(function, size, *arguments, ranks=members)
+        return self.results(ranks=members)
 
     def close(self) -> None:
         for process in self.processes:
@@ -75,8 +76,12 @@ def _serve(pipe: Any, store: Path, rank: int, size: int) -> None:
         world_size=size,
         timeout=_GROUP_LIMIT,
     )
-    # Every process takes part in making a group, its member or not.
-    groups = {n: dist.new_group(list(range(n)), timeout=_GROUP_LIMIT) for n in range(1, size + 1)}
+    # Every process takes part in making a group, its member or not. Groups are of the last
+    # processes, so that a rank in one is not the process's own number.
+    groups = {
+        n: dist.new_group(list(range(size - n, size)), timeout=_GROUP_LIMIT)
+        for n in range(1, size + 1)
+    }
     while True:
         function, place, (group, *arguments) = pipe.recv()
         try:

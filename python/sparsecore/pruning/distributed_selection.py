@@ -207,12 +207,12 @@ def _select(keys: list[Keys], kept: int, size: int, group: Any) -> list[npt.NDAr
     if kept in (0, size):
         return [np.full(k.size, kept > 0) for k in keys]
     threshold, ties_kept = kth_largest(keys, kept, lambda counts: _summed(counts, group))
-    equal = [k == threshold for k in keys]
-    before = _ties_before([int(e.sum()) for e in equal], group)
-    return [
-        (k > threshold) | (e & (np.cumsum(e) <= ties_kept - b))
-        for k, e, b in zip(keys, equal, before, strict=True)
-    ]
+    masks = [k > threshold for k in keys]
+    ties = [np.flatnonzero(k == threshold) for k in keys]
+    before = _ties_before([places.size for places in ties], group)
+    for mask, places, earlier in zip(masks, ties, before, strict=True):
+        mask[places[: max(0, ties_kept - earlier)]] = True
+    return masks
 
 
 def _ties_before(own: list[int], group: Any) -> list[int]:

@@ -79,6 +79,7 @@ class MaskedWeight:
         with torch.no_grad():
             self.parameter.masked_fill_(fresh, 0)
 
+    @torch.no_grad()
     def replace_mask(self, mask: Tensor, optimizer: Optimizer) -> Tensor:
         """Take another mask; clear the optimizer state of all but the entries of both.
 
@@ -96,6 +97,7 @@ class MaskedWeight:
         """Take another mask, as a state has it, and change nothing else."""
         self._mask, self._entries = mask.clone(), int(mask.sum())
 
+    @torch.no_grad()
     def confine_gradient(self) -> None:
         """Write zeros into the gradient outside of the mask."""
         gradient = self._gradient()

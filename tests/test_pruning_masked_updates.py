@@ -21,7 +21,7 @@ from masked_cases import (  # noqa: E402
     step_with,
 )
 from sparsecore.bench.sparse_training.masked_dense import MaskedDense  # noqa: E402
-from sparsecore.pruning import SET, RigL, mask_updates  # noqa: E402
+from sparsecore.pruning import SET, RigL, TopKAST, mask_updates  # noqa: E402
 from training_cases import batch, dense_net, sparse_layers, sparse_of, train  # noqa: E402
 
 
@@ -116,6 +116,47 @@ def test_masks_are_in_force_after_each_step(kind: str) -> None:
             assert all(bool((x[~mask] == 0).all()) for x in (weight.detach(), *states))
     assert dst.nnz() == {name: int(mask.sum()) for name, mask in first.items()}
     assert all(not torch.equal(dst.masks[name], mask) for name, mask in first.items())
+
+
+def test_gradients_outside_of_a_mask_reach_nothing() -> None:
+    layers, states = [], []
+    mask = row_mask([1, 1, 1, 1, 0, 0, 0, 0])
+    for outside in (0.0, 9.0, math.nan):
+        layer = row_of([4.0, 3, 2, 1, 0, 0, 0, 0])
+        # It has a mean over all elements of a row.
+        optimizer = torch.optim.Adafactor(layer.parameters(), lr=0.1)
+        dst = RigL(layer, optimizer, total_steps=9, every=9, masks=mask)
+        step_with(optimizer, layer, [1.0, 2, 3, 4] + [outside] * 4)
+        layers.append(layer.weight.detach())
+        states.append(torch.cat([s.flatten() for s in optimizer.state[layer.weight].values()]))
+        assert torch.equal(layer.weight.grad[0], torch.tensor([1.0, 2, 3, 4, 0, 0, 0, 0]).double())
+    assert not torch.equal(layers[0], row_of([4.0, 3, 2, 1, 0, 0, 0, 0]).weight)
+    for numbers in (layers, states):
+        assert torch.equal(numbers[0], numbers[1])
+        assert torch.equal(numbers[0], numbers[2])
+    mask["weight"].fill_(True)  # the driver has its own
+    assert dst.nnz() == {"weight": 4}
+    assert int(dst.masks["weight"].sum()) == 4
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no CUDA device")
+@pytest.mark.parametrize("method", [SET, RigL, TopKAST])
+def test_masks_are_on_the_device_of_the_weights(method: Any) -> None:
+    found = []
+    for device in ("cpu", "cuda"):
+        model = dense_net().to(device)
+        sgd = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+        settings: Any = {} if method is TopKAST else {"total_steps": 9, "every": 2}
+        masks = {n: m.cpu() for n, m in masks_of(model).items()}
+        dst = method(model, sgd, masks=masks, **settings)
+        for step in range(5):
+            x, y = (part.to(device) for part in batch(step))
+            sgd.zero_grad()
+            nn.functional.cross_entropy(model(x), y).backward()
+            sgd.step()
+        assert all(mask.device.type == device for mask in dst.masks.values())
+        found.append({name: mask.cpu() for name, mask in dst.masks.items()})
+    assert all(torch.equal(found[1][name], mask) for name, mask in found[0].items())
 
 
 def test_training_is_that_of_another_implementation() -> None:

@@ -140,3 +140,22 @@ def test_parameters_are_found_by_name() -> None:
     step_with(sgd, layer, [0.0, 0, 0, 0, 1, 5, 2, 1])
     assert dst.masks["weight"].long().tolist() == [[1, 1, 1, 0, 0, 1, 0, 0]]
     assert layer.weight.tolist() == [[4, 3, 2, 0, 0, 0, 0, 0]]
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no CUDA device")
+@pytest.mark.parametrize("kind", DRIVERS)
+def test_masks_are_on_the_device_of_the_weights(kind: str) -> None:
+    found = []
+    for device in ("cpu", "cuda"):
+        model = dense_net().to(device)
+        sgd = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+        masks = {n: m.cpu() for n, m in masks_of(model).items()}
+        dst = DRIVERS[kind](model, sgd, masks=masks)
+        for step in range(5):
+            x, y = (part.to(device) for part in batch(step))
+            sgd.zero_grad()
+            nn.functional.cross_entropy(model(x), y).backward()
+            sgd.step()
+        assert all(mask.device.type == device for mask in dst.masks.values())
+        found.append({name: mask.cpu() for name, mask in dst.masks.items()})
+    assert all(torch.equal(found[1][name], mask) for name, mask in found[0].items())

@@ -21,7 +21,7 @@ from masked_cases import (  # noqa: E402
     step_with,
 )
 from sparsecore.bench.sparse_training.masked_dense import MaskedDense  # noqa: E402
-from sparsecore.pruning import SET, RigL, TopKAST, mask_updates  # noqa: E402
+from sparsecore.pruning import SET, RigL, mask_updates  # noqa: E402
 from training_cases import batch, dense_net, sparse_layers, sparse_of, train  # noqa: E402
 
 
@@ -137,26 +137,6 @@ def test_gradients_outside_of_a_mask_reach_nothing() -> None:
     mask["weight"].fill_(True)  # the driver has its own
     assert dst.nnz() == {"weight": 4}
     assert int(dst.masks["weight"].sum()) == 4
-
-
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no CUDA device")
-@pytest.mark.parametrize("method", [SET, RigL, TopKAST])
-def test_masks_are_on_the_device_of_the_weights(method: Any) -> None:
-    found = []
-    for device in ("cpu", "cuda"):
-        model = dense_net().to(device)
-        sgd = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
-        settings: Any = {} if method is TopKAST else {"total_steps": 9, "every": 2}
-        masks = {n: m.cpu() for n, m in masks_of(model).items()}
-        dst = method(model, sgd, masks=masks, **settings)
-        for step in range(5):
-            x, y = (part.to(device) for part in batch(step))
-            sgd.zero_grad()
-            nn.functional.cross_entropy(model(x), y).backward()
-            sgd.step()
-        assert all(mask.device.type == device for mask in dst.masks.values())
-        found.append({name: mask.cpu() for name, mask in dst.masks.items()})
-    assert all(torch.equal(found[1][name], mask) for name, mask in found[0].items())
 
 
 def test_training_is_that_of_another_implementation() -> None:

@@ -35,10 +35,11 @@ class ForwardSet:
     def rest(self) -> None:
         """Take A anew, the largest magnitudes of B; set everything else aside, and zeros there."""
         parameter, outside = self.weight.parameter, self.weight.outside()
-        scores = checked_scores(parameter.abs(), name=f"TopKAST: values of {self._name}")
+        values = self.weight.values()
+        scores = checked_scores(values.abs(), name=f"TopKAST: values of {self._name}")
+        active = top_of_rows(scores[None], self.count)[0]
         if outside is not None:
-            scores.masked_fill_(outside, -1)  # below every magnitude
-        active = top_of_rows(scores.reshape(1, -1), self.count).reshape(scores.shape)
+            active = (~outside).masked_scatter_(~outside, active)
         self.active, self.resting = active, parameter.detach()[~active]
         parameter.masked_fill_(~active, 0)
 

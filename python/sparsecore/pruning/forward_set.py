@@ -40,7 +40,7 @@ class ForwardSet:
         active = top_of_rows(scores[None], self.count)[0]
         if outside is not None:
             active = (~outside).masked_scatter_(~outside, active)
-        self.active, self.resting = active, parameter.detach()[~active]
+        self.active, self.resting = active, parameter.detach().masked_select(~active)
         parameter.masked_fill_(~active, 0)
 
     @torch.no_grad()
@@ -48,14 +48,15 @@ class ForwardSet:
         """Put back what rests."""
         parameter = self.weight.parameter
         self.active, self.resting = self.active.to(parameter.device), self.resting.to(parameter)
-        parameter[~self.active] = self.resting
+        parameter.masked_scatter_(~self.active, self.resting)
 
     @torch.no_grad()
     def put_back_outside(self) -> None:
         """Give what is outside of B the numbers again that it had before the step."""
         outside = self.weight.outside()
         if outside is not None:
-            self.weight.parameter[outside] = self.resting[outside[~self.active]]
+            waiting = self.resting.masked_select(outside.masked_select(~self.active))
+            self.weight.parameter.masked_scatter_(outside, waiting)
 
     @torch.no_grad()
     def penalize(self, strength: float, scale: Tensor | None) -> None:

@@ -55,7 +55,7 @@ class MaskedWeight:
 
     def values(self) -> Tensor:
         """Return the weight where the mask is True, row-major."""
-        return self.parameter.detach()[self.mask()]
+        return self.parameter.detach().masked_select(self.mask())
 
     def positions(self) -> Tensor:
         """Return the flat indices of the entries."""

@@ -50,12 +50,11 @@ def run(kind: str, shares: list[int], *, wrapped: bool, seed: int = 0) -> dict[s
     masks = masks_of(model)
     sgd = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
     settings: Any = {"total_steps": 20, "every": 2, "masks": masks}
+    method: Any = RigL
     if kind == "SET":
-        SET_or_RigL: Any = SET
+        method = SET
         settings["generator"] = torch.Generator().manual_seed(seed)
-    else:
-        SET_or_RigL = RigL
-    dst = SET_or_RigL(model, sgd, **settings)
+    dst = method(model, sgd, **settings)
     train(nn.parallel.DistributedDataParallel(model) if wrapped else model, sgd, shares)
     assert any(not torch.equal(dst.masks[name], mask) for name, mask in masks.items())
     return dict(dst.masks)

@@ -15,7 +15,7 @@ class MaskedWeight:
     """A `SparseWeight` whose entries are where a mask is True: see there for the methods.
 
     The parameter is found by its name whenever it is asked for, since wrappers such as FSDP replace
-    it. The mask is a copy, replaced and never edited, so that who has seen it keeps what he saw.
+    it. The mask is a copy. It is replaced, never edited, so one that was read stays as it was.
     """
 
     def __init__(self, model: nn.Module, name: str, mask: Tensor) -> None:

@@ -2,7 +2,7 @@
 
 The first four are pure functions and values over numpy arrays and torch tensors. ``Pruner`` and
 ``prune`` are for torch models; so are ``SET``, ``RigL`` and ``TopKAST``, which train models whose
-layers store nonzeros only. torch is imported when one of them is first used.
+layers store nonzeros only, or have masks. torch is imported when one of them is first used.
 
 Examples
 --------

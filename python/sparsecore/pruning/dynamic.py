@@ -1,8 +1,7 @@
-"""SET and RigL: sparse training whose patterns change, on layers that store nonzeros only."""
+"""SET and RigL: sparse training whose patterns change, of CSR layers or of masked dense weights."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,8 +11,8 @@ from torch.optim import Optimizer
 
 from sparsecore.nn.positions import random_outside
 from sparsecore.pruning.growth import largest_outside
-from sparsecore.pruning.layer_gradients import Tap, gradient_blocks
 from sparsecore.pruning.mask_updates import MaskUpdates
+from sparsecore.pruning.sparse_weight import SparseWeight
 
 __all__ = ["SET", "RigL"]
 
@@ -30,7 +29,7 @@ class SET(MaskUpdates):
 
     Parameters
     ----------
-    model, optimizer, total_steps, every, alpha, end
+    model, optimizer, total_steps, every, alpha, end, masks
         As in :class:`RigL`.
     generator : torch.Generator, optional
         Draws the places; its state is part of ``state_dict()``. Without it one is made, with seed
@@ -67,25 +66,38 @@ class SET(MaskUpdates):
         alpha: float = 0.3,
         end: float = 0.75,
         generator: torch.Generator | None = None,
+        masks: Mapping[str, Tensor] | None = None,
     ) -> None:
         super().__init__(
-            model, optimizer, total_steps=total_steps, every=every, alpha=alpha, end=end
+            model,
+            optimizer,
+            total_steps=total_steps,
+            every=every,
+            alpha=alpha,
+            end=end,
+            masks=masks,
         )
         self._generator = generator or torch.Generator().manual_seed(0)
         self._attach()
 
-    def _grown(self, name: str, taken: Tensor, count: int) -> Tensor:
-        size = math.prod(self._layers[name]._weight_shape())
-        return random_outside(taken, size, count, generator=self._generator)
+    def _grown(self, name: str, weight: SparseWeight, taken: Tensor, count: int) -> Tensor:  # noqa: ARG002 - any may be drawn
+        return random_outside(taken, weight.size, count, generator=self._generator)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the step and the generator's state; the patterns are in the model's state."""
-        return {"step": self._step, "generator": self._generator.get_state()}
+        """Return the step, the generator's state and masks; CSR patterns are the model's state."""
+        generator = self._generator.get_state()
+        return {"step": self._step, "generator": generator, "masks": self._own_masks()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continue from what ``state_dict`` returned, after the model's and optimizer's states."""
+        """Continue from what ``state_dict`` returned, after the model's and optimizer's states.
+
+        Raises
+        ------
+        ValueError
+            The state's masks are of other names or shapes; nothing has changed then.
+        """
+        self._load(state)
         self._generator.set_state(state["generator"])
-        self._step = int(state["step"])
 
 
 class RigL(MaskUpdates):
@@ -98,19 +110,24 @@ class RigL(MaskUpdates):
     back at once keeps its value and state. The gradients of all parameters of the optimizer are
     then None, by which any optimizer of torch's leaves them, and its step counters, as they are.
 
-    No dense weight, gradient or moment exists at any time. The gradient outside of the pattern is
-    computed for a few rows at a time, at mask updates only; for it the layers' inputs and their
-    outputs' gradients of that step are kept until ``optimizer.step()``, those of all micro-batches
-    where gradients are accumulated, so that it is exact.
+    Given `masks`, it drives the dense parameters that they name: zeros outside of the masks, at
+    once and after each step, in the weights and in optimizer state of their shape. Gradients there
+    are set to zero before each step, and rank what comes at mask updates. No hook is in the model,
+    so it may be compiled.
+
+    Without, it drives CSR layers, and no dense weight, gradient or moment exists at any time. The
+    gradient outside of the pattern is computed for a few rows at a time, at mask updates only; for
+    it the layers' inputs and their outputs' gradients of that step are kept until
+    ``optimizer.step()``, those of all micro-batches where gradients are accumulated.
 
     Parameters
     ----------
     model : torch.nn.Module
-        Its `CSRLinear` and `CSRConv2d` layers take part; dense layers train as they are. Make
-        sparse layers by `sparsecore.nn.sparse_init_` or `sparsecore.nn.sparsify_`.
+        Its `CSRLinear` and `CSRConv2d` layers take part, or what `masks` names; all else trains as
+        it is. Make sparse layers by `sparsecore.nn.sparse_init_` or `sparsecore.nn.sparsify_`.
     optimizer : torch.optim.Optimizer
-        Must hold the `values` of each CSR layer that requires a gradient. Call its ``step()`` as
-        always, without a closure.
+        Must hold each of these parameters that requires a gradient. Call its ``step()`` as always,
+        without a closure.
     total_steps : int
         Steps of the whole training.
     every : int
@@ -123,17 +140,24 @@ class RigL(MaskUpdates):
         Bytes that the search for the largest gradients may take, roughly: half of it for a block
         of rows, for convolutions as much again for unfolded images, and never less than one row
         and one image. Positions and values of the new entries come on top, 12 bytes each, several
-        times.
+        times. Of CSR layers only.
+    masks : mapping of str to bool Tensor, optional
+        True = entry, by parameter name, as `prune` returns them; copied. A frozen parameter keeps
+        its mask. A shared one is named once.
 
     Raises
     ------
+    TypeError
+        `masks` is no mapping of bool tensors.
     ValueError
-        An argument out of range; no CSR layer that trains, or one that the optimizer lacks, that
-        is prepared for running, fused or driven by another driver. In a step: a value or gradient
-        that is NaN (the model is then unchanged), or a closure.
+        An argument out of range; no CSR layer that trains, or one that is prepared or fused; a name
+        or shape in `masks` that is no parameter's; a parameter that the optimizer lacks, or that
+        another driver or pruner on it works on. In a step: a value or gradient that is NaN (the
+        model is then unchanged), or a closure.
     RuntimeError
-        In a mask update: a layer with a gradient whose forward was not seen (a compiled model does
-        not call hooks that come later), or whose input was edited in between.
+        In a mask update: a CSR layer with a gradient whose forward was not seen (a compiled model
+        does not call hooks that come later), or whose input was edited in between; where
+        torch.distributed is initialised: ranks whose masks differ, then also at the construction.
 
     Notes
     -----
@@ -161,6 +185,8 @@ class RigL(MaskUpdates):
     (True, RigL(2 layers, 218 entries, step 40, a mask update every 5 steps before 30))
     """
 
+    _ranks_gradients = True
+
     def __init__(
         self,
         model: nn.Module,
@@ -171,47 +197,53 @@ class RigL(MaskUpdates):
         alpha: float = 0.3,
         end: float = 0.75,
         memory: int = _MEMORY,
+        masks: Mapping[str, Tensor] | None = None,
     ) -> None:
         super().__init__(
-            model, optimizer, total_steps=total_steps, every=every, alpha=alpha, end=end
+            model,
+            optimizer,
+            total_steps=total_steps,
+            every=every,
+            alpha=alpha,
+            end=end,
+            masks=masks,
         )
         self._memory = memory
-        self._taps: dict[str, Tap] = {}
         self._attach()
-        self._after()
+        self._watch()
+
+    def _watch(self, *, stop: bool = False) -> None:
+        """Have the weights ready in the steps that end in a mask update."""
+        due = not stop and self.updates_at(self._step + 1)
+        for weight in self._sparse.values():
+            weight.watch(due=due)
 
     def _after(self) -> None:
-        """Watch the layers in the steps that end in a mask update."""
-        for tap in self._taps.values():
-            tap.close()
-        due = self.updates_at(self._step + 1)
-        self._taps = {name: Tap(layer) for name, layer in self._layers.items()} if due else {}
+        super()._after()
+        self._watch()
 
-    def _grown(self, name: str, taken: Tensor, count: int) -> Tensor | None:
-        layer = self._layers[name]
-        if layer.values.grad is None:
+    def _grown(self, name: str, weight: SparseWeight, taken: Tensor, count: int) -> Tensor | None:
+        if weight.parameter.grad is None:
             return None  # it had no part in this step
-        pairs = self._taps[name].take()
-        if not pairs:
-            msg = (
-                f"RigL: layer {name!r} has a gradient, but its forward was not seen: call the "
-                "model itself, not compiled, in the steps that end in a mask update"
-            )
-            raise RuntimeError(msg)
-        blocks = gradient_blocks(layer, pairs, memory=self._memory)
-        return largest_outside(blocks, taken, count, name=f"RigL: the gradient of {name}")
+        blocks = weight.gradient_blocks(memory=self._memory)
+        return largest_outside(blocks, taken, count, name=f"RigL: the gradient of {name}").cpu()
 
     def remove(self) -> None:
         """Detach from the optimizer and the layers, which stay as they are. Safe to repeat."""
         super().remove()
-        for tap in self._taps.values():
-            tap.close()
+        self._watch(stop=True)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the step; the patterns are in the model's state."""
-        return {"step": self._step}
+        """Return the step and the masks; the patterns of CSR layers are in the model's state."""
+        return {"step": self._step, "masks": self._own_masks()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continue from what ``state_dict`` returned, after the model's and optimizer's states."""
-        self._step = int(state["step"])
-        self._after()
+        """Continue from what ``state_dict`` returned, after the model's and optimizer's states.
+
+        Raises
+        ------
+        ValueError
+            The state's masks are of other names or shapes; nothing has changed then.
+        """
+        self._load(state)
+        self._watch()

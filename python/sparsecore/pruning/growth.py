@@ -101,7 +101,7 @@ def largest_outside(
     best, at = torch.empty(0), torch.empty(0, dtype=torch.int64)
     for first, block in blocks:
         scores = checked_scores(block, name=name).abs_().flatten()
-        start = first * block.shape[1]
+        start, taken = first * block.shape[1], taken.to(block.device)
         inside = taken[
             torch.searchsorted(taken, start) : torch.searchsorted(taken, start + len(scores))
         ]
@@ -109,7 +109,7 @@ def largest_outside(
         # Positions ascend, so what equals the least candidate comes too late.
         least = best.min() if len(at) == count and count else -1
         new = (scores > least).nonzero().flatten()
-        best, at = torch.cat([best.to(scores), scores[new]]), torch.cat([at, new + start])
+        best, at = torch.cat([best.to(scores), scores[new]]), torch.cat([at.to(new), new + start])
         kept = top_of_rows(best[None], min(count, len(best)))[0]
         best, at = best[kept], at[kept]
     return at

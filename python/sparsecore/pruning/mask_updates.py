@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from sparsecore.nn import regrow_
-from sparsecore.nn.csr_layer import CSRLayer
-from sparsecore.nn.positions import flat_positions
 from sparsecore.pruning.growth import drop_fraction, smallest
+from sparsecore.pruning.ranks import check_same_on_ranks
+from sparsecore.pruning.sparse_weight import SparseWeight
+from sparsecore.pruning.step_flops import densities, step_flops
 from sparsecore.pruning.step_hooks import StepHooks
 
 __all__ = ["MaskUpdates"]
@@ -19,6 +21,9 @@ __all__ = ["MaskUpdates"]
 
 class MaskUpdates(StepHooks):
     """Drops the smallest and grows as many: what SET and RigL share."""
+
+    # Whether a mask update takes the gradient of the dense weight.
+    _ranks_gradients = False
 
     def __init__(
         self,
@@ -29,8 +34,9 @@ class MaskUpdates(StepHooks):
         every: int,
         alpha: float,
         end: float,
+        masks: Mapping[str, Tensor] | None,
     ) -> None:
-        super().__init__(model, optimizer)
+        super().__init__(model, optimizer, masks)
         caller = type(self).__name__
         for name, count in (("total_steps", total_steps), ("every", every)):
             if isinstance(count, bool) or not isinstance(count, int) or count < 1:
@@ -42,48 +48,111 @@ class MaskUpdates(StepHooks):
                 raise ValueError(msg)
         self._every, self._alpha, self._stop = every, alpha, end * total_steps
 
-    def _grown(self, name: str, taken: Tensor, count: int) -> Tensor | None:
-        """Return `count` positions outside of those that stay; None leaves the layer alone."""
+    def _grown(self, name: str, weight: SparseWeight, taken: Tensor, count: int) -> Tensor | None:
+        """Return `count` positions outside of those that stay; None leaves the weight alone."""
         raise NotImplementedError
 
     def updates_at(self, step: int) -> bool:
         """Whether the optimizer's step of this number, counted from 1, is a mask update."""
         return step % self._every == 0 and 0 < step < self._stop
 
+    def step_flops(self, dense: Mapping[str, float], *, step: int) -> float:
+        """Return the FLOPs of a training step where zeros cost nothing.
+
+        ``3 f_S``, and for RigL's mask updates, which take the dense gradient, ``2 f_S + f_D``.
+
+        Parameters
+        ----------
+        dense : mapping of str to float
+            FLOPs of the dense forward pass by names as in ``nnz()``; other names are dense layers.
+        step : int
+            The optimizer's step, counted from 1.
+
+        Raises
+        ------
+        ValueError
+            If a weight that is driven here is missing.
+
+        References
+        ----------
+        Evci et al., "Rigging the Lottery: Making All Tickets Winners", ICML 2020, the appendix on
+        FLOPs.
+
+        Examples
+        --------
+        >>> from sparsecore.pruning import RigL
+        >>> model = nn.Linear(10, 10)
+        >>> mask = torch.zeros(10, 10, dtype=torch.bool)
+        >>> mask[0] = True
+        >>> sgd = torch.optim.SGD(model.parameters())
+        >>> dst = RigL(model, sgd, total_steps=100, every=10, masks={"weight": mask})
+        >>> dst.step_flops({"weight": 200.0}, step=9), dst.step_flops({"weight": 200.0}, step=10)
+        (60.0, 240.0)
+        """
+        density = densities(self.nnz(), {n: w.size for n, w in self._sparse.items()})
+        dense_gradient = self._ranks_gradients and self.updates_at(step)
+        return step_flops(
+            f"{type(self).__name__}.step_flops",
+            dense,
+            forward=density,
+            gradient={} if dense_gradient else density,
+        )
+
+    def _attach(self) -> None:
+        super()._attach()
+        self._enforce()
+
     def _before(self, step: int) -> None:
         if not self.updates_at(step):
+            for weight in self._sparse.values():
+                weight.confine_gradient()
             return
         fraction = drop_fraction(step, alpha=self._alpha, stop=self._stop)
         # All decisions first: an error on the way changes nothing.
-        moves = {name: self._move(name, layer, fraction) for name, layer in self._layers.items()}
+        moves = {n: self._move(n, w, fraction) for n, w in self._sparse.items() if w.trains}
+        decided = {n: torch.cat(move) for n, move in moves.items() if move is not None}
+        check_same_on_ranks(type(self).__name__, decided)
         for name, move in moves.items():
             if move is not None:
                 drop, grow = move
-                regrow_(self._layers[name], drop=drop, grow=grow, optimizer=self._optimizer)
+                self._sparse[name].regrow(drop, grow, self._optimizer)
         # The update replaces the step: optimizers pass over parameters without a gradient.
         for group in self._optimizer.param_groups:
             for parameter in group["params"]:
                 parameter.grad = None
 
-    def _move(self, name: str, layer: CSRLayer, fraction: float) -> tuple[Tensor, Tensor] | None:
-        values = layer.values.detach()
-        count = math.floor(fraction * values.numel())
+    def _move(
+        self, name: str, weight: SparseWeight, fraction: float
+    ) -> tuple[Tensor, Tensor] | None:
+        values = weight.values()
+        count = math.floor(fraction * len(values))
         if not count:
             return None
-        drop = smallest(values, count, name=f"{type(self).__name__}: values of {name}")
-        stays = torch.ones(values.numel(), dtype=torch.bool)
+        drop = smallest(values, count, name=f"{type(self).__name__}: values of {name}").cpu()
+        stays = torch.ones(len(values), dtype=torch.bool)
         stays[drop] = False
-        flat = flat_positions(layer.indices, layer.indptr, layer._weight_shape()[1])
-        grow = self._grown(name, flat[stays], count)
+        grow = self._grown(name, weight, weight.positions()[stays], count)
         return None if grow is None else (drop, grow)
 
     def _after(self) -> None:
-        pass
+        self._enforce()
+
+    def _enforce(self) -> None:
+        for weight in self._sparse.values():
+            weight.enforce(self._optimizer)
+
+    def _load(self, state: Mapping[str, Any]) -> None:
+        """Take the step and the masks of a state, and apply them; ValueError if for others."""
+        masks = self._check_masks(state)
+        for name, mask in masks.items():
+            self._masked[name].load_mask(mask)
+        self._enforce()
+        self._step = int(state["step"])
 
     def __repr__(self) -> str:
         """Describe the driver in one line."""
         entries = sum(self.nnz().values())
         return (
-            f"{type(self).__name__}({len(self._layers)} layers, {entries} entries, step "
+            f"{type(self).__name__}({len(self._sparse)} {self._kind}, {entries} entries, step "
             f"{self._step}, a mask update every {self._every} steps before {self._stop:g})"
         )

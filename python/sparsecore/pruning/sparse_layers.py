@@ -6,12 +6,14 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from sparsecore.nn.csr_layer import CSRLayer
+from sparsecore.pruning.claims import claimed
+from sparsecore.pruning.csr_weight import CSRWeight
 
-__all__ = ["sparse_layers"]
+__all__ = ["csr_weights"]
 
 
-def sparse_layers(caller: str, model: nn.Module, optimizer: Optimizer) -> dict[str, CSRLayer]:
-    """Return the CSR layers of a model that train, by name; dense ones are none of them.
+def csr_weights(caller: str, model: nn.Module, optimizer: Optimizer) -> dict[str, CSRWeight]:
+    """Return the weights of the CSR layers of a model that train, by the layers' names.
 
     Raises
     ------
@@ -20,7 +22,7 @@ def sparse_layers(caller: str, model: nn.Module, optimizer: Optimizer) -> dict[s
         values; or another driver on this optimizer works on one.
     """
     held = {id(p) for group in optimizer.param_groups for p in group["params"]}
-    taken = _taken(optimizer)
+    taken = claimed(optimizer)
     layers: dict[str, CSRLayer] = {}
     for name, layer in model.named_modules():
         if not isinstance(layer, CSRLayer):
@@ -34,7 +36,10 @@ def sparse_layers(caller: str, model: nn.Module, optimizer: Optimizer) -> dict[s
         if reason is None and id(values) not in held:
             reason = "the optimizer does not hold its values: make the optimizer after the layer"
         if reason is None and id(values) in taken:
-            reason = "another driver on this optimizer works on it: call remove() of that one first"
+            reason = (
+                f"another driver on this optimizer, a {taken[id(values)]}, works on it: call "
+                "remove() of that one first"
+            )
         if reason is None and any(values is other.values for other in layers.values()):
             reason = "its values are also another layer's"
         if reason is not None:
@@ -44,10 +49,10 @@ def sparse_layers(caller: str, model: nn.Module, optimizer: Optimizer) -> dict[s
     if not layers:
         msg = (
             f"{caller}: {type(model).__name__} has no CSRLinear or CSRConv2d that trains; make its "
-            "layers sparse by sc.nn.sparse_init_ or sc.nn.sparsify_ (dense layers stay dense)"
+            "layers sparse by sc.nn.sparse_init_ or sparsify_, or hand over masks= of dense ones"
         )
         raise ValueError(msg)
-    return layers
+    return {name: CSRWeight(caller, name, layer) for name, layer in layers.items()}
 
 
 def _obstacle(layer: CSRLayer, values: Tensor | None) -> str | None:
@@ -58,11 +63,3 @@ def _obstacle(layer: CSRLayer, values: Tensor | None) -> str | None:
     if layer.activation is not None:
         return f"it ends with an activation, {layer.activation}: fused layers are for running"
     return None
-
-
-def _taken(optimizer: Optimizer) -> frozenset[int]:
-    """Return the ids of the values that drivers with a hook on this optimizer work on."""
-    hooks = optimizer._optimizer_step_pre_hooks.values()
-    owners = [getattr(hook, "__self__", None) for hook in hooks]
-    layers = [layer for owner in owners for layer in getattr(owner, "_layers", {}).values()]
-    return frozenset(id(layer._parameters.get("values")) for layer in layers)

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from types import TracebackType
+from collections.abc import Mapping
+from types import MappingProxyType, TracebackType
 from typing import Any, Self
 
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from sparsecore.pruning.sparse_layers import sparse_layers
+from sparsecore.pruning.masked_selection import masked_weights
+from sparsecore.pruning.masked_weight import MaskedWeight
+from sparsecore.pruning.ranks import check_same_on_ranks, is_distributed
+from sparsecore.pruning.sparse_layers import csr_weights
+from sparsecore.pruning.sparse_weight import SparseWeight
 
 __all__ = ["StepHooks"]
 
@@ -19,13 +24,26 @@ class StepHooks:
     Inheritance, where functions would do elsewhere: what the drivers share is when they are called.
     """
 
-    def __init__(self, model: nn.Module, optimizer: Optimizer) -> None:
-        self._layers = sparse_layers(type(self).__name__, model, optimizer)
+    def __init__(
+        self, model: nn.Module, optimizer: Optimizer, masks: Mapping[str, Tensor] | None
+    ) -> None:
+        caller = type(self).__name__
+        self._sparse: Mapping[str, SparseWeight]
+        # Those of them whose masks are the driver's own.
+        self._masked: Mapping[str, MaskedWeight] = {}
+        if masks is None:
+            self._sparse, self._kind = csr_weights(caller, model, optimizer), "layers"
+        else:
+            self._sparse = self._masked = masked_weights(caller, model, optimizer, masks)
+            self._kind = "masked weights"
         self._optimizer = optimizer
         self._step = 0
 
     def _attach(self) -> None:
-        """Begin: the last thing that a constructor does."""
+        """Begin: the last thing that a constructor does before it edits weights."""
+        if is_distributed():
+            positions = {name: weight.positions() for name, weight in self._sparse.items()}
+            check_same_on_ranks(type(self).__name__, positions)
         self._hooks = [
             self._optimizer.register_step_pre_hook(self._before_step),
             self._optimizer.register_step_post_hook(self._after_step),
@@ -44,9 +62,18 @@ class StepHooks:
         """Optimizer steps since the driver was made, mask updates among them."""
         return self._step
 
+    @property
+    def masks(self) -> Mapping[str, Tensor]:
+        """The mask of each weight, True = entry, by the name of the parameter or CSR layer.
+
+        Of CSR layers (rows, columns), made anew from their structure. What was read before a mask
+        update stays as it was; an edit of the mapping is refused, and of its tensors not allowed.
+        """
+        return MappingProxyType({name: weight.mask() for name, weight in self._sparse.items()})
+
     def nnz(self) -> dict[str, int]:
-        """Return the number of stored entries of each layer."""
-        return {name: layer.values.numel() for name, layer in self._layers.items()}
+        """Return the number of entries of each weight."""
+        return {name: weight.entries for name, weight in self._sparse.items()}
 
     def remove(self) -> None:
         """Detach from the optimizer and the layers, which stay as they are. Safe to repeat."""
@@ -65,6 +92,28 @@ class StepHooks:
     ) -> None:
         """Detach from the optimizer and the layers."""
         self.remove()
+
+    def _weights(self) -> dict[str, Tensor]:
+        """Return what is driven here, for `claims`."""
+        return {name: weight.parameter for name, weight in self._sparse.items()}
+
+    def _own_masks(self) -> dict[str, Tensor]:
+        """Return copies of the masks that are in no other state."""
+        return {name: weight.mask().clone() for name, weight in self._masked.items()}
+
+    def _check_masks(self, state: Mapping[str, Any]) -> dict[str, Tensor]:
+        """Return the masks of a state on the devices of the weights; ValueError if for others."""
+        own, found = self._own_masks(), dict(state.get("masks", {}))
+        shapes = [
+            {n: (tuple(m.shape), m.dtype) for n, m in masks.items()} for masks in (found, own)
+        ]
+        if shapes[0] != shapes[1]:
+            msg = (
+                f"{type(self).__name__}.load_state_dict: masks are {shapes[0]}, expected "
+                f"{shapes[1]}"
+            )
+            raise ValueError(msg)
+        return {name: mask.to(own[name].device) for name, mask in found.items()}
 
     def _before_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
         # The hook's arguments begin with the optimizer itself.

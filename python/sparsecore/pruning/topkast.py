@@ -10,58 +10,69 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from sparsecore.nn import regrow_
-from sparsecore.nn.csr_layer import CSRLayer
-from sparsecore.nn.positions import flat_positions, random_outside
-from sparsecore.pruning._arrays import checked_scores, top_of_rows
-from sparsecore.pruning.growth import smallest
+from sparsecore.pruning.exploration import Exploration, LargestOfDense, RandomExchange
+from sparsecore.pruning.forward_set import ForwardSet
+from sparsecore.pruning.step_flops import densities, step_flops
 from sparsecore.pruning.step_hooks import StepHooks
 
 __all__ = ["TopKAST"]
 
+# Of CSR layers: steps between exchanges, and the share of B minus A that is exchanged.
+_EVERY, _EXPLORE = 100, 0.3
+
 
 class TopKAST(StepHooks):
-    """Top-KAST on stored entries: A, the largest, are in the forward pass; all, B, are trained.
+    """Top-KAST: A, the largest entries, are in the forward pass; B, a larger set, is trained.
 
-    The entries that a layer stores are the set B. Between steps its `values` are those of the
-    forward pass: zeros at B minus A, whose own numbers the driver keeps. The gradient is that of
-    the loss at A; kernels compute it at every stored entry, and the optimizer applies it to B. A is
-    taken anew after each step: in each layer the `active` share of B with the largest magnitudes.
+    Between steps a weight has the numbers of A and zeros elsewhere, so the forward pass sees A
+    only, compiled or not; the driver keeps the other numbers, and puts them back around the
+    optimizer's step. The gradient is that of the loss at A; the optimizer applies it to B. A is
+    taken anew after each step: in each weight the `active` share of B with the largest magnitudes.
     The penalty adds the gradient of ``penalty * (sum |w| over A + sum |w| / D over B minus A)``
-    before each step, D being the density of A in the layer.
+    before each step, D being the density of A in the weight.
 
-    It differs from the paper in one thing. There a dense weight is kept, B is its largest part, and
-    what leaves B waits with its value until it is large again. Here a weight outside of B does
-    not exist, so it can neither wait nor come back with a value. Instead B explores: every `every`
-    steps the `explore` share of B minus A with the smallest magnitudes leaves for good, and as many
-    come at random places outside of B, as zeros without optimizer state.
+    Given `masks`, it is the paper's: the named weights are dense, and after each step B is taken
+    anew, too: the largest magnitudes of the whole weight, as many as its mask has. What is outside
+    of B waits with its value, which nothing changes, and comes back without optimizer state. The
+    first B is the mask.
+
+    Without, it drives CSR layers. B are the entries that a layer stores, and a weight outside of B
+    does not exist, so it can neither wait nor come back with a value. Instead B explores: every
+    `every` steps the `explore` share of B minus A with the smallest magnitudes leaves for good, and
+    as many come at random places outside of B, as zeros without optimizer state.
 
     Parameters
     ----------
     model, optimizer
         As in `RigL`.
     active : float
-        The share of each layer's entries that is in the forward pass, in (0, 1]. At least one is.
+        The share of B that is in the forward pass, in (0, 1], in each weight. At least one is.
     penalty : float
         Strength of the exploration penalty, at least 0.
-    every : int
-        Steps from one exploration to the next.
-    explore : float
-        Share of B minus A that is exchanged, in [0, 1].
+    every : int, optional
+        Steps from one exploration to the next, of CSR layers; 100 if not given.
+    explore : float, optional
+        Share of B minus A that is exchanged then, in [0, 1]; 0.3 if not given.
     generator : torch.Generator, optional
         Draws the new places; its state is part of ``state_dict()``. Without it one is made, with
         seed 0.
+    masks : mapping of str to bool Tensor, optional
+        The first B of dense parameters by name, as in `RigL`; numbers outside are kept, and wait.
 
     Raises
     ------
     ValueError
-        An argument out of range; layers as in `RigL`. In a step: a value that is NaN, or a closure.
+        An argument out of range, or one for CSR layers with `masks`; weights as in `RigL`. In a
+        step: a value that is NaN, or a closure.
+    TypeError
+        `masks` as in `RigL`.
 
     Notes
     -----
-    Memory beside B's values, gradients and optimizer state: a bool for each entry, and the values
-    of B minus A. After ``remove()`` layers store A's values, and zeros for the rest of B. Resume as
-    with `RigL`.
+    Memory beside CSR values, gradients and optimizer state: a bool for each entry, and the values
+    of B minus A. Beside dense ones: two bools for each element, and the values outside of A.
+    After ``remove()`` weights have A's values, and zeros elsewhere; so has the model's state dict
+    at any time. Resume as with `RigL`.
 
     References
     ----------
@@ -81,6 +92,15 @@ class TopKAST(StepHooks):
     ...     optimizer.step()
     >>> dst.nnz() == counts, int(model[0].values.count_nonzero()), counts["0"]
     (True, 204, 409)
+
+    A dense weight, of which 30 elements are trained and 15 in the forward pass:
+
+    >>> layer = net.Linear(10, 10)
+    >>> magnitudes = sc.pruning.scores.magnitude({"weight": layer.weight})
+    >>> masks = {"weight": sc.pruning.prune_mask(magnitudes["weight"], 30)}
+    >>> sgd = torch.optim.SGD(layer.parameters(), lr=0.1)
+    >>> TopKAST(layer, sgd, active=0.5, masks=masks), int(layer.weight.count_nonzero())
+    (TopKAST(1 masked weights, 15 of 30 entries in the forward pass, step 0), 15)
     """
 
     def __init__(
@@ -90,89 +110,78 @@ class TopKAST(StepHooks):
         *,
         active: float = 0.5,
         penalty: float = 1e-4,
-        every: int = 100,
-        explore: float = 0.3,
+        every: int | None = None,
+        explore: float | None = None,
         generator: torch.Generator | None = None,
+        masks: Mapping[str, Tensor] | None = None,
     ) -> None:
-        super().__init__(model, optimizer)
         _check(active, penalty, every, explore)
-        self._share, self._penalty = active, penalty
-        self._every, self._explore = every, explore
-        self._generator = generator or torch.Generator().manual_seed(0)
-        self._active: dict[str, Tensor] = {}
-        # B minus A's own values; empty while all of B's are in the layers.
-        self._resting: dict[str, Tensor] = {}
-        self._rest()
+        _check_form(masks, every=every, explore=explore, generator=generator)
+        super().__init__(model, optimizer, masks)
+        self._penalty = penalty
+        self._exploration: Exploration
+        if masks is not None:
+            self._exploration = LargestOfDense(self._masked)
+        else:
+            generator = generator or torch.Generator().manual_seed(0)
+            exchanged = _EXPLORE if explore is None else explore
+            self._exploration = RandomExchange(every or _EVERY, exchanged, generator)
+        self._sets = {name: ForwardSet(name, w, active) for name, w in self._sparse.items()}
         self._attach()
+        self._rest()
 
     def active(self) -> dict[str, int]:
-        """Return how many entries of each layer are in the forward pass."""
-        return {name: int(mask.sum()) for name, mask in self._active.items()}
+        """Return how many entries of each weight are in the forward pass."""
+        return {name: own.count for name, own in self._sets.items()}
+
+    def step_flops(self, dense: Mapping[str, float]) -> float:
+        """Return the FLOPs of a training step where zeros cost nothing: ``2 f_A + f_B``.
+
+        Parameters
+        ----------
+        dense : mapping of str to float
+            FLOPs of the dense forward pass by names as in ``nnz()``; other names are dense layers.
+
+        Raises
+        ------
+        ValueError
+            If a weight that is driven here is missing.
+        """
+        counts, sizes = self.active(), {n: w.size for n, w in self._sparse.items()}
+        return step_flops(
+            "TopKAST.step_flops",
+            dense,
+            forward=densities(counts, sizes),
+            gradient=densities(self.nnz(), sizes),
+        )
 
     # ---- around a step ----
 
     def _before(self, step: int) -> None:  # noqa: ARG002 - every step is alike here
-        self._wake()
-        for name, layer in self._layers.items():
-            if self._penalty and layer.values.grad is not None:
-                layer.values.grad.add_(self._penalty_gradient(name, layer))
-
-    def _penalty_gradient(self, name: str, layer: CSRLayer) -> Tensor:
-        active, values = self._active[name], layer.values.detach()
-        size = math.prod(layer._weight_shape())
-        weight = torch.where(active, 1.0, size / int(active.sum())).to(values.dtype)
-        gradient = weight.mul_(values.sign()).mul_(self._penalty)
         # Fused optimizers get gradients that are still scaled.
         scale = getattr(self._optimizer, "grad_scale", None)
-        return gradient if scale is None else gradient.mul_(scale)
+        for own in self._sets.values():
+            own.wake()
+            own.penalize(self._penalty, scale)
 
     def _after(self) -> None:
-        if self._step % self._every == 0:
-            self._move()
+        self._exploration.after_step(self._step, self._sets, self._optimizer)
         self._rest()
 
-    def _move(self) -> None:
-        """Exchange the smallest of B minus A for random places."""
-        moves = {name: self._exchanged(name, layer) for name, layer in self._layers.items()}
-        for name, (drop, grow) in moves.items():
-            regrow_(self._layers[name], drop=drop, grow=grow, optimizer=self._optimizer)
-
-    def _exchanged(self, name: str, layer: CSRLayer) -> tuple[Tensor, Tensor]:
-        nnz, size = layer.values.numel(), math.prod(layer._weight_shape())
-        count = math.floor(self._explore * (nnz - self._count(nnz)))
-        count = min(count, size - nnz)
-        drop = smallest(layer.values.detach(), count, name=f"TopKAST: values of {name}")
-        flat = flat_positions(layer.indices, layer.indptr, layer._weight_shape()[1])
-        return drop, random_outside(flat, size, count, generator=self._generator)
-
-    def _count(self, nnz: int) -> int:
-        return min(nnz, max(1, round(self._share * nnz)))
-
-    @torch.no_grad()
     def _rest(self) -> None:
-        """Take A anew; keep the values of the rest of B here, and zeros in the layers."""
-        for name, layer in self._layers.items():
-            scores = checked_scores(layer.values.abs(), name=f"TopKAST: values of {name}")
-            active = top_of_rows(scores[None], self._count(len(scores)))[0]
-            self._active[name], self._resting[name] = active, layer.values[~active]
-            layer.values.masked_fill_(~active, 0)
-
-    @torch.no_grad()
-    def _wake(self) -> None:
-        """Put the values of B minus A back into the layers."""
-        for name, own in self._resting.items():
-            self._layers[name].values[~self._active[name]] = own
-        self._resting = {}
+        for own in self._sets.values():
+            own.rest()
 
     # ---- state ----
 
     def state_dict(self) -> dict[str, Any]:
-        """Return a copy of the step, the sets, the values of B minus A, the generator's state."""
+        """Return a copy of the step, the sets, what rests, and the generator's state if any."""
         return {
             "step": self._step,
-            "active": {name: mask.clone() for name, mask in self._active.items()},
-            "resting": {name: own.clone() for name, own in self._resting.items()},
-            "generator": self._generator.get_state(),
+            "active": {name: own.active.clone() for name, own in self._sets.items()},
+            "resting": {name: own.resting.clone() for name, own in self._sets.items()},
+            "masks": self._own_masks(),
+            **self._exploration.state_dict(),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -181,36 +190,51 @@ class TopKAST(StepHooks):
         Raises
         ------
         ValueError
-            The state is for layers of other names or numbers of entries; nothing has changed then.
+            The state is for weights of other names, shapes or numbers of entries; nothing has
+            changed then.
         """
-        found = {name: len(mask) for name, mask in state["active"].items()}
-        if found != self.nnz():
-            msg = f"TopKAST.load_state_dict: entries are {found}, this model has {self.nnz()}"
+        found = {name: tuple(mask.shape) for name, mask in state["active"].items()}
+        expected = {n: tuple(own.weight.parameter.shape) for n, own in self._sets.items()}
+        if found != expected:
+            msg = f"TopKAST.load_state_dict: entries are {found}, this model has {expected}"
             raise ValueError(msg)
-        self._active = {name: mask.clone() for name, mask in state["active"].items()}
-        self._resting = {name: own.clone() for name, own in state["resting"].items()}
-        self._generator.set_state(state["generator"])
+        masks = self._check_masks(state)
+        self._exploration.load_state_dict(state)
+        for name, mask in masks.items():
+            self._masked[name].load_mask(mask)
+        for name, own in self._sets.items():
+            own.active = state["active"][name].clone()
+            own.resting = state["resting"][name].clone()
         self._step = int(state["step"])
 
     def __repr__(self) -> str:
         """Describe the driver in one line."""
-        stored, active = sum(self.nnz().values()), sum(self.active().values())
+        entries, active = sum(self.nnz().values()), sum(self.active().values())
         return (
-            f"TopKAST({len(self._layers)} layers, {active} of {stored} entries in the forward "
-            f"pass, step {self._step})"
+            f"TopKAST({len(self._sparse)} {self._kind}, {active} of {entries} entries in the "
+            f"forward pass, step {self._step})"
         )
 
 
-def _check(active: float, penalty: float, every: int, explore: float) -> None:
+def _check(active: float, penalty: float, every: int | None, explore: float | None) -> None:
     wrong = {
         f"active is {active!r}, expected above 0 and at most 1": not 0 < active <= 1,
         f"penalty is {penalty!r}, expected at least 0": not 0 <= penalty < math.inf,
-        f"every is {every!r}, expected an integer of at least 1": isinstance(every, bool)
-        or not isinstance(every, int)
-        or every < 1,
-        f"explore is {explore!r}, expected 0 to 1": not 0 <= explore <= 1,
+        f"every is {every!r}, expected an integer of at least 1": every is not None
+        and (isinstance(every, bool) or not isinstance(every, int) or every < 1),
+        f"explore is {explore!r}, expected 0 to 1": explore is not None and not 0 <= explore <= 1,
     }
     for message, is_wrong in wrong.items():
         if is_wrong:
             msg = f"TopKAST: {message}"
             raise ValueError(msg)
+
+
+def _check_form(masks: Mapping[str, Tensor] | None, **csr_only: object) -> None:
+    given = [name for name, value in csr_only.items() if value is not None]
+    if masks is not None and given:
+        msg = (
+            f"TopKAST: {', '.join(given)} with masks=: only CSR layers exchange entries at random; "
+            "of a dense weight B is its largest part after every step"
+        )
+        raise ValueError(msg)

@@ -1,0 +1,75 @@
+"""Top-KAST's two sets in one weight: A, which the forward pass sees, within B, which is trained."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from sparsecore.pruning._arrays import checked_scores, top_of_rows
+from sparsecore.pruning.sparse_weight import SparseWeight
+
+__all__ = ["ForwardSet"]
+
+
+class ForwardSet:
+    """A of one weight, whose entries are B; and the numbers that rest while A's are in the weight.
+
+    Between steps the parameter has A's numbers and zeros elsewhere, so that the forward pass needs
+    no hook and no other weight; around a step it has all of them.
+    """
+
+    def __init__(self, name: str, weight: SparseWeight, share: float) -> None:
+        self._name, self.weight, self._share = name, weight, share
+        # Of the parameter's shape; everything before the first `rest`.
+        self.active = torch.ones_like(weight.parameter, dtype=torch.bool)
+        # The parameter's own numbers outside of A, row-major.
+        self.resting = weight.parameter.detach()[~self.active]
+
+    @property
+    def count(self) -> int:
+        """How many entries A has: the share of B, and one at least."""
+        entries = self.weight.entries
+        return min(entries, max(1, round(self._share * entries)))
+
+    @torch.no_grad()
+    def rest(self) -> None:
+        """Take A anew, the largest magnitudes of B; set everything else aside, and zeros there."""
+        parameter, outside = self.weight.parameter, self.weight.outside()
+        values = self.weight.values()
+        scores = checked_scores(values.abs(), name=f"TopKAST: values of {self._name}")
+        active = top_of_rows(scores[None], self.count)[0]
+        if outside is not None:
+            active = (~outside).masked_scatter_(~outside, active)
+        self.active, self.resting = active, parameter.detach().masked_select(~active)
+        parameter.masked_fill_(~active, 0)
+
+    @torch.no_grad()
+    def wake(self) -> None:
+        """Put back what rests."""
+        parameter = self.weight.parameter
+        self.active, self.resting = self.active.to(parameter.device), self.resting.to(parameter)
+        parameter.masked_scatter_(~self.active, self.resting)
+
+    @torch.no_grad()
+    def put_back_outside(self) -> None:
+        """Give what is outside of B the numbers again that it had before the step."""
+        outside = self.weight.outside()
+        if outside is not None:
+            waiting = self.resting.masked_select(outside.masked_select(~self.active))
+            self.weight.parameter.masked_scatter_(outside, waiting)
+
+    @torch.no_grad()
+    def penalize(self, strength: float, scale: Tensor | None) -> None:
+        """Add the penalty's gradient, times a scale, and leave none outside of B.
+
+        The penalty is ``strength * (sum |w| over A + sum |w| / D over B minus A)``, D being the
+        density of A in the weight.
+        """
+        gradient = self.weight.parameter.grad
+        if gradient is not None and strength:
+            values = self.weight.parameter.detach()
+            inverse = self.weight.size / max(1, self.count)
+            penalty = torch.where(self.active, 1.0, inverse).to(values.dtype)
+            penalty.mul_(values.sign()).mul_(strength)
+            gradient.add_(penalty if scale is None else penalty.mul_(scale))
+        self.weight.confine_gradient()

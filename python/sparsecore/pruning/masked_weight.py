@@ -1,0 +1,128 @@
+"""The sparse weight that is a dense parameter with a mask."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+__all__ = ["MaskedWeight"]
+
+
+class MaskedWeight:
+    """A `SparseWeight` whose entries are where a mask is True: see there for the methods.
+
+    The parameter is found by its name whenever it is asked for, since wrappers such as FSDP replace
+    it. The mask is a copy. It is replaced, never edited, so one that was read stays as it was.
+    """
+
+    def __init__(self, model: nn.Module, name: str, mask: Tensor) -> None:
+        self._model, self._name = model, name
+        self._mask, self._entries = mask.clone(), int(mask.sum())
+
+    @property
+    def parameter(self) -> Tensor:
+        """The dense weight."""
+        return self._model.get_parameter(self._name)
+
+    @property
+    def trains(self) -> bool:
+        """Whether the weight requires a gradient now."""
+        return self.parameter.requires_grad
+
+    @property
+    def size(self) -> int:
+        """The number of the weight's elements."""
+        return self._mask.numel()
+
+    @property
+    def entries(self) -> int:
+        """The number of True in the mask."""
+        return self._entries
+
+    def mask(self) -> Tensor:
+        """Return the mask, on the weight's device."""
+        device = self.parameter.device
+        if self._mask.device != device:
+            self._mask = self._mask.to(device)
+        return self._mask
+
+    def outside(self) -> Tensor:
+        """Return where the mask is False."""
+        return ~self.mask()
+
+    def values(self) -> Tensor:
+        """Return the weight where the mask is True, row-major."""
+        return self.parameter.detach().masked_select(self.mask())
+
+    def positions(self) -> Tensor:
+        """Return the flat indices of the entries."""
+        return self.mask().flatten().nonzero().flatten().cpu()
+
+    def watch(self, *, due: bool) -> None:
+        """Do nothing: autograd computes the gradient of the dense weight in every step."""
+
+    def gradient_blocks(self, *, memory: int) -> Iterator[tuple[int, Tensor]]:  # noqa: ARG002 - it is there in full
+        """Yield a copy of the weight's gradient in one block."""
+        gradient = self._gradient()
+        if gradient is not None:
+            yield 0, gradient.detach().reshape(len(gradient), -1).clone()
+
+    def regrow(self, drop: Tensor, grow: Tensor, optimizer: Optimizer) -> None:
+        """Move entries; what is dropped and grown in one call keeps its value and state."""
+        new = self.mask().flatten().clone()
+        new[self.positions()[drop].to(new.device)] = False
+        new[grow.to(new.device)] = True
+        fresh = self.replace_mask(new.view(self._mask.shape), optimizer)
+        with torch.no_grad():
+            self.parameter.masked_fill_(fresh, 0)
+
+    @torch.no_grad()
+    def replace_mask(self, mask: Tensor, optimizer: Optimizer) -> Tensor:
+        """Take another mask; clear the optimizer state of all but the entries of both.
+
+        Returns
+        -------
+        Tensor of bool
+            Where the state was cleared.
+        """
+        fresh = (self.mask() & mask).logical_not_()
+        self._mask, self._entries = mask, int(mask.sum())
+        self._clear_state(optimizer, fresh)
+        return fresh
+
+    def load_mask(self, mask: Tensor) -> None:
+        """Take another mask, as a state has it, and change nothing else."""
+        self._mask, self._entries = mask.clone(), int(mask.sum())
+
+    @torch.no_grad()
+    def confine_gradient(self) -> None:
+        """Write zeros into the gradient outside of the mask."""
+        gradient = self._gradient()
+        if gradient is not None:
+            gradient.masked_fill_(self.outside(), 0)
+
+    @torch.no_grad()
+    def enforce(self, optimizer: Optimizer) -> None:
+        """Write zeros outside of the mask: into the weight and the state of its shape."""
+        outside = self.outside()
+        self.parameter.masked_fill_(outside, 0)
+        self._clear_state(optimizer, outside)
+
+    def _clear_state(self, optimizer: Optimizer, where: Tensor) -> None:
+        weight = self.parameter
+        for state in optimizer.state.get(weight, {}).values():
+            if isinstance(state, Tensor) and state.shape == weight.shape:
+                state.masked_fill_(where.to(state.device), 0)
+
+    def _gradient(self) -> Tensor | None:
+        gradient = self.parameter.grad
+        if gradient is not None and gradient.layout != torch.strided:
+            msg = (
+                f"the gradient of {self._name} has layout {gradient.layout}, expected a dense one "
+                "(of an Embedding: sparse=False)"
+            )
+            raise ValueError(msg)
+        return gradient

@@ -63,8 +63,10 @@ class Tiling:
         """Return the sum of each block, summed in one order on every machine; NaN is refused."""
         if not scores.size:
             return np.zeros((-(-self.rows // self.r), -(-self.cols // self.c)))
-        by_row = np.add.reduceat(np.ascontiguousarray(scores), range(0, self.rows, self.r), axis=0)
-        sums: Floats = np.add.reduceat(by_row, range(0, self.cols, self.c), axis=1)
+        scores = np.ascontiguousarray(scores)
+        with np.errstate(invalid="ignore"):
+            by_row = np.add.reduceat(scores, range(0, self.rows, self.r), axis=0)
+            sums: Floats = np.add.reduceat(by_row, range(0, self.cols, self.c), axis=1)
         if np.isnan(sums).any():
             msg = "prune_mask: scores: a block has both inf and -inf, whose sum has no rank"
             raise ValueError(msg)
@@ -72,8 +74,8 @@ class Tiling:
 
     def means(self, scores: Floats) -> Floats:
         """Return for each entry the mean of its block."""
-        means: Floats = self.expand(self.sums(scores)) / self.expand(self.sums(scores * 0 + 1))
-        return means
+        means: Floats = self.sums(scores) / self.sums(np.ones(scores.shape))
+        return self.expand(means)
 
     def expand(self, blocks: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """Return a value a block as one an entry."""

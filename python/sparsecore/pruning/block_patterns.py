@@ -63,6 +63,11 @@ class Block(Pattern):
             msg = f"Block({self.r}, {self.c}): expected at least one row and one column"
             raise ValueError(msg)
 
+    @property
+    def in_groups(self) -> bool:
+        """True."""
+        return True
+
     def nearest_counts(self, shape: tuple[int, ...], kept: int) -> tuple[int, int]:
         """Return the nearest counts that whole blocks make up."""
         return self._tiling(shape).nearest_counts(kept)
@@ -104,6 +109,11 @@ class Filter(Pattern):
            [ True,  True]])
     """
 
+    @property
+    def in_groups(self) -> bool:
+        """True."""
+        return True
+
     def nearest_counts(self, shape: tuple[int, ...], kept: int) -> tuple[int, int]:
         """Return the nearest multiples of a filter's entries."""
         return _filters(self, shape).nearest_counts(kept)
@@ -137,6 +147,11 @@ class Channel(Pattern):
     array([[False,  True],
            [False,  True]])
     """
+
+    @property
+    def in_groups(self) -> bool:
+        """True."""
+        return True
 
     def nearest_counts(self, shape: tuple[int, ...], kept: int) -> tuple[int, int]:
         """Return the nearest multiples of a channel's entries."""

@@ -20,6 +20,11 @@ class Pattern(Protocol):
         """The one sparsity that the pattern has, or None where it can have several."""
         return None
 
+    @property
+    def in_groups(self) -> bool:
+        """Whether entries are kept in whole groups, so that not every count is possible."""
+        return False
+
     def fixed_count(self, shape: tuple[int, ...]) -> int | None:  # noqa: ARG002 - none is fixed
         """Return the one kept count that the pattern has in `shape`, or None for several."""
         return None

@@ -132,8 +132,8 @@ def test_patterns_through_training(pattern: Any) -> None:
         assert not bool((mask & ~before).any())
         assert torch.equal(model[4].weight != 0, mask)
         assert pattern.nearest_counts((10, 48), int(mask.sum()))[0] == int(mask.sum())
-    # 480 entries are 45 blocks of 10 and 5 of 6, not all of whose unions are left at the end.
-    assert abs(pruner.kept()["4.weight"] - 240) <= (10 if pattern == Block(2, 5) else 0)
+    # 45 blocks of 10 entries and 5 of 6 at the edge, where those that are left make up 240.
+    assert abs(pruner.kept()["4.weight"] - 240) <= (3 if pattern == Block(2, 5) else 0)
 
 
 def test_a_global_threshold_compares_groups_by_their_mean() -> None:

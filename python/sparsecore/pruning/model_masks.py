@@ -120,14 +120,12 @@ def best_masks(
         if set(allocated) != set(scores):
             msg = f"{caller}: allocation gave {sorted(allocated)}, expected {sorted(scores)}"
             raise ValueError(msg)
+        within = survivors or dict.fromkeys(scores)
         counts = {
-            name: pattern.round_count(tuple(s.shape), allocated[name]) for name, s in scores.items()
+            name: pattern.round_count(tuple(s.shape), allocated[name], within[name])
+            for name, s in scores.items()
         }
-    masks = {name: prune_mask(s, counts[name], pattern) for name, s in scores.items()}
-    if survivors is not None and pattern.in_groups:
-        # Of blocks of several sizes a count may leave no other way than to bring some back.
-        masks = {name: mask & survivors[name] for name, mask in masks.items()}
-    return masks
+    return {name: prune_mask(s, counts[name], pattern) for name, s in scores.items()}
 
 
 def _scores_of(caller: str, weights: Mapping[str, Tensor], score: Score) -> dict[str, Tensor]:

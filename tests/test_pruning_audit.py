@@ -74,55 +74,6 @@ def test_two_hundred_layers_neither_overflow_nor_vanish() -> None:
     assert report.warnings == ()
 
 
-class Residual(nn.Module):
-    """A convolution network with all that lies between layers: norms, pools, groups, a sum."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.stem = nn.Conv2d(2, 4, 3, padding=1, bias=False)
-        self.norm = nn.BatchNorm2d(4)
-        self.depthwise = nn.Conv2d(4, 4, 3, padding=1, groups=4, bias=False)
-        self.branch = nn.Conv2d(4, 4, 1)
-        self.up = nn.ConvTranspose2d(4, 3, 2, stride=2)
-        self.layer_norm, self.head = nn.LayerNorm(3), nn.Linear(3, 2)
-
-    def forward(self, x: Any) -> Any:
-        x = torch.nn.functional.max_pool2d(self.norm(self.stem(x)).relu(), 2)
-        x = x + self.branch(torch.nn.functional.silu(self.depthwise(x)))
-        x = self.up(x).amax((2, 3)) * 2 - 1
-        return self.head(self.layer_norm(x)).softmax(-1)
-
-
-def test_convolutions_norms_groups_and_sums() -> None:
-    torch.manual_seed(0)
-    model = Residual()
-    example = torch.randn(1, 2, 8, 8)
-    assert audit(model, example).connected == sum(
-        p.numel() for p in model.parameters() if p.ndim > 1
-    )
-    with torch.no_grad():
-        model.norm.weight[0] = 0  # channel 0 goes nowhere
-        model.depthwise.weight[1] = 0  # channel 1 goes by the sum only
-        model.branch.weight[2] = 0
-        model.up.weight[3] = 0  # and channel 3 is not read
-        model.layer_norm.weight[2] = 0
-    before = {name: value.clone() for name, value in model.state_dict().items()}
-    layers = {layer.name: layer for layer in audit(model, example).layers}
-    assert layers["stem.weight"].cut_outputs == (0,)
-    # Channel 3 is read by the branch, whose channels 0 and 1 are read on.
-    assert layers["stem.weight"].connected == 3 * 2 * 9
-    assert layers["depthwise.weight"].dead_outputs == layers["depthwise.weight"].dead_inputs == (1,)
-    assert layers["depthwise.weight"].cut_outputs == (0, 1)
-    assert layers["branch.weight"].connected == 2 * 2  # from 2 and 3, to 0 and 1
-    assert layers["branch.weight"].cut_outputs == (2, 3)
-    assert layers["up.weight"].dead_inputs == (3,)
-    assert layers["up.weight"].cut_outputs == (2,)
-    assert layers["head.weight"].cut_inputs == (2,)
-    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
-    assert model.training
-    assert all(p.grad is None for p in model.parameters())
-
-
 def test_without_an_example_there_are_no_paths() -> None:
     report = audit(mlp([4, 3, 2], 0.5, 1))
     assert report.connected is None

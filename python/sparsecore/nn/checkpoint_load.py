@@ -14,8 +14,8 @@ from sparsecore.nn.checkpoint import fused_in
 from sparsecore.nn.checkpoint_layers import Exchange, exchanges, fill
 from sparsecore.nn.csr_layer import CSRLayer
 from sparsecore.nn.example import undisturbed
+from sparsecore.nn.fuse import fuse
 from sparsecore.nn.fused_forward import FusedForward
-from sparsecore.nn.fusion import fuse
 
 __all__ = ["load_checkpoint_"]
 

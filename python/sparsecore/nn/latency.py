@@ -13,9 +13,10 @@ from torch import nn
 from sparsecore.nn.candidates import build, measure
 from sparsecore.nn.choose import Layer, survey
 from sparsecore.nn.example import Example
+from sparsecore.nn.fuse import fuse_where_equal
 from sparsecore.nn.latency_table import LatencyTable, LayerTimes
 from sparsecore.nn.layers import Dense, find_layers, observe
-from sparsecore.nn.sparsify import LAYER_TIMER, fuse_where_equal
+from sparsecore.nn.sparsify import LAYER_TIMER
 from sparsecore.nn.sparsify_arguments import check_initialized
 from sparsecore.nn.thread_count import using_threads
 from sparsecore.pruning.allocation import checked_sparsity

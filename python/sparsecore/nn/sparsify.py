@@ -1,8 +1,6 @@
 """From a pruned torch model to one that runs sparse where that was measured to be faster."""
 
-import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -10,25 +8,24 @@ import torch
 from torch import nn
 
 from sparsecore import timing
-from sparsecore.nn.accuracy import outputs_difference, tolerance
-from sparsecore.nn.choose import Decision, Layer, decide, survey
-from sparsecore.nn.example import Example, undisturbed
-from sparsecore.nn.fusion import Fusion, fuse
-from sparsecore.nn.layers import find_layers, observe
-from sparsecore.nn.report import Format, LayerReport, Report
-from sparsecore.nn.settle import Outcome, Trial, put, settle
+from sparsecore.nn.decide_all import Wish, decide_in_the_better_order, tell
+from sparsecore.nn.example import Example
+from sparsecore.nn.fuse import fuse_where_equal
+from sparsecore.nn.fusion import Fusion
+from sparsecore.nn.report import Format, Report
+from sparsecore.nn.settle import Trial, settle
 from sparsecore.nn.sparse_layer import SparseLayer
 from sparsecore.nn.sparsify_arguments import (
     Policy,
-    check_given,
     check_initialized,
     check_values,
     given_choices,
 )
-from sparsecore.nn.stored_values import StoredValues, dtype_name
+from sparsecore.nn.sparsify_report import report
+from sparsecore.nn.stored_values import StoredValues
 from sparsecore.nn.thread_count import using_threads
 
-__all__ = ["LAYER_TIMER", "fuse_where_equal", "sparsify_"]
+__all__ = ["LAYER_TIMER", "sparsify_"]
 
 LAYER_TIMER = partial(timing.interleaved, min_runs=11, min_seconds=0.1)
 _MODEL_TIMER = partial(timing.interleaved, min_runs=15, min_seconds=0.5)
@@ -166,9 +163,9 @@ def sparsify_(
         fusion, fusion_error = (
             (Fusion(), 0.0) if trainable else fuse_where_equal(model, example, reference)
         )
-        wish = _Wish(policy, given, max_error, layer_timer, not trainable, values, progress)
+        wish = Wish(policy, given, max_error, layer_timer, not trainable, values, progress)
         try:
-            decisions = _in_the_better_order(
+            decisions = decide_in_the_better_order(
                 model, example, fusion, wish, channels_last, model_timer
             )
         except BaseException:
@@ -177,169 +174,8 @@ def sparsify_(
         trial = Trial(model, example, reference, max_error, frozenset(given), fusion, fusion_error)
         sizes = (size, _bytes(model))
         outcome = settle(trial, decisions, model_timer)
-        _tell(progress, len(decisions) + 1, len(decisions) + 1, "the whole model")
-    return _report(outcome, sizes, fusion, sparse, values)
-
-
-@dataclass(frozen=True, slots=True)
-class _Wish:
-    """What the decisions on layers go by."""
-
-    policy: Policy
-    given: Mapping[str, Format]
-    max_error: float | None
-    timer: timing.Timer | None
-    prepared: bool
-    values: StoredValues | None
-    progress: Callable[[int, int, str], object] | None
-
-
-def _in_the_better_order(
-    model: nn.Module,
-    example: Example,
-    fusion: Fusion,
-    wish: _Wish,
-    channels_last: bool | None,
-    timer: timing.Timer | None,
-) -> list[Decision]:
-    """Decide on all layers, and on the memory order of images where that is open.
-
-    By the whole model's time: what lies between the layers has an order that it likes, too.
-    """
-    is_open = channels_last is None and timer is not None and fusion.takes_images
-    if timer is None or not is_open or not _takes_channels_last(model, example, fusion):
-        fusion.order_images(channels_last=bool(channels_last))
-        return _decide_all(model, example, wish)
-    found: dict[bool, list[Decision]] = {}
-    for order in (False, True):
-        fusion.order_images(channels_last=order)
-        found[order] = _decide_all(model, example, wish)
-    copied = example.copy()
-
-    def run(order: bool) -> Any:
-        if fusion.channels_last is not order:  # only the first call of a sample exchanges anything
-            fusion.order_images(channels_last=order)
-            put(found[order])
-        return copied.call(model)
-
-    put(found[True])
-    try:
-        with undisturbed(model):
-            times = timer({"as given": partial(run, False), "channels_last": partial(run, True)})
-    finally:
-        put(found[True], dense=True)
-    better = times["channels_last"].median < times["as given"].median
-    fusion.order_images(channels_last=better)
-    return found[better]
-
-
-def _takes_channels_last(model: nn.Module, example: Example, fusion: Fusion) -> bool:
-    """Whether the model runs on images in that order: ``x.view(len(x), -1)`` of some does not."""
-    fusion.order_images(channels_last=True)
-    try:
-        example.output(model)
-    except Exception:  # whatever the model's own code raises
-        return False
-    return True
-
-
-def _decide_all(model: nn.Module, example: Example, wish: _Wish) -> list[Decision]:
-    sites = find_layers(model)
-    uses = observe(sites, partial(example.output, model))
-    layers = [survey(site, uses.get(site.name)) for site in sites]
-    if not isinstance(wish.policy, str):
-        layers = list(map(_closed, layers))
-    check_given(wish.given, layers)
-    decisions: list[Decision] = []
-    for layer in layers:
-        decisions.append(
-            decide(
-                layer,
-                given=wish.given.get(layer.site.name),
-                max_error=wish.max_error,
-                timer=wish.timer,
-                prepared=wish.prepared,
-                values=wish.values,
-            )
-        )
-        _tell(wish.progress, len(decisions), len(layers) + 1, layer.site.name)
-    return decisions
-
-
-def fuse_where_equal(model: nn.Module, example: Example, reference: Any) -> tuple[Fusion, float]:
-    """Fuse what can be fused, unless the output then differs by more than rounding explains."""
-    with undisturbed(model):
-        fusion = fuse(model)
-    allowed = 0.0
-    for layer in fusion.layers:
-        allowed += tolerance(layer.weight.dtype, math.prod(layer.weight.shape[1:]))
-    fusion.put(fused=True)
-    try:
-        agrees = outputs_difference(example.output(model), reference) <= allowed
-    except Exception:  # the traced code met what the model's own would not have
-        agrees = False
-    if agrees:
-        return fusion, allowed
-    fusion.put(fused=False)
-    return Fusion(), 0.0
-
-
-def _closed(layer: Layer) -> Layer:
-    """Leave a layer dense unless a choice names it."""
-    idle = layer.idle or "the given choices do not name it"
-    return replace(layer, idle=idle, may_win_full=False)
-
-
-def _tell(
-    progress: Callable[[int, int, str], object] | None, done: int, total: int, name: str
-) -> None:
-    if progress is not None:
-        progress(done, total, name)
-
-
-# ---- result ----
-
-
-def _report(
-    outcome: Outcome,
-    sizes: tuple[int, int],
-    fusion: Fusion,
-    already_sparse: tuple[str, ...],
-    values: StoredValues | None,
-) -> Report:
-    exchanged = sum(d.nbytes[d.choice] - d.nbytes["dense"] for d in outcome.decisions)
-    times = outcome.times
-    return Report(
-        layers=tuple(map(_layer_report, outcome.decisions)),
-        seconds_before=None if times is None else times.before,
-        seconds_fused=None if times is None or not fusion.changes else times.fused,
-        seconds_after=None if times is None else times.after,
-        bytes_before=sizes[0],
-        bytes_after=(sizes[1] if outcome.is_fused else sizes[0]) + exchanged,
-        max_error=outcome.error,
-        fused=str(fusion) if outcome.is_fused else "",
-        channels_last=outcome.is_fused and fusion.channels_last,
-        already_sparse=already_sparse,
-        values=values,
-    )
-
-
-def _layer_report(decision: Decision) -> LayerReport:
-    layer, module = decision.layer, decision.module
-    dtype = module._values_dtype if isinstance(module, SparseLayer) else None
-    return LayerReport(
-        name=layer.site.name,
-        shape=layer.site.weight_shape,
-        sparsity=layer.sparsity,
-        is_24=layer.is_24,
-        rows=tuple(dict.fromkeys(map(layer.site.rows, layer.calls))),
-        seconds=decision.seconds,
-        nbytes=decision.nbytes,
-        error=decision.error,
-        choice=decision.choice,
-        why=decision.why,
-        values=None if dtype is None else dtype_name(dtype),
-    )
+        tell(progress, len(decisions) + 1, len(decisions) + 1, "the whole model")
+    return report(outcome, sizes, fusion, sparse, values)
 
 
 def _bytes(model: nn.Module) -> int:

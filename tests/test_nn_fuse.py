@@ -1,4 +1,4 @@
-"""nn/fusion.py: what follows a layer becomes part of it, and nothing else changes."""
+"""nn/fuse.py: what follows a layer becomes part of it, and nothing else changes."""
 
 import copy
 import pickle
@@ -12,8 +12,8 @@ torch = pytest.importorskip("torch")
 import torch.nn.functional as F  # noqa: E402
 from torch import nn  # noqa: E402
 
+from sparsecore.nn.fuse import fuse  # noqa: E402
 from sparsecore.nn.fused import FusedConv2d, FusedLinear  # noqa: E402
-from sparsecore.nn.fusion import fuse  # noqa: E402
 from sparsify_cases import Wrapped  # noqa: E402
 
 

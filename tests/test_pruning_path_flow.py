@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from sparsecore.pruning import audit
+from sparsecore.pruning import audit, prune, scores
+from sparsecore.pruning.path_flow import on_a_path
 
 torch = pytest.importorskip("torch")
 nn = torch.nn
@@ -59,6 +60,25 @@ def test_convolutions_norms_groups_and_sums() -> None:
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
     assert model.training
     assert all(p.grad is None for p in model.parameters())
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_paths_are_where_synflow_scores_are_positive(seed: int) -> None:
+    torch.manual_seed(seed)
+    conv = nn.Sequential(nn.Conv2d(2, 6, 3, groups=2), nn.ReLU(), nn.Conv2d(6, 8, 2, stride=2))
+    head = nn.Sequential(nn.Flatten(), nn.Linear(32, 9), nn.ReLU(), nn.Linear(9, 4))
+    model, x = nn.Sequential(conv, head), torch.zeros(1, 2, 6, 6)
+    masks = prune(model, 0.9)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.ndim == 1:
+                parameter.zero_()  # SynFlow's flow has biases, too
+    flow = scores.synflow({n: model.get_parameter(n) for n in masks}, model=model, batches=[x])
+    paths = on_a_path(model, x, masks)
+    connected = sum(int(path.sum()) for path in paths.values())
+    assert 0 < connected < sum(int(mask.sum()) for mask in masks.values())
+    for name in masks:
+        assert torch.equal(paths[name], flow[name] > 0)
 
 
 class Attention(nn.Module):

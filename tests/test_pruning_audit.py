@@ -63,14 +63,16 @@ def test_paths_of_random_networks(seed: int, between: Any) -> None:
 
 
 def test_two_hundred_layers_neither_overflow_nor_vanish() -> None:
-    model = mlp([30] * 200, 2, 0)
-    report = audit(model, torch.zeros(1, 30))
+    model = mlp([40] * 200, 2, 0)
+    report = audit(model, torch.zeros(1, 40))
     assert report.connected == report.size
     with torch.no_grad():
-        model[0].weight[1:] = 0  # one unit of thirty goes on
+        model[0].weight[1:] = 0  # one unit of forty goes on
         model[2].weight[:, 1:] = 0
-    report = audit(model, torch.zeros(1, 30))
-    assert report.connected == report.kept == report.size - 2 * 29 * 30
+        model[2].weight[5, 0] = 0  # to all but one, which 40 weights read
+    report = audit(model, torch.zeros(1, 40))
+    assert report.kept == report.size - 2 * 39 * 40 - 1
+    assert report.connected == report.kept - 40
     assert report.warnings == ()
 
 

@@ -106,6 +106,9 @@ def test_tensors_get_the_same_mask_as_arrays(pattern, dtype):
 def test_infinite_scores_go_last_and_first():
     scores = np.array([[-np.inf, 9.0, 1.0, 1.0, np.inf, 0.0]])
     np.testing.assert_array_equal(prune_mask(scores, 4, Block(1, 2))[0], [0, 0, 1, 1, 1, 1])
+    # One block of two, or two of one at the edge: -inf counts first, then inf.
+    scores = np.array([[1.0, 1.0, np.inf], [0.0, 0.0, -np.inf]])
+    np.testing.assert_array_equal(prune_mask(scores, 2, Block(1, 2)), [[1, 1, 0], [0, 0, 0]])
     with pytest.raises(ValueError, match="a block has both inf and -inf"):
         prune_mask(np.array([[np.inf, -np.inf]]), 0, Block(1, 2))
 

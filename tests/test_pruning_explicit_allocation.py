@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -68,6 +71,7 @@ def test_the_mapping_is_copied():
     assert allocation.kept == {"a": 1}
     with pytest.raises(TypeError):
         allocation.kept["a"] = 2
+    assert copy.deepcopy(allocation) == pickle.loads(pickle.dumps(allocation)) == allocation
 
 
 def test_uniform_with_a_dense_first_layer():

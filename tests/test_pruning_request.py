@@ -72,6 +72,10 @@ def test_pruner_scores_with_batches_in_training() -> None:
     ("options", "message"),
     [
         ({"score": gradient}, "gradient needs batches=$"),
+        (
+            {"score": lambda weights, model, batches: (weights, model, batches)},
+            "<lambda> needs batches=$",
+        ),
         ({"score": functools.partial(gradient, loss=None)}, "gradient needs batches=$"),
         ({"score": scores.random}, "random needs generator=; bind it with functools.partial"),
         ({"batches": BATCHES}, "magnitude takes no model= and no batches="),

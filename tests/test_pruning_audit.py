@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sparsecore.pruning import audit, prune
-
 torch = pytest.importorskip("torch")
 nn = torch.nn
+
+from sparsecore.pruning import audit, prune  # noqa: E402
 
 
 def mlp(widths: list[int], density: float, seed: int, between: Any = nn.ReLU) -> Any:

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from sparsecore.pruning import audit, prune, scores
-from sparsecore.pruning.path_flow import on_a_path
-
 torch = pytest.importorskip("torch")
 nn = torch.nn
+
+from sparsecore.pruning import audit, prune, scores  # noqa: E402
+from sparsecore.pruning.path_flow import on_a_path  # noqa: E402
 
 
 class Residual(nn.Module):

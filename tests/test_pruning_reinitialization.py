@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from sparsecore.pruning import prune, reinitialize
-
 torch = pytest.importorskip("torch")
 nn = torch.nn
 
 from pruner_cases import small_net  # noqa: E402
+from sparsecore.pruning import prune, reinitialize  # noqa: E402
 
 
 def test_it_is_what_a_new_model_of_that_seed_has() -> None:

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import settings
 
 import sparsecore as sc
+from ranks import Ranks
 from sparsecore import _core
 
 # How long one example takes says nothing about it on a shared machine.
@@ -65,6 +66,14 @@ def dlmc_patterns(data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> l
     return [folder / member.name for member in smallest]
 
 
+@pytest.fixture(scope="session")
+def ranks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ranks]:
+    """Start four processes, the ranks of a gloo process group, for all tests that need some."""
+    processes = Ranks(4, tmp_path_factory.mktemp("ranks"))
+    yield processes
+    processes.close()
+
+
 # Subjects that call kernels only as any caller does: one CPU target shows what they have to.
 _ANY_TARGET = (
     "analysis",
@@ -74,6 +83,7 @@ _ANY_TARGET = (
     "cli",
     "compressed_tensors",
     "cuda",
+    "distributed",
     "docs",
     "fork",
     "house",

@@ -7,12 +7,13 @@ import functools
 
 import pytest
 
-from sparsecore.pruning import scores
+from sparsecore.pruning import allocation, prune_mask, scores
 
 torch = pytest.importorskip("torch")
 nn, F = torch.nn, torch.nn.functional
 
 from score_cases import Everything, cut, images, named, samples, two_layers  # noqa: E402
+from sparsecore.pruning import prune  # noqa: E402
 
 ALL = {
     "snip": scores.snip,
@@ -169,3 +170,18 @@ def test_weights_that_are_not_the_models_are_refused():
             scores.snip(weights, model=model, batches=[data])
     with pytest.raises(TypeError, match=r"model is function, expected a torch.nn.Module"):
         scores.snip(right, model=lambda x: x, batches=[data])
+
+
+# ---- with the driver ----
+
+
+@every_score
+def test_prune_takes_a_score_that_is_bound_to_its_model(score):
+    model, batches = Everything(), cut(images(), 4, 2)
+    expected = score(named(model), model=model, batches=batches)
+    bound = functools.partial(score, model=model, batches=batches)
+    masks = prune(model, 0.5, score=bound, allocation=allocation.global_)
+    counts = allocation.global_(expected, 0.5)
+    assert sum(counts.values()) == sum(s.numel() for s in expected.values()) // 2
+    for name, mask in masks.items():
+        assert torch.equal(mask, prune_mask(expected[name], counts[name]))

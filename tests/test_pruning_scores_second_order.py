@@ -56,6 +56,7 @@ def test_exact_obd_refuses_large_nets():
     model, data = two_layers(), samples(2)
     with pytest.raises(ValueError, match="pass for each of 24 weights, limit is 23; give fewer"):
         scores.obd(named(model), model=model, batches=[data], exact=True, limit=23)
+    assert scores.obd(named(model), model=model, batches=[data], exact=True, limit=24)
     large = nn.Linear(101, 100, bias=False)
     batch = torch.zeros(1, 101), torch.zeros(1, dtype=torch.int64)
     with pytest.raises(ValueError, match="10100 weights, limit is 10000"):

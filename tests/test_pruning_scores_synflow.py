@@ -68,9 +68,13 @@ def test_batch_norm_is_run_on_its_statistics():
     x = torch.randn(2, 2, 8, 8)
     without = scores.synflow(named(plain), model=plain, batches=[x]).values()
     factor = 3 / (4 + model[1].eps) ** 0.5
-    found = scores.synflow(named(model), model=model, batches=[x]).values()
-    for score, other in zip(found, without, strict=True):
+    found = scores.synflow(named(model), model=model, batches=[x])
+    for score, other in zip(found.values(), without, strict=True):
         torch.testing.assert_close(score, other * factor, rtol=1e-12, atol=0)
+    # A mean adds to what comes after it, and changes no slope of what comes before.
+    model[1].running_mean.fill_(-100)
+    shifted = scores.synflow(named(model), model=model, batches=[x])
+    torch.testing.assert_close(shifted["0.weight"], found["0.weight"], rtol=1e-12, atol=0)
 
 
 def pruned(model: nn.Sequential, kept_share: float, rounds: int) -> list[int]:

@@ -1,9 +1,9 @@
 """sparsecore: makes pruned neural networks really smaller and faster, and says where it cannot.
 
 Formats (`COO`, `CSR`, `Sparse24`), operations on them (`csr_matmul`, `sparse24_matmul`, `linear`,
-`conv2d`, `csr_sddmm`, `prune_24`), what sparsity costs (`analysis`), pruning (`pruning`) and torch
-modules (`nn`). numpy in, numpy out; torch in, torch out; torch is imported only by those who use
-it.
+`conv2d`, `csr_sddmm`, `prune_24`), what sparsity costs (`analysis`), pruning (`pruning`), torch
+modules (`nn`) and matrices on several ranks (`distributed`). numpy in, numpy out; torch in, torch
+out; torch is imported only by those who use it.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -28,7 +28,7 @@ from sparsecore.ops import (
 from sparsecore.plan import Plan
 
 if TYPE_CHECKING:
-    from sparsecore import nn, pruning
+    from sparsecore import distributed, nn, pruning
 
 __all__ = [
     "COO",
@@ -46,6 +46,7 @@ __all__ = [
     "csr_matmul",
     "csr_sddmm",
     "cuda",
+    "distributed",
     "get_num_threads",
     "linear",
     "load",
@@ -64,7 +65,7 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     # Subpackages that bring torch, or that most numerical users never touch, load when named.
-    if name in ("nn", "pruning"):
+    if name in ("distributed", "nn", "pruning"):
         import importlib
 
         return importlib.import_module(f"sparsecore.{name}")

@@ -1,20 +1,80 @@
 """Cutting units out of a model's layers, and putting everything back."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from sparsecore.nn.accuracy import tolerance
+from sparsecore.nn.accuracy import outputs_difference, tolerance
 from sparsecore.nn.dead_units import Removal
 from sparsecore.nn.dependencies import cut
-from sparsecore.nn.taint import Layer, rows
+from sparsecore.nn.example import Example
+from sparsecore.nn.taint import Layer, leak, rows
 
-__all__ = ["State", "cut_all", "joined", "restore", "state_of"]
+__all__ = ["Attempt", "State", "attempt", "cut_all", "joined", "restore", "state_of"]
 
 State = list[tuple[nn.Module, dict[str, Any], dict[str, Any], dict[str, Any]]]
 """Each module with its attributes, parameters and buffers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """What became of an attempt to remove units.
+
+    Attributes
+    ----------
+    why : str or None
+        Why they stay; None where they are gone.
+    error : float
+        The difference of the outputs, as `outputs_difference` measures it.
+    allowed : float
+        The largest one that rounding explains, in this and the attempts before.
+    """
+
+    why: str | None
+    error: float
+    allowed: float
+
+
+def attempt(
+    model: nn.Module,
+    example: Example,
+    removals: Sequence[Removal],
+    reference: Any,
+    *,
+    allowed: float = 0.0,
+    max_error: float | None = None,
+) -> Attempt:
+    """Remove units; where something else depends on them, say so and change nothing.
+
+    Parameters
+    ----------
+    reference : output of the model
+        What the outputs are compared with afterwards.
+    allowed : float
+        What rounding explains of their difference already.
+    max_error : float, optional
+        In the place of what rounding explains.
+    """
+    given, read = joined(removals)
+    layers = {m: sorted(found) for m, found in given.items() if isinstance(m, Layer)}
+    why = leak(model, example, layers, read)
+    if why is not None:
+        return Attempt(why, 0.0, allowed)
+    saved = state_of(model)
+    try:
+        explained = allowed + cut_all(given, read)
+        error = outputs_difference(example.output(model), reference)
+    except Exception as problem:  # of any kind: the model's own code meets other shapes
+        restore(saved)
+        why = f"without it the model fails: {type(problem).__name__}: {problem}"
+        return Attempt(why, 0.0, allowed)
+    if error <= (explained if max_error is None else max_error):
+        return Attempt(None, error, explained)
+    restore(saved)
+    return Attempt(f"without it the outputs differ by {error:.1e} of the largest", error, allowed)
 
 
 def joined(

@@ -4,18 +4,16 @@ A unit can be removed where each layer that reads it has only zeros for it, or g
 it that its bias can take: see `shrink_`.
 """
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from torch import Tensor, nn
-from torch.nn.utils.parametrize import is_parametrized
 
 from sparsecore.nn.dependencies import Unit, is_depthwise
-from sparsecore.nn.layers import obstacle as layer_obstacle
 from sparsecore.nn.taint import Layer, rows
+from sparsecore.nn.uncuttable import obstacles
 
-__all__ = ["Kept", "Removal", "constant_units", "survey"]
+__all__ = ["Judge", "Kept", "Removal", "channel_count", "constant_units", "survey"]
 
 _BATCH_NORM = nn.modules.batchnorm._BatchNorm
 
@@ -64,7 +62,7 @@ def survey(
     constant : mapping of module to tensor
         What `constant_units` returned.
     """
-    judge = _Judge(model, inputs, constant)
+    judge = Judge(model, inputs, constant)
     removals: list[Removal] = []
     kept: list[Kept] = []
     for unit in units:
@@ -79,19 +77,29 @@ def survey(
     return _leave_one(removals, kept)
 
 
-class _Judge:
-    """What is known of a model while its units are judged."""
+class Judge:
+    """What is known of a model while its units are judged.
+
+    Parameters
+    ----------
+    model, inputs, constant
+        As in `survey`.
+    balanced : bool
+        Whether every group of a convolution will lose as many channels as the others.
+    """
 
     def __init__(
         self,
         model: nn.Module,
         inputs: Mapping[Layer, Tensor],
         constant: Mapping[nn.Module, Tensor],
+        *,
+        balanced: bool = False,
     ) -> None:
         self._names = {module: name for name, module in model.named_modules()}
         self._inputs = {layer: values.tolist() for layer, values in inputs.items()}
         self._constant = {module: mask.tolist() for module, mask in constant.items()}
-        self._obstacles = _obstacles(model, self._names)
+        self._obstacles = obstacles(model, self._names, balanced=balanced)
         layers = [m for m in model.modules() if isinstance(m, Layer)]
         self._read = {layer: _read_channels(layer).tolist() for layer in layers}
 
@@ -139,6 +147,8 @@ class _Judge:
                     f"{name} reads the constant {value:.3g} from it but zeros beyond the edge, "
                     "which no bias can stand for"
                 )
+            if value != 0 and getattr(layer, "groups", 1) > 1:
+                return f"{name} reads the constant {value:.3g} from it in groups"
         return None
 
     def _company(self, unit: Unit) -> str:
@@ -189,25 +199,6 @@ def _is_grouped_transposed(layer: Layer) -> bool:
     return not isinstance(layer, nn.Linear) and layer.transposed and layer.groups > 1
 
 
-def _obstacles(model: nn.Module, names: Mapping[nn.Module, str]) -> dict[nn.Module, str]:
-    """Say of each module that cannot be cut why."""
-    owners = Counter(id(p) for m in model.modules() for p in m._parameters.values())
-    found: dict[nn.Module, str] = {}
-    for module, name in names.items():
-        own = [p for p in module._parameters.values() if p is not None]
-        if isinstance(module, nn.Linear | nn.Conv2d):
-            why = layer_obstacle(module)
-        else:
-            why = "it is parametrized" if is_parametrized(module) else None
-        if why is not None:
-            found[module] = f"{name} cannot be cut: {why}"
-        elif any(owners[id(p)] > 1 for p in own):
-            found[module] = f"{name} cannot be cut: another module has its Parameter, too"
-        elif getattr(module, "groups", 1) > 1 and not is_depthwise(module):
-            found[module] = f"{name} has groups, which all need the same number of channels"
-    return found
-
-
 def _leave_one(removals: Sequence[Removal], kept: list[Kept]) -> tuple[list[Removal], list[Kept]]:
     """Leave every layer its first unit."""
     left: dict[tuple[nn.Module, str], set[int]] = {}
@@ -217,7 +208,7 @@ def _leave_one(removals: Sequence[Removal], kept: list[Kept]) -> tuple[list[Remo
         uses = [((module, "out"), given) for module, given in unit.given.items()]
         uses += [((layer, "in"), read) for layer, read in unit.read.items()]
         for (module, axis), _ in uses:
-            left.setdefault((module, axis), set(range(_size(module, axis))))
+            left.setdefault((module, axis), set(range(channel_count(module, axis))))
         if any(left[key] <= indices for key, indices in uses):
             kept.append(Kept(unit, "a layer keeps one unit"))
             continue
@@ -227,7 +218,8 @@ def _leave_one(removals: Sequence[Removal], kept: list[Kept]) -> tuple[list[Remo
     return chosen[::-1], kept
 
 
-def _size(module: nn.Module, axis: str) -> int:
+def channel_count(module: nn.Module, axis: str) -> int:
+    """Return how many outputs ("out") or inputs ("in") a module has."""
     if isinstance(module, nn.Linear):
         return module.out_features if axis == "out" else module.in_features
     if isinstance(module, nn.modules.conv._ConvNd):

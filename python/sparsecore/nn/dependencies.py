@@ -51,13 +51,13 @@ class Unit:
     obstacle: str | None
 
 
-def import_torch_pruning() -> ModuleType:
-    """Return the library, or raise ImportError and say how to install it."""
+def import_torch_pruning(caller: str = "shrink_") -> ModuleType:
+    """Return the library, or raise ImportError and say who needs it and how to install it."""
     try:
         import torch_pruning
     except ImportError as error:
         msg = (
-            "shrink_ needs the library torch-pruning: pip install 'sparsecore[structured]', or "
+            f"{caller} needs the library torch-pruning: pip install 'sparsecore[structured]', or "
             "pip install 'torch-pruning>=1.5'"
         )
         raise ImportError(msg) from error
@@ -65,7 +65,7 @@ def import_torch_pruning() -> ModuleType:
     return module
 
 
-def units_of(model: nn.Module, example: Example) -> list[Unit]:
+def units_of(model: nn.Module, example: Example, *, caller: str = "shrink_") -> list[Unit]:
     """Return all units of all linear layers and convolutions that the example's run leads through.
 
     Raises
@@ -73,7 +73,7 @@ def units_of(model: nn.Module, example: Example) -> list[Unit]:
     ValueError
         If torch-pruning cannot trace the model.
     """
-    graph = _traced(model, example)
+    graph = _traced(caller, model, example)
     layers = [m for m in model.modules() if isinstance(m, Layer) and m in graph.module2node]
     return [unit for layer in layers for unit in _units(graph, layer)]
 
@@ -86,7 +86,13 @@ def is_depthwise(module: nn.Module) -> bool:
 
 
 def cut(module: nn.Module, axis: str, indices: Sequence[int]) -> None:
-    """Remove outputs ("out") or inputs ("in") of a layer, in place, on new Parameters."""
+    """Remove outputs ("out") or inputs ("in") of a layer, in place, on new Parameters.
+
+    Of a convolution with groups, as many of each.
+    """
+    if axis == "in" and getattr(module, "groups", 1) > 1 and not is_depthwise(module):
+        _cut_inputs_of_groups(module, indices)
+        return
     tp = import_torch_pruning()
     flags = {name: p.requires_grad for name, p in module.named_parameters(recurse=False)}
     kind = tp.ops.module2type(module)
@@ -97,8 +103,18 @@ def cut(module: nn.Module, axis: str, indices: Sequence[int]) -> None:
         parameter.requires_grad_(flags[name])
 
 
-def _traced(model: nn.Module, example: Example) -> Any:
-    tp = import_torch_pruning()
+def _cut_inputs_of_groups(conv: Any, indices: Sequence[int]) -> None:
+    left = torch.ones(conv.in_channels, dtype=torch.bool)
+    left[list(indices)] = False
+    columns = [mask.nonzero()[:, 0] for mask in left.view(conv.groups, -1)]
+    blocks = zip(conv.weight.detach().chunk(conv.groups), columns, strict=True)
+    weight = torch.cat([rows.index_select(1, kept.to(rows.device)) for rows, kept in blocks])
+    conv.weight = nn.Parameter(weight, requires_grad=conv.weight.requires_grad)
+    conv.in_channels -= len(indices)
+
+
+def _traced(caller: str, model: nn.Module, example: Example) -> Any:
+    tp = import_torch_pruning(caller)
     graph = tp.DependencyGraph()
     # Identities that have channels, behind the inputs: the graph asks layers for their number.
     marks: dict[int, nn.Module] = {}
@@ -115,7 +131,7 @@ def _traced(model: nn.Module, example: Example) -> Any:
             )
     except Exception as error:  # of any kind: it runs the model, and reads torch's own graph
         msg = (
-            "shrink_: torch-pruning cannot trace the model, which must be plain Python whose "
+            f"{caller}: torch-pruning cannot trace the model, which must be plain Python whose "
             f"output depends on its parameters by autograd: {type(error).__name__}: {error}"
         )
         raise ValueError(msg) from error

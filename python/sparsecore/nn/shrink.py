@@ -5,17 +5,15 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
 
-from sparsecore.nn.accuracy import outputs_difference
-from sparsecore.nn.cutting import cut_all, joined, restore, state_of
+from sparsecore.nn.cutting import attempt, restore, state_of
 from sparsecore.nn.dead_units import Kept, Removal, constant_units, survey
 from sparsecore.nn.dependencies import import_torch_pruning, units_of
-from sparsecore.nn.example import Example, undisturbed
-from sparsecore.nn.fused import FusedConv2d, FusedLinear
+from sparsecore.nn.example import Example
+from sparsecore.nn.model_size import layer_sizes, macs_of, parameter_count
 from sparsecore.nn.shrink_report import DeadUnits, LayerSizes, ShrinkReport
-from sparsecore.nn.sparse_layer import SparseLayer
-from sparsecore.nn.taint import Layer, Untraceable, constant_inputs, leak
+from sparsecore.nn.taint import Layer, Untraceable, constant_inputs
+from sparsecore.nn.uncuttable import refuse_converted
 
 __all__ = ["shrink_"]
 
@@ -102,7 +100,7 @@ def shrink_(
     True
     """
     example = Example.of(example_inputs, caller="shrink_")
-    _check(model)
+    refuse_converted("shrink_", model)
     import_torch_pruning()
     with torch.inference_mode(False), torch.no_grad():
         work = _Shrinking(model, example, max_error)
@@ -115,23 +113,13 @@ def shrink_(
     return work.report()
 
 
-def _check(model: nn.Module) -> None:
-    for name, module in model.named_modules():
-        if isinstance(module, SparseLayer | FusedConv2d | FusedLinear):
-            msg = (
-                f"shrink_: layer {name!r} is a {type(module).__name__}, which sparsify_ made: call "
-                "shrink_ before sparsify_"
-            )
-            raise ValueError(msg)
-
-
 class _Shrinking:
     """A model on its way, and how to get back."""
 
     def __init__(self, model: nn.Module, example: Example, max_error: float | None) -> None:
         self.model, self.example, self.max_error = model, example, max_error
         self.reference = example.output(model)
-        self.before = _sizes(model), _parameters(model), _macs(model, example)
+        self.before = layer_sizes(model), parameter_count(model), macs_of(model, example)
         self.saved = state_of(model)
         self.allowed = self.error = 0.0
         self.refused: dict[nn.Module, str] = {}
@@ -168,25 +156,17 @@ class _Shrinking:
 
     def _try(self, removals: Sequence[Removal]) -> str | None:
         """Remove units, or say why they stay and change nothing."""
-        given, read = joined(removals)
-        layers = {m: sorted(found) for m, found in given.items() if isinstance(m, Layer)}
-        why = leak(self.model, self.example, layers, read)
-        if why is not None:
-            return why
-        saved, allowed = state_of(self.model), self.allowed
-        try:
-            self.allowed += cut_all(given, read)
-            error = outputs_difference(self.example.output(self.model), self.reference)
-        except Exception as problem:  # of any kind: the model's own code meets other shapes
-            restore(saved)
-            self.allowed = allowed
-            return f"without it the model fails: {type(problem).__name__}: {problem}"
-        if error <= (self.allowed if self.max_error is None else self.max_error):
-            self.error = error
-            return None
-        restore(saved)
-        self.allowed = allowed
-        return f"without it the outputs differ by {error:.1e} of the largest"
+        done = attempt(
+            self.model,
+            self.example,
+            removals,
+            self.reference,
+            allowed=self.allowed,
+            max_error=self.max_error,
+        )
+        if done.why is None:
+            self.allowed, self.error = done.allowed, done.error
+        return done.why
 
     def undo_all(self) -> None:
         """Make the model what it was."""
@@ -196,7 +176,7 @@ class _Shrinking:
         """Say what became of the model."""
         sizes, parameters, macs = self.before
         names = {module: name for name, module in self.model.named_modules()}
-        after = _sizes(self.model)
+        after = layer_sizes(self.model)
         left: dict[tuple[str, str], set[int]] = {}
         for kept in self.kept:
             left.setdefault((names[kept.unit.layer], kept.why), set()).add(kept.unit.index)
@@ -206,31 +186,8 @@ class _Shrinking:
                 DeadUnits(name, tuple(sorted(units)), why) for (name, why), units in left.items()
             ),
             parameters_before=parameters,
-            parameters_after=_parameters(self.model),
+            parameters_after=parameter_count(self.model),
             macs_before=macs,
-            macs_after=_macs(self.model, self.example),
+            macs_after=macs_of(self.model, self.example),
             max_error=self.error,
         )
-
-
-# ---- the whole model ----
-
-
-def _sizes(model: nn.Module) -> dict[str, tuple[int, int]]:
-    return {
-        name: (module.in_features, module.out_features)
-        if isinstance(module, nn.Linear)
-        else (module.in_channels, module.out_channels)
-        for name, module in model.named_modules()
-        if isinstance(module, Layer)
-    }
-
-
-def _parameters(model: nn.Module) -> int:
-    return sum(p.numel() for p in model.parameters())
-
-
-def _macs(model: nn.Module, example: Example) -> int:
-    with undisturbed(model), FlopCounterMode(display=False) as counter:
-        example.copy().call(model)
-    return int(counter.get_total_flops()) // 2

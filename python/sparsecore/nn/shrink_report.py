@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-__all__ = ["DeadUnits", "LayerSizes", "ShrinkReport"]
+__all__ = ["DeadUnits", "LayerSizes", "ShrinkReport", "sizes_table"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,10 +73,11 @@ class ShrinkReport:
 
     def __str__(self) -> str:
         """Return a table of the layers, what stayed and why, and the model's totals."""
-        return "\n".join([*_table(self.layers), "", *map(_line, self.left), *_totals(self)])
+        return "\n".join([*sizes_table(self.layers), "", *map(_line, self.left), *_totals(self)])
 
 
-def _table(layers: Sequence[LayerSizes]) -> list[str]:
+def sizes_table(layers: Sequence[LayerSizes]) -> list[str]:
+    """Return the lines of a table: each layer's inputs and outputs, and what became of them."""
     head = ["layer", "in", "out"]
     rows = [head, *([layer.name, *_changes(layer)] for layer in layers)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]

@@ -1,8 +1,9 @@
 """Pruning: scores, allocations, patterns and schedules, and a driver for torch models.
 
-The first four are pure functions and values over numpy arrays and torch tensors. ``Pruner`` and
-``prune`` are for torch models; so are ``SET``, ``RigL`` and ``TopKAST``, which train models whose
-layers store nonzeros only. torch is imported when one of them is first used.
+The first four are pure functions and values over numpy arrays and torch tensors. For torch models
+are ``Pruner`` and ``prune``; ``prune_blocks``, which takes language models block by block; ``SET``,
+``RigL`` and ``TopKAST``, whose masks change while a model trains; and ``structured``, which removes
+whole filters. torch is imported when one of them is first used.
 
 Examples
 --------
@@ -28,7 +29,14 @@ from sparsecore.pruning.rewind import Rewind
 from sparsecore.pruning.schedules import Cubic, Iterative, OneShot, Schedule
 
 if TYPE_CHECKING:
+    from sparsecore.pruning import structured
     from sparsecore.pruning.dynamic import SET, RigL
+    from sparsecore.pruning.language_models import (
+        ModelFiles,
+        PrunedLayer,
+        prune_blocks,
+        token_batches,
+    )
     from sparsecore.pruning.model_audit import audit
     from sparsecore.pruning.model_flops import forward_flops
     from sparsecore.pruning.prune_at_once import prune
@@ -46,8 +54,10 @@ __all__ = [
     "Filter",
     "Iterative",
     "LayerAudit",
+    "ModelFiles",
     "OneShot",
     "Pattern",
+    "PrunedLayer",
     "Pruner",
     "Rewind",
     "RigL",
@@ -60,14 +70,19 @@ __all__ = [
     "flops",
     "forward_flops",
     "prune",
+    "prune_blocks",
     "prune_mask",
     "reinitialize",
     "scores",
     "scratch_epochs",
     "shuffle_layerwise",
+    "structured",
+    "token_batches",
 ]
 
 _TORCH_ONLY = {
+    "ModelFiles": "language_models",
+    "PrunedLayer": "language_models",
     "Pruner": "pruner",
     "RigL": "dynamic",
     "SET": "dynamic",
@@ -75,12 +90,16 @@ _TORCH_ONLY = {
     "audit": "model_audit",
     "forward_flops": "model_flops",
     "prune": "prune_at_once",
+    "prune_blocks": "language_models",
     "reinitialize": "reinitialization",
+    "token_batches": "language_models",
 }
 
 
 def __getattr__(name: str) -> Any:
     """Import the torch-only names when they are first asked for."""
+    if name == "structured":
+        return importlib.import_module("sparsecore.pruning.structured")
     if name not in _TORCH_ONLY:
         msg = f"module {__name__!r} has no attribute {name!r}"
         raise AttributeError(msg)

@@ -46,7 +46,6 @@ class Block(Pattern):
     Examples
     --------
     >>> import numpy as np
-    import numpy.typing as npt
     >>> from sparsecore.pruning import prune_mask
     >>> pattern = Block(1, 2)
     >>> prune_mask(np.array([[5.0, 0.0, 2.0, 2.0], [1.0, 3.5, 0.0, 1.0]]), 4, pattern)
@@ -102,7 +101,6 @@ class Filter(Pattern):
     Examples
     --------
     >>> import numpy as np
-    import numpy.typing as npt
     >>> from sparsecore.pruning import prune_mask
     >>> prune_mask(np.array([[5.0, 0.0], [3.0, 3.0]]), 2, Filter())
     array([[False, False],
@@ -139,7 +137,6 @@ class Channel(Pattern):
     Examples
     --------
     >>> import numpy as np
-    import numpy.typing as npt
     >>> from sparsecore.pruning import prune_mask
     >>> prune_mask(np.array([[5.0, 0.0], [3.0, 9.0]]), 2, Channel())
     array([[False,  True],

@@ -6,7 +6,8 @@ normalisation (what SNIP divides by is the same for all). Each is in the file of
 
 ``random``, ``magnitude``, ``lamp`` and ``lookahead`` are of arrays alone, numpy's or torch's.
 ``snip``, ``taylor``, ``obd``, ``grasp`` and ``synflow`` run a torch model on batches of data, as
-``snip(weights, model=model, batches=batches)``, and import torch when they are called.
+``snip(weights, model=model, batches=batches)``, and import torch when they are called. ``wanda``
+does either. ``sparsegpt``, of arrays, returns masks and the weights that go with them.
 """
 
 from __future__ import annotations
@@ -19,8 +20,10 @@ from sparsecore.pruning.scores.magnitude import magnitude
 from sparsecore.pruning.scores.obd import obd
 from sparsecore.pruning.scores.random import random
 from sparsecore.pruning.scores.snip import snip
+from sparsecore.pruning.scores.sparsegpt import sparsegpt
 from sparsecore.pruning.scores.synflow import synflow
 from sparsecore.pruning.scores.taylor import taylor
+from sparsecore.pruning.scores.wanda import wanda
 
 __all__ = [
     "class_balanced_batches",
@@ -31,6 +34,8 @@ __all__ = [
     "obd",
     "random",
     "snip",
+    "sparsegpt",
     "synflow",
     "taylor",
+    "wanda",
 ]

@@ -125,10 +125,16 @@ def _diagonal(gradient: Tensor, weight: Tensor) -> Tensor:
     import torch
 
     diagonal = torch.zeros(weight.numel(), dtype=weight.dtype, device=weight.device)
-    if gradient.requires_grad:  # else the loss is linear in the weight
-        for i, entry in enumerate(gradient.reshape(-1)):
-            (row,) = torch.autograd.grad(entry, weight, retain_graph=True, materialize_grads=True)
-            diagonal[i] = row.reshape(-1)[i]
+    if not gradient.requires_grad:  # the loss is linear in the weight
+        return diagonal.reshape(weight.shape)
+    unit = torch.zeros_like(gradient, memory_format=torch.contiguous_format)
+    for i in range(len(diagonal)):
+        unit.view(-1)[i] = 1
+        (row,) = torch.autograd.grad(
+            gradient, weight, unit, retain_graph=True, materialize_grads=True
+        )
+        diagonal[i] = row.reshape(-1)[i]
+        unit.view(-1)[i] = 0
     return diagonal.reshape(weight.shape)
 
 

@@ -1,0 +1,193 @@
+"""Blocks pruned one after the other, against the whole model run anew for each of them."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+
+torch = pytest.importorskip("torch")
+nn = torch.nn
+
+from language_model_cases import GPT, one_thread  # noqa: E402, F401
+from sparsecore.pruning import NM, Unstructured, prune_blocks, scores, token_batches  # noqa: E402
+from sparsecore.pruning.blockwise.layers import best_of_rows  # noqa: E402
+
+LENGTH = 12
+
+
+def small_gpt() -> Any:
+    torch.manual_seed(2)
+    return GPT(40, 16, 3, heads=2).double()
+
+
+def batches(count: int = 3) -> list[Any]:
+    text = torch.randint(40, (500,), generator=torch.Generator().manual_seed(3))
+    windows = token_batches(text, sequence_length=LENGTH, count=2 * count)
+    return [torch.cat(windows[i : i + 2]) for i in range(0, 2 * count, 2)]
+
+
+def pruned_by_whole_runs(model: Any, method: str, pattern: Unstructured | NM) -> None:
+    """Run all of the model up to each block, with hooks; prune by what the layers got."""
+    for block in model.h:
+        linear = {n: m for n, m in block.named_modules() if isinstance(m, nn.Linear)}
+        seen: dict[str, list[Any]] = {name: [] for name in linear}
+        hooks = [
+            layer.register_forward_hook(
+                lambda _, args, __, to=seen[name]: to.append(args[0].flatten(0, 1))
+            )
+            for name, layer in linear.items()
+        ]
+        with torch.no_grad():
+            for batch in batches():
+                model(batch)
+            for name, layer in linear.items():
+                X = torch.cat(seen[name]).T
+                if method == "sparsegpt":
+                    H = 2 * X @ X.T / X.shape[1]
+                    _, new = scores.sparsegpt(
+                        {"w": layer.weight}, hessians={"w": H}, sparsity=0.5, pattern=pattern
+                    )
+                    layer.weight.copy_(new["w"])
+                else:
+                    score = layer.weight.abs() * X.square().sum(1).sqrt()
+                    group = 4 if pattern == NM(2, 4) else score.shape[1]
+                    ranks = score.view(-1, group).argsort(-1, descending=True).argsort(-1)
+                    layer.weight.mul_((ranks < group // 2).view_as(layer.weight))
+        for hook in hooks:
+            hook.remove()
+
+
+@pytest.mark.parametrize("spilled", [False, True])
+@pytest.mark.parametrize("pattern", [Unstructured(), NM(2, 4)])
+@pytest.mark.parametrize("method", ["sparsegpt", "wanda"])
+def test_each_block_is_pruned_by_what_the_pruned_ones_before_give_it(
+    method, pattern, spilled, tmp_path
+):
+    model, expected = small_gpt(), small_gpt()
+    model.train()
+    state = torch.get_rng_state()
+    layers = prune_blocks(
+        model,
+        iter(batches()),
+        blocks="h",
+        sparsity=0.5,
+        method=method,
+        pattern=pattern,
+        sequence_length=LENGTH,
+        spill=tmp_path / "spill" if spilled else None,
+    )
+    assert torch.equal(torch.get_rng_state(), state)
+    pruned_by_whole_runs(expected, method, pattern)
+    for name, weight in expected.named_parameters():
+        torch.testing.assert_close(model.get_parameter(name), weight, rtol=1e-8, atol=1e-10)
+    assert [layer.name for layer in layers[:2]] == ["h.0.query.weight", "h.0.key.weight"]
+    assert len(layers) == 18
+    for layer in layers:
+        weight = model.get_parameter(layer.name)
+        assert (layer.shape, layer.kept) == (weight.shape, int(weight.count_nonzero()))
+    assert all(module.training for module in model.modules())
+    assert not any(m._forward_pre_hooks or "forward" in vars(m) for m in model.modules())
+    assert not spilled or not list((tmp_path / "spill").iterdir())
+
+
+def test_magnitude_needs_no_batches_and_where_narrows():
+    model = small_gpt()
+    before = copy.deepcopy(model.state_dict())
+    layers = prune_blocks(
+        model, blocks="h", sparsity=0.3, method="magnitude", where=lambda name, _: "grow" in name
+    )
+    assert [layer.name for layer in layers] == [f"h.{i}.grow.weight" for i in range(3)]
+    for name, weight in model.state_dict().items():
+        if "grow.weight" not in name:
+            assert torch.equal(weight, before[name])
+            continue
+        least = before[name].abs().flatten().sort().values[round(0.3 * weight.numel())]
+        assert torch.equal(weight, before[name] * (before[name].abs() >= least))
+
+
+@pytest.mark.parametrize("sparsity", [0.0, 0.5, 0.61])
+def test_rows_share_what_is_kept(sparsity):
+    mask = best_of_rows(torch.rand(7, 11), sparsity)
+    counts = mask.sum(1)
+    assert int(counts.sum()) == 77 - round(sparsity * 77)
+    assert int(counts.max() - counts.min()) <= 1
+    assert counts.tolist() == sorted(counts.tolist(), reverse=True)
+
+
+# ---- how blocks are called ----
+
+
+class Scaled(nn.Module):
+    """Takes a number of its own, and returns a tuple."""
+
+    def __init__(self, scale: float) -> None:
+        super().__init__()
+        self.scale, self.fc = scale, nn.Linear(8, 8)
+
+    def forward(self, hidden_states: Any, *, scale: Any, shift: Any) -> tuple[Any, str]:
+        return hidden_states + scale * self.fc(hidden_states + shift), "weights"
+
+
+class Conv1D(nn.Module):
+    """A linear layer as GPT-2 has it: its weight is (in, out)."""
+
+    def __init__(self, nf: int, nx: int) -> None:
+        super().__init__()
+        self.nf = nf
+        self.weight = nn.Parameter(torch.randn(nx, nf))
+
+    def forward(self, x: Any) -> Any:
+        return x @ self.weight
+
+
+class Caller(nn.Module):
+    def __init__(self, between: str = "nothing") -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(Scaled(s) for s in (1.0, 100.0))
+        self.between = between
+
+    def forward(self, x: Any, *, shift: Any) -> Any:
+        for block in self.layers:
+            cache = {"scale": object()} if self.between == "cache" else {"scale": block.scale}
+            x, _ = block(hidden_states=x, shift=shift, **cache)
+            if self.between == "scaled":
+                x = 2 * x
+            if self.between == "left":
+                break
+        return x
+
+
+def call(model: Any, **changes: Any) -> Any:
+    x = torch.randn(2, 3, 8, generator=torch.Generator().manual_seed(1))
+    given = {"x": x, "shift": torch.full((3, 1), 0.5)}
+    options = {"blocks": "layers", "sparsity": 0.5, "method": "wanda", "sequence_length": 3}
+    return prune_blocks(model, [given], **(options | changes))
+
+
+def test_each_block_gets_its_own_keywords_and_tuples_are_understood():
+    torch.manual_seed(0)
+    model = Caller()
+    with torch.no_grad():  # the second block's inputs differ by column
+        model.layers[0].fc.bias.copy_(torch.logspace(0, 3, 8))
+    x = torch.randn(2, 3, 8, generator=torch.Generator().manual_seed(1))
+    second = model.layers[1].fc.weight.detach().clone()
+    call(model)
+    with torch.no_grad():
+        hidden = model.layers[0](x, scale=1.0, shift=0.5)[0] + 0.5
+    score = second.abs() * hidden.flatten(0, 1).norm(dim=0)
+    kept = score.argsort(-1, descending=True).argsort(-1) < 4
+    assert torch.equal(model.layers[1].fc.weight, second * kept)
+
+
+def test_the_weight_of_gpt2s_linear_layers_is_turned():
+    model = nn.Sequential(nn.Sequential(Conv1D(6, 8)))
+    turned = nn.Sequential(nn.Sequential(nn.Linear(8, 6, bias=False)))
+    turned[0][0].weight.data = model[0][0].weight.detach().T.clone()
+    x = torch.randn(4, 5, 8)
+    for method in ("sparsegpt", "wanda", "magnitude"):
+        for each in (model, turned):
+            options = {"method": method, "sequence_length": 5, "pattern": NM(2, 4)}
+            prune_blocks(each, [x], blocks="0", sparsity=0.5, **options)
+        torch.testing.assert_close(model[0][0].weight, turned[0][0].weight.T)

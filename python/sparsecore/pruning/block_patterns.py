@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from sparsecore.pruning._arrays import as_float64, contiguous, like_origin, move_axis
 from sparsecore.pruning.block_selection import Tiling
@@ -63,9 +64,11 @@ class Block(Pattern):
             msg = f"Block({self.r}, {self.c}): expected at least one row and one column"
             raise ValueError(msg)
 
-    def nearest_counts(self, shape: tuple[int, ...], kept: int) -> tuple[int, int]:
+    def nearest_counts(
+        self, shape: tuple[int, ...], kept: int, within: Any = None
+    ) -> tuple[int, int]:
         """Return the nearest counts that whole blocks make up."""
-        return self._tiling(shape).nearest_counts(kept)
+        return self._tiling(shape).nearest_counts(kept, _matrix(within))
 
     def obstacle(self, shape: tuple[int, ...]) -> str | None:
         """Say that a weight is smaller than one block."""
@@ -104,9 +107,11 @@ class Filter(Pattern):
            [ True,  True]])
     """
 
-    def nearest_counts(self, shape: tuple[int, ...], kept: int) -> tuple[int, int]:
+    def nearest_counts(
+        self, shape: tuple[int, ...], kept: int, within: Any = None
+    ) -> tuple[int, int]:
         """Return the nearest multiples of a filter's entries."""
-        return _filters(self, shape).nearest_counts(kept)
+        return _filters(self, shape).nearest_counts(kept, _matrix(within))
 
     def spread(self, scores: Any) -> Any:
         """Return for each entry the mean of its filter, float64."""
@@ -138,9 +143,13 @@ class Channel(Pattern):
            [False,  True]])
     """
 
-    def nearest_counts(self, shape: tuple[int, ...], kept: int) -> tuple[int, int]:
+    def nearest_counts(
+        self, shape: tuple[int, ...], kept: int, within: Any = None
+    ) -> tuple[int, int]:
         """Return the nearest multiples of a channel's entries."""
-        return _filters(self, _swapped(self, shape)).nearest_counts(kept)
+        tiling = _filters(self, _swapped(self, shape))
+        moved = None if within is None else move_axis(within, 1, 0)
+        return tiling.nearest_counts(kept, _matrix(moved))
 
     def obstacle(self, shape: tuple[int, ...]) -> str | None:
         """Say that a weight has no axis 1."""
@@ -175,11 +184,16 @@ def _matrix_shape(shape: tuple[int, ...]) -> tuple[int, int]:
     return shape[0], math.prod(shape[1:])
 
 
+def _matrix(array: Any) -> npt.NDArray[np.float64] | None:
+    """Return an array as a float64 matrix, first axis by the rest."""
+    return None if array is None else as_float64(array).reshape(_matrix_shape(tuple(array.shape)))
+
+
 def _by_matrix(array: Any, function: Callable[[Any], Any]) -> Any:
     """Apply a function of a float64 matrix (first axis, the rest) to an array of any shape.
 
     In numpy for tensors, too: one order of the sums, so one mask on every device.
     """
     shape = tuple(array.shape)
-    result = function(as_float64(array).reshape(_matrix_shape(shape)))
+    result = function(_matrix(array))
     return like_origin(np.ascontiguousarray(result).reshape(shape), array)

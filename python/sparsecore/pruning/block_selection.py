@@ -7,7 +7,7 @@ one whose sum of scores is largest is taken.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -28,10 +28,17 @@ class Tiling:
     r: int
     c: int
 
-    def nearest_counts(self, kept: int) -> tuple[int, int]:
-        """Return the counts of entries of whole blocks around `kept`, 0 to rows * cols."""
-        inner, *_ = self._kinds()
-        rest = self._edges().reshape(-1)
+    def nearest_counts(self, kept: int, within: Floats | None = None) -> tuple[int, int]:
+        """Return the counts of entries of whole blocks around `kept`, 0 to rows * cols.
+
+        Of all blocks, or of those that have a nonzero in `within`, shape (rows, cols).
+        """
+        kinds = self._kinds()
+        if within is not None:
+            alive = self.sums(within) > 0
+            kinds = [replace(kind, count=int(alive[kind.where].sum())) for kind in kinds]
+            kept = min(kept, sum(kind.count * kind.size for kind in kinds))
+        inner, rest = kinds[0], _edges(kinds).reshape(-1)
         left = kept - rest
         below = rest + inner.size * np.clip(left // inner.size, 0, inner.count)
         above = rest + inner.size * np.clip(-(-left // inner.size), 0, inner.count)
@@ -63,8 +70,10 @@ class Tiling:
         """Return the sum of each block, summed in one order on every machine; NaN is refused."""
         if not scores.size:
             return np.zeros((-(-self.rows // self.r), -(-self.cols // self.c)))
-        by_row = np.add.reduceat(np.ascontiguousarray(scores), range(0, self.rows, self.r), axis=0)
-        sums: Floats = np.add.reduceat(by_row, range(0, self.cols, self.c), axis=1)
+        scores = np.ascontiguousarray(scores)
+        with np.errstate(invalid="ignore"):
+            by_row = np.add.reduceat(scores, range(0, self.rows, self.r), axis=0)
+            sums: Floats = np.add.reduceat(by_row, range(0, self.cols, self.c), axis=1)
         if np.isnan(sums).any():
             msg = "prune_mask: scores: a block has both inf and -inf, whose sum has no rank"
             raise ValueError(msg)
@@ -72,35 +81,30 @@ class Tiling:
 
     def means(self, scores: Floats) -> Floats:
         """Return for each entry the mean of its block."""
-        means: Floats = self.expand(self.sums(scores)) / self.expand(self.sums(scores * 0 + 1))
-        return means
+        means: Floats = self.sums(scores) / self.sums(np.ones(scores.shape))
+        return self.expand(means)
 
     def expand(self, blocks: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """Return a value a block as one an entry."""
         tall = np.repeat(blocks, self.r, axis=0)[: self.rows]
         return np.repeat(tall, self.c, axis=1)[:, : self.cols]
 
-    def _kinds(self) -> tuple[_Kind, _Kind, _Kind, _Kind]:
+    def _kinds(self) -> list[_Kind]:
         """Return the blocks of each size: inner, right, lower and the corner."""
         (tall, low), (wide, thin) = divmod(self.rows, self.r), divmod(self.cols, self.c)
         r, c = self.r, self.c
-        return (
+        return [
             _Kind(tall * wide, r * c, np.s_[:tall, :wide]),
             _Kind(tall * (thin > 0), r * thin, np.s_[:tall, wide:]),
             _Kind(wide * (low > 0), low * c, np.s_[tall:, :wide]),
             _Kind(int(low > 0 and thin > 0), low * thin, np.s_[tall:, wide:]),
-        )
-
-    def _edges(self) -> Integers:
-        """Return the entries of each choice of how many blocks of the other three sizes."""
-        _, *edges = self._kinds()
-        right, lower, corner = (np.arange(kind.count + 1) * kind.size for kind in edges)
-        return right[:, None, None] + lower[:, None] + corner
+        ]
 
     def _counts(self, parts: list[_Ranked], kept: int) -> list[int]:
         """Return how many blocks of each size make up `kept` with the largest sum."""
-        inner, *_ = self._kinds()
-        whole, remainder = np.divmod(kept - self._edges(), inner.size)
+        kinds = self._kinds()
+        inner = kinds[0]
+        whole, remainder = np.divmod(kept - _edges(kinds), inner.size)
         ways = np.argwhere((remainder == 0) & (whole >= 0) & (whole <= inner.count))
         counts = np.column_stack([whole[tuple(ways.T)], ways])
         # lexsort: the last key decides first, and of equal ones the earlier way.
@@ -116,6 +120,12 @@ class _Kind:
     count: int
     size: int
     where: tuple[slice, slice]
+
+
+def _edges(kinds: list[_Kind]) -> Integers:
+    """Return the entries of each choice of how many blocks of the three sizes at the edges."""
+    right, lower, corner = (np.arange(kind.count + 1) * kind.size for kind in kinds[1:])
+    return right[:, None, None] + lower[:, None] + corner
 
 
 class _Ranked:

@@ -50,6 +50,10 @@ class Explicit:
         checked = {name: _checked(name, value) for name, value in self.kept.items()}
         object.__setattr__(self, "kept", MappingProxyType(checked))
 
+    def __reduce__(self) -> tuple[type[Explicit], tuple[dict[str, int | float]]]:
+        """Pickle and copy by the mapping, whose read-only view cannot be."""
+        return Explicit, (dict(self.kept),)
+
     def counts(self, shapes: Mapping[str, Sequence[int] | Array]) -> dict[str, int]:
         """Return the kept count of each layer.
 

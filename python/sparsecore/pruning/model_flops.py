@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from sparsecore.nn.example import Example, undisturbed
+from sparsecore.pruning.flops import layer
 
 __all__ = ["forward_flops"]
 
@@ -53,20 +54,20 @@ def forward_flops(model: nn.Module, example_inputs: Any) -> dict[str, int]:
     {'0.weight': 288, '2.weight': 320}
     """
     example = Example.of(example_inputs, caller="forward_flops")
-    names: dict[int, str] = {}
-    layers = []
+    names: dict[nn.Module, str] = {}
+    owners: dict[int, str] = {}  # the first name of a shared weight
     for prefix, module in model.named_modules():
         if isinstance(module, (nn.Linear, *_CONV, *_TRANSPOSED)):
-            names.setdefault(id(module.weight), f"{prefix}.weight" if prefix else "weight")
-            layers.append(module)
+            own = module._parameters.get("weight")  # None where it is parametrized
+            name = f"{prefix}.weight" if prefix else "weight"
+            names[module] = owners.setdefault(id(module if own is None else own), name)
     flops = dict.fromkeys(names.values(), 0)
 
     def count(module: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-        flops[names[id(module.weight)]] += (
-            2 * module.weight.numel() * _positions(module, inputs[0], output)
-        )
+        positions = _positions(module, inputs[0], output)
+        flops[names[module]] += layer(module.weight.shape, positions)
 
-    handles = [module.register_forward_hook(count) for module in layers]
+    handles = [module.register_forward_hook(count) for module in names]
     try:
         with undisturbed(model):
             example.copy().call(model)

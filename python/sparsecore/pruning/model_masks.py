@@ -120,8 +120,10 @@ def best_masks(
         if set(allocated) != set(scores):
             msg = f"{caller}: allocation gave {sorted(allocated)}, expected {sorted(scores)}"
             raise ValueError(msg)
+        within = survivors or dict.fromkeys(scores)
         counts = {
-            name: pattern.round_count(tuple(s.shape), allocated[name]) for name, s in scores.items()
+            name: pattern.round_count(tuple(s.shape), allocated[name], within[name])
+            for name, s in scores.items()
         }
     return {name: prune_mask(s, counts[name], pattern) for name, s in scores.items()}
 

@@ -57,7 +57,9 @@ def _check_keywords(caller: str, score: Any, given: Mapping[str, Any]) -> None:
         parameters = inspect.signature(score).parameters
     except (TypeError, ValueError):  # a builtin that does not say
         return
-    keywords = [p for p in parameters.values() if p.kind is p.KEYWORD_ONLY]
+    by_name = {inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD}
+    # The first parameter gets the weights.
+    keywords = [p for p in list(parameters.values())[1:] if p.kind in by_name]
     # What is left of a partial's keywords has the bound value for a default.
     missing = [p.name for p in keywords if p.default is p.empty and p.name not in given]
     if "batches" in missing and "model" in missing:

@@ -27,7 +27,8 @@ _PASS = frozenset(
         *("sigmoid", "tanh", "hardtanh", "hardswish", "hardsigmoid", "softplus", "softsign"),
         *("logsigmoid", "prelu", "rrelu", "softshrink", "hardshrink", "tanhshrink", "threshold"),
         *("dropout", "dropout1d", "dropout2d", "dropout3d", "alpha_dropout", "abs", "neg"),
-        "feature_alpha_dropout",
+        *("feature_alpha_dropout", "exp", "expm1", "log", "log1p", "sqrt", "square", "pow", "erf"),
+        *("__pow__", "sin", "cos", "clamp", "clamp_", "clamp_min", "clamp_max", "clip"),
     ]
 )
 _MIX = frozenset(

@@ -24,17 +24,24 @@ class Pattern(Protocol):
         """Return the one kept count that the pattern has in `shape`, or None for several."""
         return None
 
-    def nearest_counts(self, shape: tuple[int, ...], kept: int) -> tuple[int, int]:
+    def nearest_counts(
+        self,
+        shape: tuple[int, ...],
+        kept: int,
+        within: Any = None,  # noqa: ARG002 - where any count is possible it is within, too
+    ) -> tuple[int, int]:
         """Return the counts possible in `shape` next to `kept`, not above and not below it.
 
-        Both are `kept` where that is possible. `kept` is 0 to the number of entries.
+        Both are `kept` where that is possible. `kept` is 0 to the number of entries. Patterns of
+        groups take them of those groups only that the mask `within` has.
         """
         fixed = self.fixed_count(shape)
         return (kept, kept) if fixed is None else (fixed, fixed)
 
-    def round_count(self, shape: tuple[int, ...], kept: int) -> int:
+    def round_count(self, shape: tuple[int, ...], kept: int, within: Any = None) -> int:
         """Return the possible count that is nearest to `kept`; of two, the larger."""
-        below, above = self.nearest_counts(shape, min(max(kept, 0), math.prod(shape)))
+        kept = min(max(kept, 0), math.prod(shape))
+        below, above = self.nearest_counts(shape, kept, within)
         return above if above - kept <= kept - below else below
 
     def obstacle(self, shape: tuple[int, ...]) -> str | None:  # noqa: ARG002 - any shape will do

@@ -47,7 +47,8 @@ class Pruner:
 
     At a mask update the surviving weights compete by their scores at that time. A pruned weight
     is zero and ranks below every survivor, whatever the score: it comes back, as zero, only
-    where an allocation gives its layer more weights than have survived there.
+    where an allocation gives its layer more weights than have survived there, and in patterns of
+    groups never.
 
     Parameters
     ----------

@@ -12,6 +12,7 @@ nn = torch.nn
 
 from language_model_cases import GPT, one_thread  # noqa: E402, F401
 from sparsecore.pruning import NM, Unstructured, prune_blocks, scores, token_batches  # noqa: E402
+from sparsecore.pruning.blockwise.activations import activations  # noqa: E402
 from sparsecore.pruning.blockwise.layers import best_of_rows  # noqa: E402
 
 LENGTH = 12
@@ -145,7 +146,7 @@ class Conv1D(nn.Module):
 class Caller(nn.Module):
     def __init__(self, between: str = "nothing") -> None:
         super().__init__()
-        self.layers = nn.ModuleList(Scaled(s) for s in (1.0, 100.0))
+        self.layers = nn.ModuleList(Scaled(s) for s in (1.0, -3.0, 1.0))
         self.between = between
 
     def forward(self, x: Any, *, shift: Any) -> Any:
@@ -169,16 +170,28 @@ def call(model: Any, **changes: Any) -> Any:
 def test_each_block_gets_its_own_keywords_and_tuples_are_understood():
     torch.manual_seed(0)
     model = Caller()
-    with torch.no_grad():  # the second block's inputs differ by column
-        model.layers[0].fc.bias.copy_(torch.logspace(0, 3, 8))
     x = torch.randn(2, 3, 8, generator=torch.Generator().manual_seed(1))
-    second = model.layers[1].fc.weight.detach().clone()
+    last = model.layers[2].fc.weight.detach().clone()
     call(model)
     with torch.no_grad():
-        hidden = model.layers[0](x, scale=1.0, shift=0.5)[0] + 0.5
-    score = second.abs() * hidden.flatten(0, 1).norm(dim=0)
+        for block, scale in zip(model.layers[:2], (1.0, -3.0), strict=True):
+            x = block(x, scale=scale, shift=0.5)[0]
+    score = last.abs() * (x + 0.5).flatten(0, 1).norm(dim=0)
     kept = score.argsort(-1, descending=True).argsort(-1) < 4
-    assert torch.equal(model.layers[1].fc.weight, second * kept)
+    assert torch.equal(model.layers[2].fc.weight, last * kept)
+
+
+def test_spilled_states_that_were_read_stay_when_others_take_their_place(tmp_path):
+    for folder in (None, tmp_path):
+        with activations(folder) as held:
+            for x in (torch.randn(3, 5), torch.zeros(2, 0, 4), torch.ones(1, dtype=torch.bfloat16)):
+                held.append(x)
+                read = held[len(held) - 1]
+                held[len(held) - 1] = x + 1
+                assert read.dtype == x.dtype
+                assert torch.equal(read, x)
+                assert torch.equal(held[len(held) - 1], x + 1)
+            assert len(held) == 3
 
 
 def test_the_weight_of_gpt2s_linear_layers_is_turned():

@@ -137,3 +137,22 @@ def test_a_target_that_was_begun_otherwise_is_refused_and_a_complete_one_is_left
     journal.write_text("{}")
     with pytest.raises(ValueError, match=r"pruning.json: not a journal of prune_blocks"):
         prune_blocks(files, batches(), method="wanda", **OPTIONS)
+
+
+def test_a_head_that_is_tied_to_the_embedding_need_not_be_in_the_files(tmp_path):
+    def tied() -> Any:
+        model = build()
+        model.head.weight = model.tokens.weight
+        assert model.head.weight is model.tokens.weight
+        return model
+
+    torch.manual_seed(4)
+    model = tied()
+    state = {name: x for name, x in model.state_dict().items() if name != "head.weight"}
+    save_file(state, tmp_path / "in.safetensors")
+    files = ModelFiles(tmp_path / "in.safetensors", tmp_path / "out", tied)
+    prune_blocks(files, batches(), **OPTIONS)
+    prune_blocks(model, batches(), **OPTIONS)
+    found = written(tmp_path / "out")
+    assert found.keys() == state.keys()
+    np.testing.assert_array_equal(found["h.2.shrink.weight"], model.h[2].shrink.weight.detach())

@@ -12,6 +12,7 @@ nn = torch.nn
 
 from language_model_cases import GPT, one_thread  # noqa: E402, F401
 from sparsecore.pruning import NM, Unstructured, prune_blocks, scores, token_batches  # noqa: E402
+from sparsecore.pruning.blockwise.activations import activations  # noqa: E402
 from sparsecore.pruning.blockwise.layers import best_of_rows  # noqa: E402
 
 LENGTH = 12
@@ -116,78 +117,14 @@ def test_rows_share_what_is_kept(sparsity):
     assert counts.tolist() == sorted(counts.tolist(), reverse=True)
 
 
-# ---- how blocks are called ----
-
-
-class Scaled(nn.Module):
-    """Takes a number of its own, and returns a tuple."""
-
-    def __init__(self, scale: float) -> None:
-        super().__init__()
-        self.scale, self.fc = scale, nn.Linear(8, 8)
-
-    def forward(self, hidden_states: Any, *, scale: Any, shift: Any) -> tuple[Any, str]:
-        return hidden_states + scale * self.fc(hidden_states + shift), "weights"
-
-
-class Conv1D(nn.Module):
-    """A linear layer as GPT-2 has it: its weight is (in, out)."""
-
-    def __init__(self, nf: int, nx: int) -> None:
-        super().__init__()
-        self.nf = nf
-        self.weight = nn.Parameter(torch.randn(nx, nf))
-
-    def forward(self, x: Any) -> Any:
-        return x @ self.weight
-
-
-class Caller(nn.Module):
-    def __init__(self, between: str = "nothing") -> None:
-        super().__init__()
-        self.layers = nn.ModuleList(Scaled(s) for s in (1.0, 100.0))
-        self.between = between
-
-    def forward(self, x: Any, *, shift: Any) -> Any:
-        for block in self.layers:
-            cache = {"scale": object()} if self.between == "cache" else {"scale": block.scale}
-            x, _ = block(hidden_states=x, shift=shift, **cache)
-            if self.between == "scaled":
-                x = 2 * x
-            if self.between == "left":
-                break
-        return x
-
-
-def call(model: Any, **changes: Any) -> Any:
-    x = torch.randn(2, 3, 8, generator=torch.Generator().manual_seed(1))
-    given = {"x": x, "shift": torch.full((3, 1), 0.5)}
-    options = {"blocks": "layers", "sparsity": 0.5, "method": "wanda", "sequence_length": 3}
-    return prune_blocks(model, [given], **(options | changes))
-
-
-def test_each_block_gets_its_own_keywords_and_tuples_are_understood():
-    torch.manual_seed(0)
-    model = Caller()
-    with torch.no_grad():  # the second block's inputs differ by column
-        model.layers[0].fc.bias.copy_(torch.logspace(0, 3, 8))
-    x = torch.randn(2, 3, 8, generator=torch.Generator().manual_seed(1))
-    second = model.layers[1].fc.weight.detach().clone()
-    call(model)
-    with torch.no_grad():
-        hidden = model.layers[0](x, scale=1.0, shift=0.5)[0] + 0.5
-    score = second.abs() * hidden.flatten(0, 1).norm(dim=0)
-    kept = score.argsort(-1, descending=True).argsort(-1) < 4
-    assert torch.equal(model.layers[1].fc.weight, second * kept)
-
-
-def test_the_weight_of_gpt2s_linear_layers_is_turned():
-    model = nn.Sequential(nn.Sequential(Conv1D(6, 8)))
-    turned = nn.Sequential(nn.Sequential(nn.Linear(8, 6, bias=False)))
-    turned[0][0].weight.data = model[0][0].weight.detach().T.clone()
-    x = torch.randn(4, 5, 8)
-    for method in ("sparsegpt", "wanda", "magnitude"):
-        for each in (model, turned):
-            options = {"method": method, "sequence_length": 5, "pattern": NM(2, 4)}
-            prune_blocks(each, [x], blocks="0", sparsity=0.5, **options)
-        torch.testing.assert_close(model[0][0].weight, turned[0][0].weight.T)
+def test_spilled_states_that_were_read_stay_when_others_take_their_place(tmp_path):
+    for folder in (None, tmp_path):
+        with activations(folder) as held:
+            for x in (torch.randn(3, 5), torch.zeros(2, 0, 4), torch.ones(1, dtype=torch.bfloat16)):
+                held.append(x)
+                read = held[len(held) - 1]
+                held[len(held) - 1] = x + 1
+                assert read.dtype == x.dtype
+                assert torch.equal(read, x)
+                assert torch.equal(held[len(held) - 1], x + 1)
+            assert len(held) == 3

@@ -8,7 +8,7 @@ torch = pytest.importorskip("torch")
 nn = torch.nn
 
 from sparsecore.pruning import NM, ModelFiles, prune_blocks, token_batches  # noqa: E402
-from test_pruning_blocks import Caller, call  # noqa: E402
+from test_pruning_block_calls import Caller, call  # noqa: E402
 
 
 @pytest.mark.parametrize(

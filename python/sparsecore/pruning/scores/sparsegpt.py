@@ -121,8 +121,8 @@ def _prune_columns(W: Any, U: Any, sparsity: float, pattern: Pattern, width: int
             _undo_in_block(W, U, mask, begin, end, pattern)
             continue
         pruned = round(sparsity * rows * end) - round(sparsity * rows * begin)
-        scores = _scores(W, U, begin, end)
-        best = top_of_rows(scores.reshape(1, -1), rows * (end - begin) - pruned)
+        scores = _scores(W[:, begin:end], U, begin).reshape(1, -1)
+        best = top_of_rows(scores, rows * (end - begin) - pruned)
         mask[:, begin:end] = best.reshape(rows, end - begin)
         _undo_in_block(W, U, mask, begin, end, None)
     return mask
@@ -130,20 +130,26 @@ def _prune_columns(W: Any, U: Any, sparsity: float, pattern: Pattern, width: int
 
 def _undo_in_block(W: Any, U: Any, mask: Any, begin: int, end: int, groups: NM | None) -> None:
     """Hand each pruned weight's error on: within the block by columns, then to all after it."""
-    errors = W[:, begin:end] * 0
-    for j in range(begin, end):
-        if groups is not None and (j - begin) % groups.m == 0:
-            stop = min(j + groups.m, end)
-            best = top_of_rows(_scores(W, U, j, stop), min(groups.n, stop - j))
-            mask[:, j:stop] = best
-        error = W[:, j] * ~mask[:, j] / U[j, j]
-        W[:, j:end] -= error[:, None] * U[j, j:end]
-        errors[:, j - begin] = error
-    W[:, end:] -= errors @ U[begin:end, end:]
+    # Transposed, because a column is then one piece of memory.
+    columns = W[:, begin:end].T
+    columns = columns.contiguous() if is_tensor(columns) else columns.copy()
+    errors = columns * 0
+    for j in range(end - begin):
+        if groups is not None and j % groups.m == 0:
+            stop = min(j + groups.m, end - begin)
+            scores = _scores(columns[j:stop].T, U, begin + j)
+            best = top_of_rows(scores, min(groups.n, stop - j))
+            mask[:, begin + j : begin + stop] = best
+        row = U[begin + j, begin + j : end]
+        errors[j] = columns[j] * ~mask[:, begin + j] / row[0]
+        columns[j:] -= row[:, None] * errors[j]
+    W[:, begin:end] = columns.T
+    W[:, end:] -= errors.T @ U[begin:end, end:]
 
 
-def _scores(W: Any, U: Any, begin: int, end: int) -> Any:
-    return (W[:, begin:end] / U.diagonal()[begin:end]) ** 2
+def _scores(weights: Any, U: Any, begin: int) -> Any:
+    """Return the loss that pruning each weight of the columns from `begin` on would leave."""
+    return (weights / U.diagonal()[begin : begin + weights.shape[1]]) ** 2
 
 
 def _inverse_factor(name: str, W: Any, H: Any, damping: float) -> Any:

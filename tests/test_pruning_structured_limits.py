@@ -1,6 +1,7 @@
 """pruning/structured/filters.py: counts, what stays whole and why, what is refused and undone."""
 
 import copy
+import sys
 from typing import Any
 
 import pytest
@@ -161,6 +162,12 @@ def test_nan_parametrizations_and_sparse_layers() -> None:
     sparsify_(model, x.float(), policy="always")
     with pytest.raises(ValueError, match="call prune_filters_ before sparsify_"):
         prune_filters_(model, x.float(), 0.5)
+
+
+def test_the_missing_library_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torch_pruning", None)
+    with pytest.raises(ImportError, match=r"prune_filters_ needs .* 'sparsecore\[structured\]'"):
+        prune_filters_(mobile(), inputs(1, 2, 2, 4, 4), 0.5)
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, None])

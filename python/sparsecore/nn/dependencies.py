@@ -185,8 +185,8 @@ def _units(graph: Any, layer: Layer) -> list[Unit]:
     for item in group:
         module, node = item.dep.target.module, item.dep.target
         is_out = graph.is_out_channel_pruning_fn(item.dep.handler)
+        size = (graph.get_out_channels if is_out else graph.get_in_channels)(module)
         for index, root in zip(item.idxs, item.root_idxs, strict=True):
-            size = (graph.get_out_channels if is_out else graph.get_in_channels)(module)
             if size is not None and index >= size:
                 obstacles[root] = "channels change their places, which the graph cannot follow"
             elif isinstance(module, nn.Module) and module in marks:

@@ -10,12 +10,17 @@ from sparsecore.pruning.structured.channel_reconstruction import (
 )
 from sparsecore.pruning.structured.filter_report import FilterReport
 from sparsecore.pruning.structured.filters import prune_filters_
+from sparsecore.pruning.structured.head_attention import HeadAttention
+from sparsecore.pruning.structured.heads import HeadReport, prune_heads_
 from sparsecore.pruning.structured.thinet import thinet_
 
 __all__ = [
     "FilterReport",
+    "HeadAttention",
+    "HeadReport",
     "least_squares_factors",
     "prune_filters_",
+    "prune_heads_",
     "reconstruction_error",
     "thinet_",
     "thinet_channels",

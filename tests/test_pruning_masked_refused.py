@@ -72,6 +72,8 @@ def test_a_parameter_has_one_driver() -> None:
     first = TopKAST(model, sgd, masks={"1.weight": BOOL})
     with pytest.raises(ValueError, match=r"'1.weight': another driver .*, a TopKAST, works on it"):
         RigL(model, sgd, total_steps=9, masks={"1.weight": BOOL})
+    with pytest.raises(ValueError, match=r"already pruned by another .*: 1\.weight \(TopKAST\)"):
+        Pruner(model, sparsity=0.5, optimizer=sgd, where=lambda name, _: name == "1.weight")
     pruner.remove()
     first.remove()
     with RigL(model, sgd, total_steps=9, masks={"0.weight": BOOL, "1.weight": BOOL}) as dst:

@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from sparsecore.pruning.audit_report import AuditReport, LayerAudit
-from sparsecore.pruning.masked_weights import check_masks
+from sparsecore.pruning.masks_in_force import check_masks
 from sparsecore.pruning.model_masks import selected_weights
 from sparsecore.pruning.path_flow import on_a_path
 from sparsecore.pruning.patterns import ANY_POSITION

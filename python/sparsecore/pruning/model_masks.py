@@ -80,13 +80,14 @@ def check_held(weights: Mapping[str, Tensor], optimizer: torch.optim.Optimizer) 
         raise ValueError(msg)
 
 
-def check_free(weights: Mapping[str, Tensor], taken: frozenset[int]) -> None:
-    """Raise ValueError if the `taken` tensors, by id, of other pruners are among the weights."""
-    twice = [name for name, weight in weights.items() if id(weight) in taken]
-    if twice:
+def check_free(weights: Mapping[str, Tensor], claimed: Mapping[int, str]) -> None:
+    """Raise ValueError if a weight is among those, by id, that others on its optimizer work on."""
+    taken = {name: claimed[id(w)] for name, w in weights.items() if id(w) in claimed}
+    if taken:
+        owners = ", ".join(f"{name} ({owner})" for name, owner in taken.items())
         msg = (
-            f"Pruner: {', '.join(twice)} already pruned by another Pruner on this optimizer, "
-            "expected one at a time: call remove() of the other first"
+            f"Pruner: already pruned by another on this optimizer: {owners}; expected one at a "
+            "time: call remove() of the other first"
         )
         raise ValueError(msg)
 

@@ -16,7 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from sparsecore.pruning.allocation import uniform
-from sparsecore.pruning.masked_weights import apply_masks, overflowed
+from sparsecore.pruning.claims import claimed
+from sparsecore.pruning.masks_in_force import apply_masks, overflowed
 from sparsecore.pruning.model_masks import (
     Allocation,
     ScoreFunction,
@@ -160,7 +161,7 @@ class Pruner:
         )
         weights = self._request.weights
         check_held(weights, optimizer)
-        check_free(weights, _pruned_on(optimizer))
+        check_free(weights, claimed(optimizer))
         check_rewind(rewind, scheduler, schedule, optimizer)
         self._model, self._optimizer, self._schedule = model, optimizer, schedule
         self._step = self._step_of_run = self._round = 0
@@ -375,15 +376,3 @@ class Pruner:
     def _weights(self) -> dict[str, Tensor]:
         # By name each time: wrappers such as FSDP replace the parameter objects.
         return {name: self._model.get_parameter(name) for name in self._masks}
-
-
-def _pruned_on(optimizer: torch.optim.Optimizer) -> frozenset[int]:
-    """Return the ids of the weights that pruners keep zero on this optimizer."""
-    # Its own hooks are the one record that removed pruners have left.
-    owners = (getattr(h, "__self__", None) for h in optimizer._optimizer_step_post_hooks.values())
-    return frozenset(
-        id(weight)
-        for owner in owners
-        if isinstance(owner, Pruner)
-        for weight in owner._weights().values()
-    )

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sparsecore.pruning.masked_weights import check_masks
+from sparsecore.pruning.masks_in_force import check_masks
 
 __all__ = ["reinitialize"]
 

@@ -11,6 +11,7 @@ from torch.optim import Optimizer
 
 from sparsecore.pruning.masked_selection import masked_weights
 from sparsecore.pruning.masked_weight import MaskedWeight
+from sparsecore.pruning.masks_in_force import overflowed
 from sparsecore.pruning.ranks import check_same_on_ranks, is_distributed
 from sparsecore.pruning.sparse_layers import csr_weights
 from sparsecore.pruning.sparse_weight import SparseWeight
@@ -123,17 +124,10 @@ class StepHooks:
                 "inside of the step; expected them there before it"
             )
             raise ValueError(msg)
-        if not _overflowed(optimizer):
+        if not overflowed(optimizer):
             self._before(self._step + 1)
             self._step += 1
 
     def _after_step(self, optimizer: Optimizer, *_: Any) -> None:
-        if not _overflowed(optimizer):
+        if not overflowed(optimizer):
             self._after()
-
-
-def _overflowed(optimizer: Optimizer) -> bool:
-    # GradScaler does not call step() after an overflow, so no hook runs; fused optimizers it does
-    # call, with the overflow flag set for the time of the call.
-    found = getattr(optimizer, "found_inf", None)
-    return found is not None and bool(found)

@@ -1,9 +1,9 @@
 """Accuracy against sparsity of a trained ResNet-20: how to divide the zeros among layers.
 
-Magnitude pruning at once, uniform, ERK, global, and global by LAMP's scores, and 2:4 along the input
-channels; then a short fine-tuning on 4,000 pictures of CIFAR-10 with the masks in force. All
-convolution and linear weights are pruned (by 2:4 not the first layer's, of three channels). Accuracy
-is on 1,000 test pictures: one of them is 0.1 %.
+Magnitude pruning at once, uniform, ERK, global, and global by LAMP's scores, and 2:4 along the
+input channels; then a short fine-tuning on 4,000 pictures of CIFAR-10 with the masks in force. All
+convolution and linear weights are pruned (by 2:4 not the first layer's, of three channels).
+Accuracy is on 1,000 test pictures: one of them is 0.1 %.
 """
 
 import copy

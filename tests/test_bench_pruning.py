@@ -37,7 +37,7 @@ def test_a_table_a_plot_and_every_run(script: Path, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     document = json.loads(output.read_text(encoding="utf-8"))
     cells = [json.dumps(entry["cell"]) for entry in document["runs"]]
-    assert len(set(cells)) == len(cells) > 1
+    assert len(set(cells)) == len(cells) > 0
     table = output.with_suffix(".md").read_text(encoding="utf-8")
     assert document["title"] in table
     assert output.with_suffix(".png").stat().st_size > 5_000

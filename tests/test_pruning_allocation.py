@@ -162,6 +162,12 @@ def test_golden_global_magnitude():
         np.testing.assert_array_equal(prune_mask(scored[name], counts[name]), expected)
 
 
+def test_uniform_golden_counts() -> None:
+    entry = golden("rigl.random_mask_count")
+    for (shape, sparsity), ones in zip(entry["input"], entry["expected"], strict=True):
+        assert allocation.uniform({"w": shape}, sparsity) == {"w": ones}
+
+
 @pytest.mark.parametrize(
     "shapes",
     [

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from golden import golden_file
 from sparsecore import pruning
 from sparsecore.pruning import Cubic, allocation, flops
 
@@ -47,6 +48,24 @@ def test_resnet50_has_its_size() -> None:
     # Published with 100 352 = 49 * 2048 more, the pooling before the last layer.
     total = sum(flops.layer(shape, positions[name]) for name, shape in shapes.items())
     assert total == 2 * (4_089_284_608 - 49 * 2048)
+
+
+def test_resnet50_layer_by_layer_and_at_learned_sparsities() -> None:
+    overall, *rows = golden_file("golden_str_resnet50.json")["rows"]
+    shapes, positions = resnet50()
+    named = {name.replace("downsample", "downsample.0"): shape for name, shape in shapes.items()}
+    assert {row["layer"]: row["params"] for row in rows} == {
+        name: int(np.prod(shape)) for name, shape in named.items()
+    }
+    dense = {name: flops.layer(shape, positions[name]) for name, shape in shapes.items()}
+    assert [2 * row["flops"] for row in rows] == list(dense.values())
+    for run, percent in enumerate(overall["sparsity_pct"]):
+        # Each layer's sparsity is published to two decimals, so the total to one of the last.
+        densities = {
+            name: 1 - row["sparsity_pct"][run] / 100 for name, row in zip(shapes, rows, strict=True)
+        }
+        kept = allocation.Explicit(densities)
+        assert 100 * kept.sparsity(shapes) == pytest.approx(percent, abs=0.011)
 
 
 @pytest.mark.parametrize(

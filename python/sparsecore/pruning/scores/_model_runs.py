@@ -16,8 +16,8 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor, nn
 
+from sparsecore.pruning._checks import check_mapping
 from sparsecore.pruning.scores._batches import Batch, read_batches
-from sparsecore.pruning.scores._checks import check_mapping
 
 __all__ = ["Loss", "Run", "gradients", "losses", "mean_gradient", "opened", "running_mean"]
 

@@ -10,13 +10,14 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType, TracebackType
-from typing import Any, NoReturn, Self
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
 
 from sparsecore.pruning.allocation import uniform
 from sparsecore.pruning.claims import claimed
+from sparsecore.pruning.drivers import NotCopied
 from sparsecore.pruning.masks_in_force import apply_masks, overflowed
 from sparsecore.pruning.model_checks import check_free, check_held
 from sparsecore.pruning.model_masks import Allocation, ScoreFunction, Where
@@ -32,7 +33,7 @@ from sparsecore.pruning.scores import magnitude
 _AT_ONCE = OneShot()
 
 
-class Pruner:
+class Pruner(NotCopied):
     """Masks on the weights of a torch model, kept in force through training.
 
     The masks are the pruner's own buffers, found by parameter name. After each step of the
@@ -287,20 +288,6 @@ class Pruner:
         if error is None:
             self._warn_if_unfinished()
         self._removed = True
-
-    def __reduce__(self) -> NoReturn:
-        """Refuse to be copied or pickled: optimizers lose their hooks by it, and masks their force.
-
-        Raises
-        ------
-        TypeError
-            Always.
-        """
-        msg = (
-            "Pruner: cannot be copied or pickled, as optimizers are without their hooks; expected "
-            "its state_dict() to be, for a pruner of the copied model and optimizer to load"
-        )
-        raise TypeError(msg)
 
     def __repr__(self) -> str:
         """Describe the pruner in one line."""

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from sparsecore.pruning._checks import check_mapping
+from sparsecore.pruning.model_checks import check_model
 from sparsecore.pruning.scores._batches import Batch, read_batches
 
 __all__ = ["Loss", "Run", "gradients", "losses", "mean_gradient", "opened", "running_mean"]
@@ -67,9 +68,7 @@ def opened(
         A weight is no parameter of the model, or has another shape, or two are the same one.
     """
     check_mapping(caller, weights)
-    if not isinstance(model, nn.Module):
-        msg = f"{caller}: model is {type(model).__name__}, expected a torch.nn.Module"
-        raise TypeError(msg)
+    check_model(caller, model)
     owned = _parameters(caller, model, weights)
     leaves = {name: weight.detach().requires_grad_() for name, weight in weights.items()}
     state = {n: p.detach() for n, p in model.named_parameters() if id(p) not in owned}

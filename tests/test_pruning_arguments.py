@@ -16,6 +16,7 @@ from sparsecore.pruning import (
     Rewind,
     Unstructured,
     allocation,
+    flops,
     prune_mask,
     scores,
     scratch_epochs,
@@ -45,6 +46,9 @@ random = functools.partial(scores.random, generator=np.random.default_rng(0))
             lambda: scratch_epochs(9, dense_flops=2, pruned_flops=1, limit=1.5),
             "scratch_epochs: limit is 1.5",
         ),
+        (lambda: flops.layer((3, 4), positions=1.5), "flops.layer: positions is 1.5, a float"),
+        (lambda: flops.sparse({"a": 80}, {"a": 1.5}, {"a": (5, 8)}), r"kept\['a'\] is 1.5"),
+        (lambda: flops.gradual(lambda _: 1, Cubic(0, 2, 1), final="a", steps=3), "final is 'a'"),
     ],
 )
 def test_values_of_another_type(make, message):

@@ -118,6 +118,11 @@ def pruner_of(model, **options):
 def test_copies_whose_masks_would_not_be_in_force_are_refused(copied):
     with pytest.raises(TypeError, match=r"Pruner: cannot be copied .*expected its state_dict\(\)"):
         copied(pruner_of(linears()))
+    layer, mask = nn.Linear(2, 2), torch.eye(2, dtype=torch.bool)
+    optimizer = torch.optim.SGD(layer.parameters(), lr=0.1)
+    driver = pruning.RigL(layer, optimizer, total_steps=9, every=3, masks={"weight": mask})
+    with pytest.raises(TypeError, match="RigL: cannot be copied"):
+        copied(driver)
 
 
 @pytest.mark.parametrize(

@@ -50,6 +50,13 @@ _OVER = frozenset(
         *("__rdiv__", "__rtruediv__"),
     ]
 )
+# One function is all of a layer; of recurrent ones gates saturate, and GRU's subtract.
+_OPAQUE = {
+    "multi_head_attention_forward": "nn.MultiheadAttention",
+    **dict.fromkeys(("lstm", "lstm_cell"), "nn.LSTM"),
+    **dict.fromkeys(("gru", "gru_cell"), "nn.GRU"),
+    **dict.fromkeys(("rnn_tanh", "rnn_tanh_cell"), "nn.RNN with tanh"),
+}
 _LARGEST = frozenset(["max", "amax", "min", "amin", "maximum", "minimum"])
 
 
@@ -159,9 +166,9 @@ class _Flow(TorchFunctionMode):
             return args[0].nan_to_num(neginf=0.0).clamp(min=0) + 1
         if name == "scaled_dot_product_attention":
             return _attention(*args[:3])
-        if name == "multi_head_attention_forward":
+        if name in _OPAQUE:
             msg = (
-                "audit: paths through nn.MultiheadAttention cannot be followed; audit without "
+                f"audit: paths through {_OPAQUE[name]} cannot be followed; audit without "
                 "example_inputs"
             )
             raise ValueError(msg)

@@ -145,3 +145,14 @@ def test_what_is_refused() -> None:
         audit(Odd(), torch.zeros(1, 4))
     with pytest.raises(ValueError, match=r"paths through nn\.MultiheadAttention cannot"):
         audit(nn.TransformerEncoderLayer(8, 2, 16), torch.zeros(1, 3, 8))
+
+
+def test_empty_weights_have_no_density_and_no_live_units() -> None:
+    model = nn.Linear(1, 4)
+    model.weight = nn.Parameter(torch.ones(4, 0))
+    report = audit(model)
+    assert report.layers[0].dead_outputs == (0, 1, 2, 3)
+    assert math.isnan(report.sparsity)
+    assert "sparsity nan" in repr(report)
+    with pytest.raises(TypeError, match="audit: masks is list, expected a mapping"):
+        audit(nn.Linear(2, 2), masks=[1])

@@ -176,6 +176,12 @@ def test_gradual_is_the_mean_over_all_steps() -> None:
         flops.gradual(sparse, ramp, final=0.9, steps=0)
 
 
+def test_a_layer_that_is_called_by_keyword_counts() -> None:
+    torch = pytest.importorskip("torch")
+    layer = torch.nn.ConvTranspose1d(2, 3, 2)
+    assert pruning.forward_flops(layer, {"input": torch.ones(1, 2, 5)}) == {"weight": 2 * 12 * 5}
+
+
 @pytest.mark.parametrize(
     ("dense", "kept", "shapes"),
     [

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 torch = pytest.importorskip("torch")
@@ -90,3 +92,15 @@ def test_what_cannot_be_done_changes_nothing() -> None:
     with pytest.raises(TypeError, match=r"is torch\.float32, expected a tensor of bool"):
         reinitialize(model, masks={"0.linear.weight": before}, init=lambda _: None)
     assert torch.equal(model[0].linear.weight, before)
+
+
+@pytest.mark.parametrize("wrap", [nn.utils.weight_norm, nn.utils.spectral_norm])
+@pytest.mark.filterwarnings("ignore:.*weight_norm.* is deprecated:FutureWarning")
+def test_weights_that_a_hook_computes_are_refused(wrap: Any) -> None:
+    model = wrap(nn.Linear(3, 3))
+    before = [p.detach().clone() for p in model.parameters()]
+    with pytest.raises(ValueError, match=r"computes its weight from \(.*weight_.*expected init="):
+        reinitialize(model)
+    assert all(map(torch.equal, before, model.parameters()))
+    with pytest.raises(TypeError, match=r"generator is int, expected a torch\.Gen"):
+        reinitialize(nn.Linear(3, 3), generator=3)

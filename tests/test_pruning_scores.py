@@ -37,6 +37,14 @@ def test_magnitude_of_tensors_carries_no_graph():
     assert scores.magnitude({"w": smallest})["w"].tolist() == [128.0, 127.0]
 
 
+def test_magnitude_of_complex_tensors_is_that_of_numpy():
+    torch = pytest.importorskip("torch")
+    weight = np.array([3 + 4j, -2])
+    score = scores.magnitude({"w": torch.from_numpy(weight)})["w"]
+    np.testing.assert_array_equal(score.numpy(), scores.magnitude({"w": weight})["w"])
+    np.testing.assert_array_equal(score.numpy(), [5.0, 2.0])
+
+
 def test_magnitude_golden_instant_sparsify():
     entry = golden("magnitude.instant_sparsify")
     weight = np.array(entry["input"]["weight"])

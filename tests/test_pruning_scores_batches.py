@@ -154,6 +154,10 @@ def test_what_cannot_be_balanced_is_refused():
         balanced(per_class=3)
     with pytest.raises(ValueError, match="batches is 3, per_class 2, expected 1 <= batches"):
         balanced(per_class=2, batches=3)
+    with pytest.raises(ValueError, match=r"inputs have shapes \[\(5,\)\], targets 4 samples"):
+        balanced(y[:4], per_class=1, batches=1)
+    with pytest.raises(TypeError, match="targets is list, expected a tensor of integers"):
+        balanced(y.tolist())
     with pytest.raises(
         ValueError, match=r"targets are torch.float32 of shape \(5,\), expected int"
     ):

@@ -10,7 +10,7 @@ from sparsecore.pruning import scores
 torch = pytest.importorskip("torch")
 F = torch.nn.functional
 
-from score_cases import cut, images, named, samples, two_layers  # noqa: E402
+from score_cases import Everything, cut, images, named, samples, two_layers  # noqa: E402
 
 
 def gradients_by_hand(model, data):
@@ -101,3 +101,22 @@ def test_squares_of_half_weights_do_not_vanish():
         torch.testing.assert_close(found, expected, rtol=2**-23, atol=0)
     found = scores.snip(weights, model=model, batches=[batch], loss=small)["weight"]
     torch.testing.assert_close(found, torch.tensor([[2.0, 1.0, 4.0]]) / 7, rtol=2**-22, atol=0)
+
+
+def test_options_of_another_type_are_refused():
+    model, data = Everything(), images()
+    wrong = [
+        (scores.snip, {"loss": "mse"}, "snip: loss is 'mse', a str, expected a function"),
+        (scores.grasp, {"loss": "mse"}, "grasp: loss is 'mse'"),
+        (scores.grasp, {"temperature": "1"}, "grasp: temperature is '1', expected a number"),
+        (scores.taylor, {"axis": "rows"}, "taylor: axis is 'rows', a str, expected an integer or"),
+        (scores.obd, {"exact": True, "limit": None}, "obd: limit is None"),
+    ]
+    for score, options, message in wrong:
+        with pytest.raises(TypeError, match=message):
+            score(named(model), model=model, batches=[data], **options)
+    for options in ({"axis": 0}, {}):
+        with pytest.raises(TypeError, match="taylor: weights is list, expected a mapping"):
+            scores.taylor([1.0], model=model, batches=[data], **options)
+    with pytest.raises(TypeError, match="obd: weights is list, expected a mapping"):
+        scores.obd([1.0], model=model, batches=[data], exact=True)

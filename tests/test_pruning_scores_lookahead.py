@@ -30,7 +30,7 @@ def test_lookahead_is_the_distortion_of_three_layers():
 def by_loops(conv, full, factors=None):
     """Score two convolutions and the linear layer behind a flatten of 2 x 2, place by place."""
     first, second = conv
-    f = [np.ones(len(w)) for w in conv] if factors is None else factors
+    f = [np.ones(len(w)) for w in (*conv, full)] if factors is None else factors
     scored = [np.empty_like(w) for w in (first, second, full)]
     for o, i, y, x in np.ndindex(first.shape):
         after = sum(second[p, o, v, u] ** 2 for p, v, u in np.ndindex(5, 2, 2))
@@ -42,7 +42,7 @@ def by_loops(conv, full, factors=None):
     for o, i in np.ndindex(full.shape):
         channel = i // 4
         before = (second[channel] ** 2).sum() * f[1][channel] ** 2
-        scored[2][o, i] = full[o, i] ** 2 * before
+        scored[2][o, i] = full[o, i] ** 2 * before * f[2][o] ** 2
     return scored
 
 
@@ -50,9 +50,9 @@ def by_loops(conv, full, factors=None):
 def test_flattened_channels_are_blocks_of_inputs(with_factors):
     weights = chain((3, 2, 3, 3), (5, 3, 2, 2), (4, 20))
     first, second, full = weights.values()
-    # Of three channels and of five, so that no count stands in for another; one is negative.
-    factors = [np.array([0.5, -2.0, 3.0]), np.array([1.0, 0.25, -4.0, 2.0, 0.1])]
-    by_name = dict(zip(weights, factors, strict=False)) if with_factors else None
+    # Of three channels, five and four, so that no count stands in for another; one is negative.
+    factors = [np.array([0.5, -2.0, 3.0]), np.array([1.0, 0.25, -4.0, 2.0, 0.1]), np.arange(4.0)]
+    by_name = dict(zip(weights, factors, strict=True)) if with_factors else None
     found = scores.lookahead(weights, factors=by_name)
     expected = by_loops([first, second], full, factors if with_factors else None)
     for score, wanted in zip(found.values(), expected, strict=True):

@@ -116,10 +116,11 @@ def test_a_loader_that_shuffles_takes_no_random_number():
 
 
 @with_loss
-def test_scores_are_computed_where_gradients_are_off(score):
+@pytest.mark.parametrize("off", [torch.no_grad, torch.inference_mode])
+def test_scores_are_computed_where_gradients_are_off(score, off):
     model, batches = two_layers(), [samples(5)]
     expected = score(named(model), model=model, batches=batches)
-    with torch.no_grad():
+    with off():
         found = score(named(model), model=model, batches=batches)
         assert not torch.is_grad_enabled()
     assert_same(found, expected)

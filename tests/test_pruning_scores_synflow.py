@@ -101,6 +101,22 @@ def test_layers_survive_iterations_and_not_one_step():
     assert min(left) > 0
 
 
+def test_states_inside_of_a_tuple_become_ones_too():
+    class Recurrent(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.cell = nn.RNN(3, 2, nonlinearity="relu", bias=False, batch_first=True)
+
+        def forward(self, x, state):
+            return self.cell(x, state[0])[0]
+
+    model, x = Recurrent(), torch.zeros(1, 1, 3)
+    score = scores.synflow(named(model), model=model, batches=[((x, [torch.zeros(1, 1, 2)]), None)])
+    # One step from ones: each weight is the only factor of its path.
+    for name, weight in named(model).items():
+        torch.testing.assert_close(score[name], weight.detach().abs().double(), rtol=0, atol=0)
+
+
 def test_what_synflow_refuses():
     model = nn.Embedding(5, 3)
     with pytest.raises(ValueError, match="synflow: no input is a floating-point tensor"):

@@ -71,5 +71,7 @@ def test_bad_models_and_batches_say_what_is_wrong():
         scores.wanda(linear, model=model, batches=[])
     with pytest.raises(TypeError, match="a batch is a int"):
         scores.wanda(linear, model=model, batches=[1])
+    with pytest.raises(TypeError, match="batches is Tensor, expected an iterable of batches"):
+        scores.wanda(linear, model=model, batches=torch.ones(3, 4))
     with pytest.raises(TypeError, match="got model= of them"):
         scores.wanda(linear, model=model)

@@ -36,26 +36,22 @@ def checked_scores(scores: Any, *, name: str, origin: Any = None) -> Any:
     Returns
     -------
     array or tensor
-        The same values without a graph. numpy extension dtypes (bfloat16) come back as float32,
-        which holds each of their values and which numpy can sort.
+        The same values without a graph. Dtypes that cannot be sorted (bfloat16 of numpy, bool and
+        float8 of torch) come back as wider ones that hold each of their values.
 
     Raises
     ------
     TypeError
-        Neither a numpy array nor a torch tensor, or complex.
+        Neither a numpy array nor a dense torch tensor, or not of real numbers.
     ValueError
         A score is NaN: it has no place in any order.
     """
     if is_tensor(scores):
-        scores, is_complex = scores.detach(), scores.is_complex()
-    elif isinstance(scores, np.ndarray):
-        is_complex = scores.dtype.kind == "c"
-        scores = scores.astype(np.float32) if scores.dtype.kind == "V" else scores
+        scores = _sortable_tensor(scores.detach(), name)
+    elif isinstance(scores, np.ndarray) and not isinstance(scores, np.ma.MaskedArray):
+        scores = _sortable_array(scores, name)
     else:
         msg = f"{name} is {type(scores).__name__}, expected a numpy array or a torch tensor"
-        raise TypeError(msg)
-    if is_complex:
-        msg = f"{name} has dtype {scores.dtype}, expected a real dtype"
         raise TypeError(msg)
     nan_count = int((scores != scores).sum())
     if nan_count:
@@ -64,6 +60,34 @@ def checked_scores(scores: Any, *, name: str, origin: Any = None) -> Any:
             msg += "; the weight itself has NaN: has training diverged?"
         raise ValueError(msg)
     return scores
+
+
+def _sortable_array(scores: npt.NDArray[Any], name: str) -> npt.NDArray[Any]:
+    # Extension dtypes have the kind of records, but not their type.
+    if scores.dtype.kind == "V" and scores.dtype.type is not np.void:
+        return scores.astype(np.float32)
+    if scores.dtype.kind not in "biuf":
+        raise TypeError(_not_real(scores, name))
+    return scores
+
+
+def _sortable_tensor(scores: Any, name: str) -> Any:
+    """Return a tensor in a dtype that torch can sort, which holds each of the values."""
+    dtype = str(scores.dtype).removeprefix("torch.")
+    if scores.is_complex() or scores.is_quantized or dtype == "uint64":
+        raise TypeError(_not_real(scores, name))
+    if scores.is_meta or str(scores.layout) != "torch.strided":
+        what = "has no values" if scores.is_meta else f"has layout {scores.layout}"
+        msg = f"{name} is a tensor that {what}, expected a dense one"
+        raise TypeError(msg)
+    if scores.is_floating_point() and scores.element_size() == 1:
+        return scores.float()
+    wider = {"bool": "uint8", "uint16": "int32", "uint32": "int64"}.get(dtype)
+    return scores if wider is None else scores.to(getattr(torch_or_none(), wider))
+
+
+def _not_real(scores: Any, name: str) -> str:
+    return f"{name} has dtype {scores.dtype}, expected a real dtype"
 
 
 def as_float64(array: Any) -> npt.NDArray[np.float64]:

@@ -13,7 +13,11 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from sparsecore.interop import is_tensor
 from sparsecore.pruning._arrays import checked_scores, join, top_of_rows
+from sparsecore.pruning._checks import check_mapping
+from sparsecore.pruning._numbers import checked_sparsity as checked_sparsity
+from sparsecore.pruning._numbers import integer
 from sparsecore.pruning.apportion import apportion
 from sparsecore.pruning.explicit_allocation import Explicit as Explicit
 from sparsecore.pruning.latency_allocation import latency as latency
@@ -21,14 +25,6 @@ from sparsecore.pruning.latency_curves import predicted_seconds as predicted_sec
 
 if TYPE_CHECKING:
     from sparsecore.pruning._arrays import Array
-
-
-def checked_sparsity(sparsity: float, *, caller: str) -> float:
-    """Return the sparsity as a float; raise ValueError unless it lies in [0, 1)."""
-    if not 0 <= sparsity < 1:
-        msg = f"{caller}: sparsity is {sparsity}, expected a fraction in [0, 1)"
-        raise ValueError(msg)
-    return float(sparsity)
 
 
 def uniform(
@@ -55,7 +51,9 @@ def uniform(
     Raises
     ------
     ValueError
-        `sparsity` outside [0, 1).
+        `sparsity` outside [0, 1), or a negative length.
+    TypeError
+        `shapes` is no mapping of shapes or arrays, `sparsity` no number.
 
     References
     ----------
@@ -68,7 +66,7 @@ def uniform(
     >>> uniform({"a": (3, 5), "b": (5, 5)}, 0.8, dense_first=True)
     {'a': 15, 'b': 5}
     """
-    sizes = _sizes(shapes)
+    sizes = _sizes(shapes, caller="uniform")
     first = dict(list(sizes.items())[: int(dense_first)])
     rest = {name: size for name, size in sizes.items() if name not in first}
     return first | apportion(rest, rest, _kept_in_all(rest, sparsity, caller="uniform"))
@@ -95,7 +93,8 @@ def global_(scores: Mapping[str, Array], sparsity: float) -> dict[str, int]:
     ValueError
         `sparsity` outside [0, 1), or a score is NaN.
     TypeError
-        A score is not an array.
+        `scores` is no mapping, a score is not an array of real numbers, or some are arrays and some
+        tensors.
 
     Examples
     --------
@@ -103,11 +102,16 @@ def global_(scores: Mapping[str, Array], sparsity: float) -> dict[str, int]:
     >>> global_({"a": np.array([0.1, 0.9]), "b": np.array([0.7, 0.8])}, 0.5)
     {'a': 1, 'b': 1}
     """
-    sizes = _sizes(scores)
+    check_mapping("global_", scores, argument="scores")
+    checked = [checked_scores(s, name=f"global_: scores[{name!r}]") for name, s in scores.items()]
+    sizes = {name: math.prod(s.shape) for name, s in zip(scores, checked, strict=True)}
     kept = _kept_in_all(sizes, sparsity, caller="global_")
     if not sizes:
         return {}
-    checked = [checked_scores(s, name=f"global_: scores[{name!r}]") for name, s in scores.items()]
+    if len({is_tensor(s) for s in checked}) > 1:
+        kinds = {name: type(s).__name__ for name, s in scores.items()}
+        msg = f"global_: scores are {kinds}, expected arrays alone or tensors alone"
+        raise TypeError(msg)
     mask = top_of_rows(join(checked)[None, :], kept)[0]
     counts, start = {}, 0
     for name, size in sizes.items():
@@ -143,7 +147,7 @@ def erdos_renyi(
     Raises
     ------
     ValueError
-        `sparsity` outside [0, 1), or a shape with fewer than two dimensions.
+        `sparsity` outside [0, 1), or a shape with fewer than two dimensions; else as `uniform`.
 
     References
     ----------
@@ -156,7 +160,7 @@ def erdos_renyi(
     >>> erdos_renyi({"fc1": (300, 784), "fc2": (100, 300), "fc3": (10, 100)}, 0.9)
     {'fc1': 18714, 'fc2': 6906, 'fc3': 1000}
     """
-    sizes = _sizes(shapes)
+    sizes = _sizes(shapes, caller="erdos_renyi")
     kept = _kept_in_all(sizes, sparsity, caller="erdos_renyi")
     # density * size, up to eps: an integer, so that the counts need no floating point.
     shares = {name: _er_share(name, _shape(s), kernel) for name, s in shapes.items()}
@@ -174,7 +178,17 @@ def _shape(shape_or_array: Any) -> tuple[int, ...]:
     return tuple(int(n) for n in getattr(shape_or_array, "shape", shape_or_array))
 
 
-def _sizes(shapes: Mapping[str, Any]) -> dict[str, int]:
+def _sizes(shapes: Mapping[str, Any], *, caller: str) -> dict[str, int]:
+    check_mapping(caller, shapes, argument="shapes")
+    for name, shape in shapes.items():
+        lengths = getattr(shape, "shape", shape)
+        if isinstance(lengths, str) or not isinstance(lengths, Sequence):
+            kind = type(shape).__name__
+            msg = f"{caller}: shapes[{name!r}] is {shape!r}, a {kind}, expected a shape or an array"
+            raise TypeError(msg)
+        if any(integer(n, name=f"{caller}: shapes[{name!r}]") < 0 for n in lengths):
+            msg = f"{caller}: shapes[{name!r}] is {tuple(lengths)}, expected lengths of at least 0"
+            raise ValueError(msg)
     return {name: math.prod(_shape(shape)) for name, shape in shapes.items()}
 
 

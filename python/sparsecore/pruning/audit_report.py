@@ -83,13 +83,16 @@ class AuditReport:
 
     @property
     def sparsity(self) -> float:
-        """Pruned / all."""
-        return (self.size - self.kept) / self.size
+        """Pruned / all; NaN where all are empty."""
+        return self._fraction(self.kept)
 
     @property
     def effective_sparsity(self) -> float | None:
         """1 - connected / all: what is pruned or useless; None without example inputs."""
-        return None if self.connected is None else (self.size - self.connected) / self.size
+        return None if self.connected is None else self._fraction(self.connected)
+
+    def _fraction(self, left: int) -> float:
+        return (self.size - left) / self.size if self.size else float("nan")
 
     def __repr__(self) -> str:
         """Return a table of the layers, the totals and the warnings."""

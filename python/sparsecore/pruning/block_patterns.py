@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import operator
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sparsecore.pruning._arrays import as_float64, contiguous, like_origin, move_axis
+from sparsecore.pruning._numbers import integer
 from sparsecore.pruning.block_selection import Tiling
 from sparsecore.pruning.pattern import Pattern, axis_of
 
@@ -60,7 +60,7 @@ class Block(Pattern):
 
     def __post_init__(self) -> None:
         """Reject blocks without entries."""
-        if operator.index(self.r) < 1 or operator.index(self.c) < 1:
+        if integer(self.r, name="Block: r") < 1 or integer(self.c, name="Block: c") < 1:
             msg = f"Block({self.r}, {self.c}): expected at least one row and one column"
             raise ValueError(msg)
 

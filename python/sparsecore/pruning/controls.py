@@ -7,7 +7,6 @@ keeps the masks and nothing of the weights; training from scratch gets the epoch
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, overload
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any, overload
 import numpy as np
 
 from sparsecore.interop import is_tensor, torch_or_none
+from sparsecore.pruning._numbers import integer
 
 if TYPE_CHECKING:
     import torch
@@ -148,7 +148,10 @@ def scratch_epochs(
     >>> scratch_epochs(160, dense_flops=313, pruned_flops=206)
     ScratchEpochs(e=160, b=243)
     """
-    epochs, dense, pruned = map(operator.index, (epochs, dense_flops, pruned_flops))
+    given = {"epochs": epochs, "dense_flops": dense_flops, "pruned_flops": pruned_flops}
+    epochs, dense, pruned = (integer(n, name=f"scratch_epochs: {k}") for k, n in given.items())
+    if limit is not None:
+        limit = integer(limit, name="scratch_epochs: limit", what="an integer or None")
     if epochs < 1 or not 0 < pruned <= dense or (limit is not None and limit < 1):
         msg = (
             f"scratch_epochs: epochs is {epochs}, dense_flops {dense}, pruned_flops {pruned}, "

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from sparsecore.pruning._checks import check_mapping
 from sparsecore.pruning.apportion import apportion
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ class Explicit:
     Raises
     ------
     TypeError
-        A value is neither an integer nor a float.
+        `kept` is no mapping, or a value is neither an integer nor a float.
     ValueError
         A density outside [0, 1], or a negative count.
 
@@ -47,6 +48,7 @@ class Explicit:
 
     def __post_init__(self) -> None:
         """Take a copy, and reject values without meaning."""
+        check_mapping("explicit allocation", self.kept, argument="kept")
         checked = {name: _checked(name, value) for name, value in self.kept.items()}
         object.__setattr__(self, "kept", MappingProxyType(checked))
 

@@ -25,10 +25,11 @@ Examples
 from __future__ import annotations
 
 import math
-import operator
 from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
+
+from sparsecore.pruning._numbers import checked_sparsity, integer
 
 if TYPE_CHECKING:
     from sparsecore.pruning._arrays import Array
@@ -53,7 +54,8 @@ def layer(shape: Sequence[int], positions: int = 1) -> int:
     >>> layer((64, 3, 7, 7), positions=112 * 112) // 2
     118013952
     """
-    return 2 * math.prod(shape) * operator.index(positions)
+    sides = [integer(side, name="flops.layer: a length of shape") for side in shape]
+    return 2 * math.prod(sides) * integer(positions, name="flops.layer: positions")
 
 
 def sparse(
@@ -77,13 +79,16 @@ def sparse(
     ValueError
         A name in `kept` that `dense` or `shapes` has not, or FLOPs that are no multiple of the
         layer's weights.
+    TypeError
+        A count that is no integer.
 
     Examples
     --------
     >>> sparse({"a": 80, "b": 30}, {"a": 5}, {"a": (5, 8)})
     40
     """
-    for name, count in kept.items():
+    for name, given in kept.items():
+        count = integer(given, name=f"flops.sparse: kept[{name!r}]")
         size = math.prod(getattr(shapes[name], "shape", shapes[name])) if name in shapes else 0
         if name not in dense or not size or dense[name] % size or not 0 <= count <= size:
             msg = (
@@ -129,13 +134,15 @@ def rigl(f_s: int, f_d: int, *, every: int = 100) -> Fraction:
     ------
     ValueError
         `every` below 1.
+    TypeError
+        It is no integer.
 
     Examples
     --------
     >>> rigl(10, 100, every=100)
     Fraction(3120, 101)
     """
-    if every < 1:
+    if integer(every, name="flops.rigl: every") < 1:
         msg = f"flops.rigl: every is {every}, expected at least 1"
         raise ValueError(msg)
     return Fraction(3 * f_s * every + 2 * f_s + f_d, every + 1)
@@ -163,7 +170,9 @@ def gradual(
     Raises
     ------
     ValueError
-        `steps` below 1.
+        `steps` below 1, or `final` outside [0, 1).
+    TypeError
+        One of them is no number, or `steps` no integer.
 
     Examples
     --------
@@ -171,7 +180,8 @@ def gradual(
     >>> gradual(lambda s: round(100 * (1 - s)), Cubic(0, 2, 1), final=0.8, steps=4)
     Fraction(255, 2)
     """
-    if steps < 1:
+    final = checked_sparsity(final, caller="flops.gradual", name="final")
+    if integer(steps, name="flops.gradual: steps") < 1:
         msg = f"flops.gradual: steps is {steps}, expected at least 1"
         raise ValueError(msg)
     lengths: dict[float, int] = {}

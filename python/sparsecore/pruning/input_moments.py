@@ -13,6 +13,9 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor, nn
 
+from sparsecore.pruning.model_checks import check_model
+from sparsecore.pruning.scores._batches import iterated
+
 __all__ = [
     "InputMoments",
     "add_rows_",
@@ -164,8 +167,9 @@ def input_norms(
     ValueError
         A weight that is not of a linear layer of the model, or whose layer was not called.
     TypeError
-        A batch that is not inputs, or a pair with inputs.
+        `batches` is no iterable of batches, or a batch is not inputs, or a pair with inputs.
     """
+    check_model(caller, model)
     modules = dict(model.named_modules())
     layers: dict[str, nn.Module] = {}
     for name in weights:
@@ -179,7 +183,7 @@ def input_norms(
         layers[name] = layer
     state = {**weights, **{name: b.clone() for name, b in model.named_buffers()}}
     with evaluating(model), observed_moments(layers, full=False) as moments:
-        for batch in batches:
+        for batch in iterated(caller, batches):
             args, kwargs = split_batch(caller, batch, pairs=True)
             torch.func.functional_call(model, state, args, kwargs)
     if missing := [n for n in layers if n not in moments or not moments[n].count]:

@@ -36,6 +36,10 @@ def overflowed(optimizer: Optimizer) -> bool:
 
 def check_masks(caller: str, masks: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> None:
     """Raise TypeError or ValueError where masks by name do not fit the weights of a model."""
+    if not isinstance(masks, Mapping):
+        found = type(masks).__name__
+        msg = f"{caller}: masks is {found}, expected a mapping of parameter names to bool tensors"
+        raise TypeError(msg)
     for name, mask in masks.items():
         if not isinstance(mask, Tensor) or mask.dtype != torch.bool:
             found = getattr(mask, "dtype", type(mask).__name__)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numbers
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -48,7 +49,8 @@ def audit(
         No Linear or Conv weight, masks of other names or shapes, a `least_density` outside [0, 1];
         with `example_inputs` a model in which paths cannot be followed.
     TypeError
-        A mask that is not bool, or `example_inputs` that are no arguments.
+        A `model` that is no module, a mask that is not bool, or `example_inputs` that are no
+        arguments.
 
     Notes
     -----
@@ -78,7 +80,7 @@ def audit(
     kept: 5 of 10 weights, sparsity 0.5000
     on a path: 3, effective sparsity 0.7000
     """
-    if not 0 <= least_density <= 1:
+    if not isinstance(least_density, numbers.Real) or not 0 <= least_density <= 1:
         msg = f"audit: least_density is {least_density}, expected a fraction in [0, 1]"
         raise ValueError(msg)
     weights = selected_weights("audit", model, ANY_POSITION, None)
@@ -107,8 +109,9 @@ def _units_without(module: nn.Module, mask: Tensor) -> tuple[tuple[int, ...], tu
     """Return the outputs and the inputs of a layer that have no True in the mask."""
     groups = int(getattr(module, "groups", 1))
     # (groups, first axis / groups, second axis, kernel)
-    parts = mask.reshape(groups, mask.shape[0] // groups, mask.shape[1], -1)
-    first, second = parts.any((2, 3)).reshape(-1), parts.any((1, 3)).reshape(-1)
+    parts = mask.reshape(groups, mask.shape[0] // groups, *mask.shape[1:])
+    pairs = parts.flatten(3).any(3) if parts.ndim > 3 else parts
+    first, second = pairs.any(2).reshape(-1), pairs.any(1).reshape(-1)
     outputs, inputs = (second, first) if getattr(module, "transposed", False) else (first, second)
     return _where_not(outputs), _where_not(inputs)
 

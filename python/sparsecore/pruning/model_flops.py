@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from sparsecore.nn.example import Example, undisturbed
 from sparsecore.pruning.flops import layer
+from sparsecore.pruning.model_checks import check_model
 
 __all__ = ["forward_flops"]
 
@@ -34,12 +35,13 @@ def forward_flops(model: nn.Module, example_inputs: Any) -> dict[str, int]:
     -------
     dict of str to int
         By the name of the weight, in the order of ``model.named_modules()``. A weight that runs
-        twice counts twice; one that does not run has 0.
+        twice counts twice; one whose module is not called has 0, as ``out_proj`` has, which
+        ``nn.MultiheadAttention`` multiplies with by itself.
 
     Raises
     ------
     TypeError
-        `example_inputs` is something else.
+        `model` is no module, or `example_inputs` something else.
 
     See Also
     --------
@@ -53,6 +55,7 @@ def forward_flops(model: nn.Module, example_inputs: Any) -> dict[str, int]:
     >>> forward_flops(model, torch.zeros(1, 1, 4, 4))
     {'0.weight': 288, '2.weight': 320}
     """
+    check_model("forward_flops", model)
     example = Example.of(example_inputs, caller="forward_flops")
     names: dict[nn.Module, str] = {}
     owners: dict[int, str] = {}  # the first name of a shared weight
@@ -63,11 +66,12 @@ def forward_flops(model: nn.Module, example_inputs: Any) -> dict[str, int]:
             names[module] = owners.setdefault(id(module if own is None else own), name)
     flops = dict.fromkeys(names.values(), 0)
 
-    def count(module: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-        positions = _positions(module, inputs[0], output)
+    def count(module: Any, args: tuple[Any, ...], kwargs: Any, output: Tensor) -> None:
+        x = args[0] if args else kwargs["input"]
+        positions = _positions(module, x, output)
         flops[names[module]] += layer(module.weight.shape, positions)
 
-    handles = [module.register_forward_hook(count) for module in names]
+    handles = [module.register_forward_hook(count, with_kwargs=True) for module in names]
     try:
         with undisturbed(model):
             example.copy().call(model)

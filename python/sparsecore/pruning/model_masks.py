@@ -13,6 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from sparsecore.pruning._arrays import checked_scores
+from sparsecore.pruning._numbers import integer
+from sparsecore.pruning.model_checks import check_model, check_values
 from sparsecore.pruning.pattern import Pattern
 from sparsecore.pruning.patterns import prune_mask
 
@@ -39,23 +41,33 @@ def selected_weights(
 
     Raises
     ------
+    TypeError
+        `model` is no module.
     ValueError
-        None is left, or one is too narrow for the pattern.
+        None is left, one has no values yet, or is too narrow for the pattern.
     """
+    check_model(caller, model)
     weights: dict[str, Tensor] = {}
+    computed: list[str] = []
     for prefix, module in model.named_modules():
-        # Not module.weight: a parametrized weight is computed, and nothing to write zeros to.
-        weight = dict(module.named_parameters(recurse=False)).get("weight")
-        if weight is None or not isinstance(module, _PRUNABLE):
+        if not isinstance(module, _PRUNABLE):
             continue
         name = f"{prefix}.weight" if prefix else "weight"
-        tied = any(weight is other for other in weights.values())
-        if not tied and (where is None or where(name, weight)):
-            weights[name] = weight
+        # Not module.weight: a parametrized weight is computed, and nothing to write zeros to.
+        own = dict(module.named_parameters(recurse=False)).get("weight")
+        if own is None:
+            computed.append(name)
+            continue
+        tied = any(own is other for other in weights.values())
+        if not tied and (where is None or where(name, own)):
+            weights[name] = own
     if not weights:
         narrowed = "" if where is None else " that where= selects"
         msg = f"{caller}: {type(model).__name__} has no Linear or Conv weight{narrowed}"
+        if computed:
+            msg += f"; {', '.join(computed)} is no parameter but computed from others, which stay"
         raise ValueError(msg)
+    check_values(caller, weights)
     for name, weight in weights.items():
         shape = tuple(weight.shape)
         obstacle = pattern.obstacle(shape)
@@ -66,30 +78,6 @@ def selected_weights(
             )
             raise ValueError(msg)
     return weights
-
-
-def check_held(weights: Mapping[str, Tensor], optimizer: torch.optim.Optimizer) -> None:
-    """Raise ValueError if the optimizer, whose steps keep the masks in force, lacks a weight."""
-    held = {id(p) for group in optimizer.param_groups for p in group["params"]}
-    missing = [name for name, weight in weights.items() if id(weight) not in held]
-    if missing:
-        msg = (
-            f"Pruner: optimizer does not hold {', '.join(missing)}; expected every pruned weight "
-            "in its parameter groups (narrow the selection by where=)"
-        )
-        raise ValueError(msg)
-
-
-def check_free(weights: Mapping[str, Tensor], claimed: Mapping[int, str]) -> None:
-    """Raise ValueError if a weight is among those, by id, that others on its optimizer work on."""
-    taken = {name: claimed[id(w)] for name, w in weights.items() if id(w) in claimed}
-    if taken:
-        owners = ", ".join(f"{name} ({owner})" for name, owner in taken.items())
-        msg = (
-            f"Pruner: already pruned by another on this optimizer: {owners}; expected one at a "
-            "time: call remove() of the other first"
-        )
-        raise ValueError(msg)
 
 
 def best_masks(
@@ -107,20 +95,20 @@ def best_masks(
 
     Raises
     ------
+    TypeError
+        What the score or the allocation returns is no mapping to tensors, or to integers.
     ValueError
-        A score is NaN, or missing, or of another shape than its weight.
+        A score is NaN, or missing, or of another shape than its weight; a count is missing, or
+        more than there are weights.
     """
     scores = _scores_of(caller, weights, score)
     if survivors is not None:
-        scores = {n: s.masked_fill(~survivors[n], -math.inf) for n, s in scores.items()}
+        scores = {name: _below(score, survivors[name]) for name, score in scores.items()}
     fixed = {name: pattern.fixed_count(tuple(s.shape)) for name, s in scores.items()}
     counts = {name: count for name, count in fixed.items() if count is not None}
     if not counts:
         comparable = {name: pattern.spread(s) for name, s in scores.items()}
-        allocated = allocation(comparable, sparsity)
-        if set(allocated) != set(scores):
-            msg = f"{caller}: allocation gave {sorted(allocated)}, expected {sorted(scores)}"
-            raise ValueError(msg)
+        allocated = _checked_counts(caller, allocation(comparable, sparsity), scores)
         within = survivors or dict.fromkeys(scores)
         counts = {
             name: pattern.round_count(tuple(s.shape), allocated[name], within[name])
@@ -131,13 +119,46 @@ def best_masks(
 
 def _scores_of(caller: str, weights: Mapping[str, Tensor], score: Score) -> dict[str, Tensor]:
     scores = score(weights)
+    if not isinstance(scores, Mapping):
+        kind = type(scores).__name__
+        msg = f"{caller}: score returned {kind}, expected a mapping of name to tensor"
+        raise TypeError(msg)
     for name, weight in weights.items():
+        if name in scores and not isinstance(scores[name], Tensor):
+            msg = f"{caller}: score: {name} got {type(scores[name]).__name__}, expected a tensor"
+            raise TypeError(msg)
         found = tuple(scores[name].shape) if name in scores else None
         if found != tuple(weight.shape):
             expected = tuple(weight.shape)
             msg = f"{caller}: score: {name} got scores of shape {found}, expected {expected}"
             raise ValueError(msg)
     return {
-        name: checked_scores(scores[name], name=f"{caller}: score of {name}", origin=weight)
+        name: checked_scores(
+            scores[name].to(weight.device), name=f"{caller}: score of {name}", origin=weight
+        )
         for name, weight in weights.items()
     }
+
+
+def _below(score: Tensor, survivors: Tensor) -> Tensor:
+    """Return scores by which what has not survived ranks below all that has."""
+    floating = score if score.is_floating_point() else score.double()
+    least = torch.finfo(floating.dtype).min
+    return floating.clamp(min=least).masked_fill(~survivors, -math.inf)
+
+
+def _checked_counts(caller: str, counts: object, scores: Mapping[str, Tensor]) -> dict[str, int]:
+    if not isinstance(counts, Mapping):
+        kind = type(counts).__name__
+        msg = f"{caller}: allocation returned {kind}, expected a mapping of name to kept count"
+        raise TypeError(msg)
+    if set(counts) != set(scores):
+        msg = f"{caller}: allocation gave {sorted(counts)}, expected {sorted(scores)}"
+        raise ValueError(msg)
+    checked = {n: integer(counts[n], name=f"{caller}: allocation: {n}") for n in scores}
+    for name, count in checked.items():
+        size = scores[name].numel()
+        if not 0 <= count <= size:
+            msg = f"{caller}: allocation gave {count} for {name}, expected 0 to its {size} weights"
+            raise ValueError(msg)
+    return checked

@@ -23,12 +23,13 @@ __all__ = ["on_a_path"]
 
 _PASS = frozenset(
     [
-        *("relu", "relu_", "relu6", "gelu", "silu", "elu", "selu", "celu", "leaky_relu", "mish"),
+        *("relu", "relu6", "gelu", "silu", "elu", "selu", "celu", "leaky_relu", "mish"),
         *("sigmoid", "tanh", "hardtanh", "hardswish", "hardsigmoid", "softplus", "softsign"),
         *("logsigmoid", "prelu", "rrelu", "softshrink", "hardshrink", "tanhshrink", "threshold"),
         *("dropout", "dropout1d", "dropout2d", "dropout3d", "alpha_dropout", "abs", "neg"),
         *("feature_alpha_dropout", "exp", "expm1", "log", "log1p", "sqrt", "square", "pow", "erf"),
-        *("__pow__", "sin", "cos", "clamp", "clamp_", "clamp_min", "clamp_max", "clip"),
+        *("__pow__", "sin", "cos", "clamp", "clamp_min", "clamp_max", "clip"),
+        *("log2", "log10", "erfc", "reciprocal"),
     ]
 )
 _MIX = frozenset(
@@ -43,7 +44,20 @@ _BY_CHANNEL = frozenset(["batch_norm", "instance_norm", "group_norm"])
 _BY_FEATURE = frozenset(["layer_norm", "rms_norm"])
 _MINUS = frozenset(["sub", "sub_", "subtract", "__sub__", "__isub__", "rsub", "__rsub__"])
 _TIMES = frozenset(["mul", "mul_", "multiply", "__mul__", "__rmul__", "__imul__"])
-_OVER = frozenset(["div", "div_", "divide", "true_divide", "__truediv__", "__itruediv__"])
+_OVER = frozenset(
+    [
+        *("div", "div_", "divide", "true_divide", "__truediv__", "__itruediv__"),
+        *("__rdiv__", "__rtruediv__"),
+    ]
+)
+# One function is all of a layer; of recurrent ones gates saturate, and GRU's subtract.
+_OPAQUE = {
+    "multi_head_attention_forward": "nn.MultiheadAttention",
+    **dict.fromkeys(("lstm", "lstm_cell"), "nn.LSTM"),
+    **dict.fromkeys(("gru", "gru_cell"), "nn.GRU"),
+    **dict.fromkeys(("rnn_tanh", "rnn_tanh_cell"), "nn.RNN with tanh"),
+}
+_LARGEST = frozenset(["max", "amax", "min", "amin", "maximum", "minimum"])
 
 
 def on_a_path(
@@ -67,7 +81,7 @@ def on_a_path(
     Raises
     ------
     ValueError
-        Something in the model does not pass a flow on.
+        Something in the model does not pass a flow on, or the batch is empty.
     TypeError
         `example_inputs` is something else.
     """
@@ -82,6 +96,9 @@ def on_a_path(
     found = [o for o in pytree.tree_leaves(output) if torch.is_tensor(o) and o.requires_grad]
     if not found:
         return {name: torch.zeros_like(mask) for name, mask in masks.items()}
+    if not any(o.numel() for o in found):
+        msg = "audit: example_inputs give an output without numbers, expected a batch of at least 1"
+        raise ValueError(msg)
     flow: Any = sum(_reach(o).sum() for o in found)
     gradients = torch.autograd.grad(flow, list(weights.values()), allow_unused=True)
     reached = {}
@@ -138,7 +155,7 @@ class _Flow(TorchFunctionMode):
     ) -> Any:
         kwargs = kwargs or {}
         name = getattr(func, "__name__", "")
-        if name in _PASS:
+        if name in _PASS or name.removesuffix("_") in _PASS:
             return args[0]
         if name in _MIX:
             return _reach(func(*args, **kwargs))
@@ -149,12 +166,14 @@ class _Flow(TorchFunctionMode):
             return args[0].nan_to_num(neginf=0.0).clamp(min=0) + 1
         if name == "scaled_dot_product_attention":
             return _attention(*args[:3])
-        if name == "multi_head_attention_forward":
+        if name in _OPAQUE:
             msg = (
-                "audit: paths through nn.MultiheadAttention cannot be followed; audit without "
+                f"audit: paths through {_OPAQUE[name]} cannot be followed; audit without "
                 "example_inputs"
             )
             raise ValueError(msg)
+        if name in _LARGEST:
+            return _any_of(func, *args, **kwargs)
         if "max_pool" in name:
             return _pooled(func, name, *args, **kwargs)
         return _arithmetic(func, name, args, kwargs)
@@ -170,6 +189,23 @@ def _gated(x: Tensor, weight: Tensor | None, *, by_feature: bool) -> Tensor:
 def _attention(query: Tensor, key: Tensor, value: Tensor) -> Any:
     shares = _reach(query @ key.transpose(-2, -1)) + 1
     return _reach(shares @ value)
+
+
+def _any_of(func: Callable[..., Any], x: Tensor, *args: Any, **kwargs: Any) -> Any:
+    """Pass on what is anywhere along the axes, or in any of two tensors, not the largest alone."""
+    other = args[0] if args else kwargs.get("other")
+    pair: Any = (x,)
+    if torch.is_tensor(other):
+        pair = torch.broadcast_tensors(x, other)  # type: ignore[no-untyped-call]
+    flows = [tensor for tensor in pair if tensor.requires_grad]
+    if not flows:
+        return func(x, *args, **kwargs)
+    if torch.is_tensor(other):
+        return sum(flows[1:], flows[0])
+    found, mean = func(x, *args, **kwargs), x.mean(*args, **kwargs)
+    # With one axis the indices come along.
+    indices = getattr(found, "indices", None)
+    return type(found)((mean, indices)) if torch.is_tensor(indices) else mean
 
 
 def _pooled(func: Callable[..., Any], name: str, x: Tensor, *args: Any, **kwargs: Any) -> Any:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-import operator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from sparsecore.pruning._arrays import checked_scores, contiguous, full_mask, move_axis, top_of_rows
+from sparsecore.pruning._numbers import integer
 from sparsecore.pruning._short_repr import short_repr
 from sparsecore.pruning.block_patterns import Block, Channel, Filter
 from sparsecore.pruning.pattern import Pattern, axis_of
@@ -57,7 +57,7 @@ class Unstructured(Pattern):
     def __post_init__(self) -> None:
         """Reject an axis that is no number."""
         if self.axis is not None:
-            operator.index(self.axis)
+            integer(self.axis, name="Unstructured: axis", what="an integer or None")
 
     __repr__ = short_repr
 
@@ -120,8 +120,8 @@ class NM(Pattern):
 
     def __post_init__(self) -> None:
         """Reject groups that keep nothing or everything."""
-        operator.index(self.axis)
-        if not 1 <= operator.index(self.n) < operator.index(self.m):
+        n, m, _ = (integer(getattr(self, name), name=f"NM: {name}") for name in ("n", "m", "axis"))
+        if not 1 <= n < m:
             msg = f"NM({self.n}, {self.m}): keeps n of each m, expected 1 <= n < m"
             raise ValueError(msg)
 
@@ -190,7 +190,7 @@ def prune_mask(scores: ArrayT, kept: int, pattern: Pattern = ANY_POSITION) -> Ar
     ValueError
         A score is NaN, `kept` is out of range, or it is no count that the pattern has.
     TypeError
-        `scores` is not an array, or `kept` is not an integer.
+        `scores` is not an array of real numbers, `kept` no integer, or `pattern` none.
 
     Examples
     --------
@@ -199,9 +199,13 @@ def prune_mask(scores: ArrayT, kept: int, pattern: Pattern = ANY_POSITION) -> Ar
     array([[ True, False],
            [False,  True]])
     """
+    if isinstance(pattern, type) or not callable(getattr(pattern, "select", None)):
+        msg = f"prune_mask: pattern is {pattern!r}, expected a value such as Unstructured()"
+        raise TypeError(msg)
     ranked = checked_scores(scores, name="prune_mask: scores")
     shape = tuple(ranked.shape)
-    kept, size = _checked_count(kept), math.prod(shape)
+    what = "an integer: how many positions to keep"
+    kept, size = integer(kept, name="prune_mask: kept", what=what), math.prod(shape)
     fixed = pattern.fixed_count(shape)
     if fixed is not None and kept != fixed:
         msg = f"prune_mask: kept is {kept}, but {pattern} keeps exactly {fixed} of shape {shape}"
@@ -227,14 +231,3 @@ def _same_share(rows: Any, kept: int) -> Any:
     mask[:more] = top_of_rows(rows[:more], share + 1) if more else False
     mask[more:] = top_of_rows(rows[more:], share)
     return mask
-
-
-def _checked_count(kept: object) -> int:
-    try:
-        return operator.index(kept)  # type: ignore[arg-type]
-    except TypeError:
-        msg = (
-            f"prune_mask: kept is {kept!r}, a {type(kept).__name__}, expected an integer: how many "
-            "positions to keep"
-        )
-        raise TypeError(msg) from None

@@ -58,10 +58,11 @@ def prune(
     ------
     ValueError
         `sparsity` outside [0, 1), nothing selected, a NaN score, or a combination without meaning,
-        such as ``NM(2, 4)`` with 90 %, or a schedule that counts steps of training. The model is
-        then unchanged.
+        such as ``NM(2, 4)`` with 90 %, a schedule that counts steps of training, or a weight to
+        which nothing can be written. The model is then unchanged.
     TypeError
-        A score, allocation, pattern, schedule or where that is not of its kind.
+        An argument that is not of its kind, or a score or allocation that returns something else
+        than ``Pruner`` says.
 
     Examples
     --------

@@ -17,16 +17,13 @@ from torch import Tensor, nn
 
 from sparsecore.pruning.allocation import uniform
 from sparsecore.pruning.claims import claimed
+from sparsecore.pruning.drivers import NotCopied
 from sparsecore.pruning.masks_in_force import apply_masks, overflowed
-from sparsecore.pruning.model_masks import (
-    Allocation,
-    ScoreFunction,
-    Where,
-    check_free,
-    check_held,
-)
+from sparsecore.pruning.model_checks import check_free, check_held
+from sparsecore.pruning.model_masks import Allocation, ScoreFunction, Where
 from sparsecore.pruning.pattern import Pattern
 from sparsecore.pruning.patterns import ANY_POSITION
+from sparsecore.pruning.pruner_state import check_state
 from sparsecore.pruning.request import checked_request
 from sparsecore.pruning.rewind import Rewind
 from sparsecore.pruning.rewinding import Rewinder, check_rewind
@@ -36,7 +33,7 @@ from sparsecore.pruning.scores import magnitude
 _AT_ONCE = OneShot()
 
 
-class Pruner:
+class Pruner(NotCopied):
     """Masks on the weights of a torch model, kept in force through training.
 
     The masks are the pruner's own buffers, found by parameter name. After each step of the
@@ -56,7 +53,7 @@ class Pruner:
     model : torch.nn.Module
         The weights of its Linear and Conv modules are pruned; a weight shared by several modules
         once, under its first name. (What ``nn.MultiheadAttention`` packs into ``in_proj_weight``
-        belongs to no Linear and stays dense.)
+        belongs to no Linear and stays dense, as does a weight that a parametrization computes.)
     optimizer : torch.optim.Optimizer
         Must hold every selected weight, in any of its parameter groups.
     sparsity : float
@@ -94,10 +91,11 @@ class Pruner:
     ValueError
         `sparsity` outside [0, 1), nothing selected, a weight that the optimizer does not hold, a
         combination without meaning, a weight that another pruner on the same optimizer prunes,
-        a score that lacks `batches`, a NaN score (then also in a later step). The model is then
-        unchanged.
+        a score that lacks `batches`, a NaN score (then also in a later step), a weight to which
+        nothing can be written, two that share memory. The model is then unchanged.
     TypeError
-        A score, allocation, pattern, schedule, where or rewind that is not of its kind.
+        An argument that is not of its kind, or a score or allocation that returns something else
+        than is said above.
 
     Warns
     -----
@@ -190,9 +188,9 @@ class Pruner:
         return {name: int(mask.sum()) for name, mask in self._masks.items()}
 
     def sparsity(self) -> float:
-        """Return pruned / all, counted over the masks as they are now."""
+        """Return pruned / all, counted over the masks as they are now; 0 of empty weights."""
         size = sum(mask.numel() for mask in self._masks.values())
-        return (size - sum(self.kept().values())) / size
+        return (size - sum(self.kept().values())) / size if size else 0.0
 
     def rounds(self) -> Iterator[int]:
         """Yield before each training, and prune after all but the last.
@@ -248,18 +246,14 @@ class Pruner:
         Raises
         ------
         ValueError
-            The state is for other parameters or shapes, or of a pruner that differs in `rewind`;
-            nothing has changed then.
+            The state is for other parameters or shapes, of a pruner that differs in `rewind`, or
+            none of a pruner's.
+        TypeError
+            It is no mapping. Nothing has changed then, as after a ValueError.
         """
-        expected = {name: tuple(mask.shape) for name, mask in self._masks.items()}
-        found = {name: tuple(mask.shape) for name, mask in state["masks"].items()}
-        if found != expected:
-            msg = f"Pruner.load_state_dict: masks are {found}, this model needs {expected}"
-            raise ValueError(msg)
-        if (state["rewind"] is None) != (self._rewinder is None):
-            which = "no" if state["rewind"] is None else "a"
-            msg = f"Pruner.load_state_dict: the state is of a pruner with {which} rewind="
-            raise ValueError(msg)
+        check_state(state, self._masks, rewinds=self._rewinder is not None)
+        if self._rewinder is not None:
+            self._rewinder.check_state(state["rewind"])
         for name, mask in self._masks.items():
             mask.copy_(state["masks"][name])
         if self._rewinder is not None:

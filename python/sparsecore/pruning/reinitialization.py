@@ -9,8 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from sparsecore.pruning.masks_in_force import check_masks
+from sparsecore.pruning.model_checks import check_model
 
 __all__ = ["reinitialize"]
+
+# What the hooks of torch.nn.utils leave as plain attributes.
+_WEIGHTS = ("weight", "weight_hh_l0", "weight_ih_l0")
 
 
 def reinitialize(
@@ -40,10 +44,12 @@ def reinitialize(
     Raises
     ------
     ValueError
-        A module has parameters of its own but no ``reset_parameters``, and there is no `init`; or
-        masks of other names or shapes than the parameters. The model is then unchanged.
+        A module has parameters of its own but no ``reset_parameters``, or one that knows nothing
+        of those that its weight is computed from (``torch.nn.utils``'s weight_norm, spectral_norm
+        and prune), and there is no `init`; or masks of other names or shapes than the parameters.
+        The model is then unchanged.
     TypeError
-        A mask that is not bool.
+        An argument that is not of its kind, or a mask that is not bool.
 
     References
     ----------
@@ -58,6 +64,13 @@ def reinitialize(
     >>> torch.equal(model.weight != 0, masks["weight"])
     True
     """
+    check_model("reinitialize", model)
+    if generator is not None and not isinstance(generator, torch.Generator):
+        msg = f"reinitialize: generator is {type(generator).__name__}, expected a torch.Generator"
+        raise TypeError(msg)
+    if init is not None and not callable(init):
+        msg = f"reinitialize: init is {init!r}, expected a function of a module"
+        raise TypeError(msg)
     parameters = dict(model.named_parameters(remove_duplicate=False))
     check_masks("reinitialize", masks or {}, parameters)
     if init is None:
@@ -96,5 +109,13 @@ def _check_resets(model: nn.Module) -> None:
             msg = (
                 f"reinitialize: {name or 'the model'}, a {type(module).__name__}, has parameters "
                 f"({', '.join(own)}) but no reset_parameters(); expected init= to set them"
+            )
+            raise ValueError(msg)
+        computed = [n for n in _WEIGHTS if n not in own and torch.is_tensor(vars(module).get(n))]
+        if computed:
+            msg = (
+                f"reinitialize: {name or 'the model'}, a {type(module).__name__}, computes its "
+                f"{computed[0]} from ({', '.join(own)}), of which reset_parameters() knows "
+                "nothing; expected init= to set them, or the computation removed"
             )
             raise ValueError(msg)

@@ -10,6 +10,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from sparsecore.pruning.allocation import Explicit, checked_sparsity, uniform
+from sparsecore.pruning.model_checks import check_model, check_writable
 from sparsecore.pruning.model_masks import Allocation, Score, Where, best_masks, selected_weights
 from sparsecore.pruning.model_scores import bound_score
 from sparsecore.pruning.pattern import Pattern
@@ -66,6 +67,7 @@ def checked_request(
     ValueError
         Parts that contradict each other, or weights that have no room for the pattern.
     """
+    check_model(caller, model)
     _check_kinds(caller, score, allocation, pattern, schedule, where)
     is_explicit = isinstance(allocation, Mapping | Explicit)
     if not is_explicit or sparsity is not None:
@@ -73,6 +75,7 @@ def checked_request(
     _check_batches(caller, batches, schedule)
     bound = bound_score(caller, score, model=model, batches=batches, loss=loss)
     weights = selected_weights(caller, model, pattern, where)
+    check_writable(caller, weights)
     if isinstance(allocation, Mapping):
         allocation = Explicit(allocation)
     if is_explicit:

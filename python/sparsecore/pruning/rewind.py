@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import operator
 from dataclasses import dataclass
+
+from sparsecore.pruning._numbers import integer
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,6 @@ class Rewind:
 
     def __post_init__(self) -> None:
         """Reject states before the first."""
-        if operator.index(self.step) < 0:
+        if integer(self.step, name="Rewind: step") < 0:
             msg = f"{self}: expected a step of at least 0"
             raise ValueError(msg)

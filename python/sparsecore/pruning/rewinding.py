@@ -78,6 +78,19 @@ class Rewinder:
             {"tensors": self._tensors, "rates": self._rates, "due": self._rates_are_due}
         )
 
+    def check_state(self, state: Mapping[str, Any]) -> None:
+        """Raise ValueError unless it is a state of the same model."""
+        lacks = {"tensors", "rates", "due"} - state.keys()
+        tensors = state.get("tensors")
+        found = None if tensors is None else set(tensors.get("model", ()))
+        if lacks or (found is not None and found != set(_tensors(self._model))):
+            msg = (
+                "Pruner.load_state_dict: rewind is "
+                f"{f'without {sorted(lacks)}' if lacks else f'of tensors {sorted(found or ())}'}, "
+                f"expected what state_dict() gives for this model"
+            )
+            raise ValueError(msg)
+
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue from what ``state_dict`` returned."""
         state = copy.deepcopy(dict(state))

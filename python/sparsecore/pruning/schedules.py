@@ -6,10 +6,10 @@ step 0 is the state before training. A schedule is a pure function of the step: 
 
 from __future__ import annotations
 
-import operator
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+from sparsecore.pruning._numbers import checked_sparsity, integer
 from sparsecore.pruning._short_repr import short_repr
 
 
@@ -95,13 +95,14 @@ class Cubic:
 
     def __post_init__(self) -> None:
         """Reject ramps that have no length or run backwards."""
-        begin, end, every = map(operator.index, (self.begin, self.end, self.every))
+        begin, end, every = (
+            integer(getattr(self, name), name=f"Cubic: {name}")
+            for name in ("begin", "end", "every")
+        )
         if not (0 <= begin < end and every >= 1):
             msg = f"{self}: expected 0 <= begin < end and every >= 1"
             raise ValueError(msg)
-        if not 0 <= self.initial < 1:
-            msg = f"{self}: initial is {self.initial}, expected a fraction in [0, 1)"
-            raise ValueError(msg)
+        checked_sparsity(self.initial, caller=f"{self}", name="initial")
 
     __repr__ = short_repr
 
@@ -183,11 +184,12 @@ class Iterative:
 
     def __post_init__(self) -> None:
         """Reject rounds that are none."""
-        every = 1 if self.every is None else operator.index(self.every)
-        if operator.index(self.rounds) < 1 or every < 1:
+        what = "an integer or None"
+        every = 1 if self.every is None else integer(self.every, name="Iterative: every", what=what)
+        if integer(self.rounds, name="Iterative: rounds") < 1 or every < 1:
             msg = f"{self}: expected rounds >= 1 and every >= 1, or None"
             raise ValueError(msg)
-        if self.kind not in {"exponential", "linear"}:
+        if self.kind not in ("exponential", "linear"):
             msg = f'{self}: kind is {self.kind!r}, expected "exponential" or "linear"'
             raise ValueError(msg)
 

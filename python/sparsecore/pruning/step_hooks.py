@@ -9,6 +9,7 @@ from typing import Any, Self
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from sparsecore.pruning.drivers import NotCopied
 from sparsecore.pruning.masked_selection import masked_weights
 from sparsecore.pruning.masked_weight import MaskedWeight
 from sparsecore.pruning.masks_in_force import overflowed
@@ -19,7 +20,7 @@ from sparsecore.pruning.sparse_weight import SparseWeight
 __all__ = ["StepHooks"]
 
 
-class StepHooks:
+class StepHooks(NotCopied):
     """Runs before and after each step of an optimizer that is really taken, and counts them.
 
     Inheritance, where functions would do elsewhere: what the drivers share is when they are called.

@@ -16,10 +16,20 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor, nn
 
+from sparsecore.pruning._checks import check_mapping
+from sparsecore.pruning.model_checks import check_model
 from sparsecore.pruning.scores._batches import Batch, read_batches
-from sparsecore.pruning.scores._checks import check_mapping
 
-__all__ = ["Loss", "Run", "gradients", "losses", "mean_gradient", "opened", "running_mean"]
+__all__ = [
+    "Loss",
+    "Run",
+    "check_loss",
+    "gradients",
+    "losses",
+    "mean_gradient",
+    "opened",
+    "running_mean",
+]
 
 Loss: TypeAlias = Callable[[Any, Any], Tensor]
 
@@ -67,16 +77,16 @@ def opened(
         A weight is no parameter of the model, or has another shape, or two are the same one.
     """
     check_mapping(caller, weights)
-    if not isinstance(model, nn.Module):
-        msg = f"{caller}: model is {type(model).__name__}, expected a torch.nn.Module"
-        raise TypeError(msg)
+    check_model(caller, model)
     owned = _parameters(caller, model, weights)
-    leaves = {name: weight.detach().requires_grad_() for name, weight in weights.items()}
-    state = {n: p.detach() for n, p in model.named_parameters() if id(p) not in owned}
-    state.update((name, buffer.detach().clone()) for name, buffer in model.named_buffers())
+    with torch.inference_mode(False):  # tensors that a graph may hold
+        leaves = {name: weight.detach().requires_grad_() for name, weight in weights.items()}
+        state = {n: p.detach() for n, p in model.named_parameters() if id(p) not in owned}
+        state.update((name, buffer.detach().clone()) for name, buffer in model.named_buffers())
     modes = [(module, module.training) for module in model.modules()]
     cuda = sorted({t.device.index for t in (*leaves.values(), *state.values()) if t.is_cuda})
-    with torch.random.fork_rng(devices=cuda), torch.enable_grad():
+    # Gradients are on whatever the caller has off.
+    with torch.random.fork_rng(devices=cuda), torch.inference_mode(False), torch.enable_grad():
         try:
             # Not model.train(), which classes override: with effects of their own, at times.
             for module, _ in modes:
@@ -135,9 +145,18 @@ def losses(
     TypeError, ValueError
         A batch is not what it should be, or the loss is no scalar that depends on the weights.
     """
+    check_loss(run.caller, loss)
     for whole in read_batches(run.caller, batches):
         for batch in whole.samples_of() if singly else (whole,):
             yield batch.samples, _loss_of(run, batch, loss)
+
+
+def check_loss(caller: str, loss: object) -> None:
+    """Raise TypeError unless it is a function or None."""
+    if loss is not None and not callable(loss):
+        kind = type(loss).__name__
+        msg = f"{caller}: loss is {loss!r}, a {kind}, expected a function of (outputs, targets)"
+        raise TypeError(msg)
 
 
 def _loss_of(run: Run, batch: Batch, loss: Loss | None) -> Tensor:

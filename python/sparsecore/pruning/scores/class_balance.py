@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
+
+from sparsecore.interop import is_tensor
+from sparsecore.pruning._numbers import integer
 
 if TYPE_CHECKING:
     import torch
@@ -24,7 +28,7 @@ def class_balanced_batches(
     Parameters
     ----------
     inputs : Tensor, or tuple or mapping of Tensor
-        The first axis counts samples.
+        The first axis counts samples; tensors of another length go with every batch.
     targets : Tensor of int, shape (n,)
         The class of each sample. Classes are those that occur.
     per_class : int
@@ -43,7 +47,10 @@ def class_balanced_batches(
     Raises
     ------
     ValueError
-        A class has too few samples, targets are no vector of integers, or a number is out of range.
+        A class has too few samples, targets are no vector of integers, no input has as many
+        samples, or a number is out of range.
+    TypeError
+        An argument that is not of its kind.
 
     Examples
     --------
@@ -58,6 +65,16 @@ def class_balanced_batches(
     from sparsecore.pruning.scores._batches import taken
 
     _check(targets, per_class, batches)
+    if not any(shape[:1] == (len(targets),) for shape in _shapes(inputs)):
+        msg = (
+            f"class_balanced_batches: inputs have shapes {_shapes(inputs)}, targets "
+            f"{len(targets)} samples; expected as many along a first axis"
+        )
+        raise ValueError(msg)
+    if not isinstance(generator, torch.Generator):
+        found = type(generator).__name__
+        msg = f"class_balanced_batches: generator is {found}, expected a torch.Generator"
+        raise TypeError(msg)
     parts: list[list[Tensor]] = [[] for _ in range(batches)]
     for number in sorted(set(targets.tolist())):
         places = (targets == number).nonzero().reshape(-1)
@@ -75,7 +92,23 @@ def class_balanced_batches(
     return [(taken(inputs, places, len(targets)), targets[places]) for places in chosen]
 
 
-def _check(targets: Tensor, per_class: int, batches: int) -> None:
+def _shapes(inputs: Any) -> list[tuple[int, ...]]:
+    """Return the shapes of all tensors inside of tuples and mappings."""
+    if isinstance(inputs, tuple | list | Mapping):
+        parts = inputs.values() if isinstance(inputs, Mapping) else inputs
+        return [shape for part in parts for shape in _shapes(part)]
+    return [tuple(inputs.shape)] if is_tensor(inputs) else []
+
+
+def _check(targets: Any, per_class: int, batches: int) -> None:
+    import torch
+
+    if not isinstance(targets, torch.Tensor):
+        found = type(targets).__name__
+        msg = f"class_balanced_batches: targets is {found}, expected a tensor of integers"
+        raise TypeError(msg)
+    per_class = integer(per_class, name="class_balanced_batches: per_class")
+    batches = integer(batches, name="class_balanced_batches: batches")
     if targets.ndim != 1 or targets.is_floating_point() or not len(targets):
         msg = (
             f"class_balanced_batches: targets are {targets.dtype} of shape {tuple(targets.shape)}, "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import numbers
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -111,9 +112,13 @@ def _tempered(loss: Loss | None, temperature: float) -> Loss | None:
     from torch import Tensor
     from torch.nn.functional import cross_entropy
 
-    if not 0 < temperature < math.inf:
+    from sparsecore.pruning.scores._model_runs import check_loss
+
+    is_number = isinstance(temperature, numbers.Real)
+    if not is_number or not 0 < temperature < math.inf:
         msg = f"grasp: temperature is {temperature!r}, expected a number above 0"
-        raise ValueError(msg)
+        raise ValueError(msg) if is_number else TypeError(msg)
+    check_loss("grasp", loss)
     if temperature == 1:
         return loss
     own = loss or cross_entropy

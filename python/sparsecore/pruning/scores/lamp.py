@@ -9,7 +9,7 @@ import numpy as np
 
 from sparsecore.interop import is_tensor, torch_or_none
 from sparsecore.pruning._arrays import as_float64
-from sparsecore.pruning.scores._checks import check_mapping
+from sparsecore.pruning._checks import check_arrays
 
 if TYPE_CHECKING:
     from sparsecore.pruning._arrays import Array
@@ -39,7 +39,9 @@ def lamp(weights: Mapping[str, Array]) -> dict[str, Any]:
     Raises
     ------
     TypeError
-        `weights` is no mapping.
+        `weights` is no mapping of arrays of real numbers.
+    ValueError
+        A weight is NaN or infinite: the sum that it is part of has no value.
 
     References
     ----------
@@ -52,14 +54,17 @@ def lamp(weights: Mapping[str, Array]) -> dict[str, Any]:
     >>> lamp({"fc": np.array([1.0, 2.0, 3.0, 4.0])})["fc"].round(4)
     array([0.0333, 0.1379, 0.36  , 1.    ])
     """
-    check_mapping("lamp", weights)
-    return {name: _lamp(weight) for name, weight in weights.items()}
+    check_arrays("lamp", weights)
+    return {name: _lamp(name, weight) for name, weight in weights.items()}
 
 
-def _lamp(weight: Any) -> Any:
+def _lamp(name: str, weight: Any) -> Any:
     # In numpy for tensors, too: torch has no deterministic cumsum on CUDA.
     magnitudes = abs(as_float64(weight)).reshape(-1)
     largest = magnitudes.max(initial=0.0)
+    if not np.isfinite(largest):
+        msg = f"lamp: weights[{name!r}] has NaN or infinity, expected finite numbers"
+        raise ValueError(msg)
     # The squares of scaled ones do not overflow, and the score has no scale.
     squares = (magnitudes / largest) ** 2 if largest > 0 else magnitudes
     order = np.argsort(-squares, kind="stable")

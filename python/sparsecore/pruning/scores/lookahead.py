@@ -10,7 +10,7 @@ import numpy as np
 
 from sparsecore.interop import is_tensor, torch_or_none
 from sparsecore.pruning._arrays import as_float64
-from sparsecore.pruning.scores._checks import check_mapping
+from sparsecore.pruning._checks import check_arrays
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -53,7 +53,7 @@ def lookahead(
     Raises
     ------
     TypeError
-        `weights` or `factors` is no mapping.
+        `weights` or `factors` is no mapping of arrays of real numbers.
     ValueError
         Two layers do not fit together, or factors do not fit their layer.
 
@@ -70,10 +70,13 @@ def lookahead(
     {'a': array([[9.],
            [4.]]), 'b': array([[9., 4.]])}
     """
-    check_mapping("lookahead", weights)
+    check_arrays("lookahead", weights)
     squares = {name: _squares(name, weight) for name, weight in weights.items()}
     scales = _scales(squares, {} if factors is None else factors)
     scores = dict(squares)
+    last = next(reversed(squares), None)
+    if last is not None and last in scales:  # what follows it is its BatchNorm alone
+        scores[last] = scores[last] * _along(scales[last], 0, scores[last].ndim)
     for before, after in pairwise(squares):
         into, out_of = squares[after], squares[before]
         repeats = _repeats(before, out_of.shape, after, into.shape)
@@ -94,9 +97,7 @@ def _squares(name: str, weight: Any) -> Floats:
 
 def _scales(squares: Mapping[str, Floats], factors: Mapping[str, Any]) -> dict[str, Floats]:
     """Return the squared factors of BatchNorm by layer."""
-    if not isinstance(factors, Mapping):
-        msg = f"lookahead: factors is {type(factors).__name__}, expected a mapping of name to array"
-        raise TypeError(msg)
+    check_arrays("lookahead", factors, argument="factors")
     scales = {name: np.square(as_float64(factor)) for name, factor in factors.items()}
     for name, scale in scales.items():
         expected = squares[name].shape[:1] if name in squares else None

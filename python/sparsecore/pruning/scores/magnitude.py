@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sparsecore.interop import is_tensor
-from sparsecore.pruning.scores._checks import check_mapping
+from sparsecore.pruning._checks import check_mapping
 
 if TYPE_CHECKING:
     from sparsecore.pruning._arrays import Array
@@ -28,12 +28,13 @@ def magnitude(weights: Mapping[str, Array]) -> dict[str, Any]:
     -------
     dict of str to array or tensor
         The absolute values, of the same shape, kind, device and (for floating point) dtype.
-        Integers are scored in float64, because int8 has no abs(-128).
+        Integers are scored in float64, because int8 has no abs(-128); complex numbers by the dtype
+        of their parts.
 
     Raises
     ------
     TypeError
-        `weights` is no mapping.
+        `weights` is no mapping of arrays and tensors of numbers.
 
     References
     ----------
@@ -47,11 +48,17 @@ def magnitude(weights: Mapping[str, Array]) -> dict[str, Any]:
     {'fc': array([[3., 1.]])}
     """
     check_mapping("magnitude", weights)
-    return {name: abs(_as_floating(weight)) for name, weight in weights.items()}
+    return {name: _magnitude(name, weight) for name, weight in weights.items()}
 
 
-def _as_floating(weight: Any) -> Any:
+def _magnitude(name: str, weight: Any) -> Any:
     if is_tensor(weight):
         weight = weight.detach()
-        return weight if weight.is_floating_point() else weight.double()
-    return weight.astype(np.float64) if weight.dtype.kind in "iub" else weight
+        is_whole = not (weight.is_floating_point() or weight.is_complex() or weight.is_quantized)
+        return abs(weight.double() if is_whole else weight)
+    if not isinstance(weight, np.ndarray) or weight.dtype.kind not in "biufcV":
+        found = f"{type(weight).__name__} {getattr(weight, 'dtype', '')}".rstrip()
+        msg = f"magnitude: weights[{name!r}] is a {found}, expected an array or tensor of numbers"
+        raise TypeError(msg)
+    # asarray: numpy makes scalars of arrays without axes.
+    return np.asarray(abs(weight.astype(np.float64) if weight.dtype.kind in "iub" else weight))

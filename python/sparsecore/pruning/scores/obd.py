@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from sparsecore.pruning._numbers import integer
+
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
@@ -65,7 +67,7 @@ def obd(
     Raises
     ------
     TypeError, ValueError
-        Too many weights for ``exact=True``; else as `snip`.
+        Too many weights for ``exact=True``, or a limit that is no integer; else as `snip`.
 
     References
     ----------
@@ -89,10 +91,10 @@ def obd(
 
     from sparsecore.pruning.scores import _model_runs as runs
 
-    if exact:
-        _check_size(weights, limit)
     # Attention's fused kernels have no second derivative.
     with sdpa_kernel(SDPBackend.MATH), runs.opened("obd", model, weights, training=False) as run:
+        if exact:
+            _check_size(weights, limit)
         terms = _diagonals(run, batches, loss) if exact else _squares(run, batches, loss)
         curvature = runs.running_mean(terms)
     shaped = {name: h.clamp(min=0) if clip else h.abs() for name, h in curvature.items()}
@@ -140,7 +142,7 @@ def _diagonal(gradient: Tensor, weight: Tensor) -> Tensor:
 
 def _check_size(weights: Mapping[str, Any], limit: int) -> None:
     size = sum(weight.numel() for weight in weights.values())
-    if size > limit:
+    if size > integer(limit, name="obd: limit"):
         msg = (
             f"obd: exact=True takes a backward pass for each of {size} weights, limit is {limit}; "
             "give fewer weights, a higher limit=, or exact=False for the Fisher information"

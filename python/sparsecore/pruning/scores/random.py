@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sparsecore.interop import is_tensor, torch_or_none
-from sparsecore.pruning.scores._checks import check_mapping
+from sparsecore.pruning._checks import check_mapping
 
 if TYPE_CHECKING:
     import torch
@@ -61,8 +61,8 @@ def _draw(name: str, weight: Any, generator: Any) -> Any:
                 weight.shape, dtype=torch.float64, device=generator.device, generator=generator
             )
             return drawn.to(weight.device)
-    elif isinstance(generator, np.random.Generator):
-        return generator.random(weight.shape)
+    elif isinstance(generator, np.random.Generator) and isinstance(weight, np.ndarray):
+        return np.asarray(generator.random(weight.shape))
     msg = (
         f"random: generator is {type(generator).__module__}.{type(generator).__name__}, "
         f"which does not fit {name}, a {type(weight).__module__}.{type(weight).__name__}"

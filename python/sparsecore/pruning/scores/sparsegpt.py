@@ -10,6 +10,7 @@ import numpy as np
 
 from sparsecore.interop import is_tensor, torch_or_none
 from sparsecore.pruning._arrays import full_mask, top_of_rows
+from sparsecore.pruning._numbers import checked_sparsity
 from sparsecore.pruning.patterns import ANY_POSITION, NM, Pattern
 
 if TYPE_CHECKING:
@@ -218,9 +219,9 @@ def _working_copy(name: str, array: Any, dtype: str) -> Any:
 
 def _checked_width(sparsity: float, pattern: Pattern, block: int, damping: float) -> int:
     """Return the columns of a block, after checks of what has nothing to do with the arrays."""
+    checked_sparsity(sparsity, caller="sparsegpt")
     is_groups = isinstance(pattern, NM) and pattern == NM(pattern.n, pattern.m)
     wrong = {
-        f"sparsity is {sparsity}, expected a fraction in [0, 1)": not 0 <= sparsity < 1,
         f"block is {block!r}, expected an integer of at least 1": type(block) is not int
         or block < 1,
         f"damping is {damping}, expected at least 0": not 0 <= damping < math.inf,

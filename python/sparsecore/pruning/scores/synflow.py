@@ -108,6 +108,10 @@ def _ones(batch: Batch) -> Batch:
 
     def one(value: Any) -> Any:
         nonlocal found
+        if isinstance(value, tuple | list):
+            return tuple(map(one, value))
+        if isinstance(value, Mapping):
+            return {name: one(part) for name, part in value.items()}
         if not isinstance(value, torch.Tensor) or not value.is_floating_point():
             return value
         found = True

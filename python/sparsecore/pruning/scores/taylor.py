@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from sparsecore.pruning._numbers import integer
+
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
@@ -55,7 +57,7 @@ def taylor(
     Raises
     ------
     TypeError, ValueError
-        A weight without the axis; else as `snip`.
+        A weight without the axis, or an axis that is no integer; else as `snip`.
 
     References
     ----------
@@ -76,8 +78,8 @@ def taylor(
     """
     from sparsecore.pruning.scores import _model_runs as runs
 
-    _check_axis(weights, axis)
     with runs.opened("taylor", model, weights, training=training) as run:
+        _check_axis(weights, axis)
         return runs.running_mean(_squares(run, batches, loss, axis))
 
 
@@ -103,7 +105,10 @@ def _square(change: Tensor, axis: int | None) -> Tensor:
 
 
 def _check_axis(weights: Mapping[str, Tensor], axis: int | None) -> None:
+    if axis is None:
+        return
+    integer(axis, name="taylor: axis", what="an integer or None")
     for name, weight in weights.items():
-        if axis is not None and not -weight.ndim <= axis < weight.ndim:
+        if not -weight.ndim <= axis < weight.ndim:
             msg = f"taylor: axis is {axis}, which {name!r} of shape {tuple(weight.shape)} lacks"
             raise ValueError(msg)

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from sparsecore.interop import is_tensor, torch_or_none
+from sparsecore.pruning._checks import check_arrays
 
 if TYPE_CHECKING:
     from torch import nn
@@ -53,7 +54,8 @@ def wanda(
     Raises
     ------
     TypeError
-        Neither `norms` alone nor `model` and `batches`; a batch of another form.
+        Neither `norms` alone nor `model` and `batches`; weights or norms that are no mapping of
+        arrays; a batch of another form.
     ValueError
         A weight without norms, or whose shape does not fit them; one that is no weight of a Linear
         module; a module that the batches do not reach.
@@ -69,7 +71,9 @@ def wanda(
     >>> wanda({"fc": np.array([[1.0, -2.0, 3.0]])}, norms={"fc": np.array([100.0, 10.0, 1.0])})
     {'fc': array([[100.,  20.,   3.]])}
     """
+    check_arrays("wanda", weights)
     if norms is not None and model is None and batches is None:
+        check_arrays("wanda", norms, argument="norms")
         return {name: _score(name, weight, norms) for name, weight in weights.items()}
     if norms is not None or model is None or batches is None:
         given = {"norms": norms, "model": model, "batches": batches}
@@ -88,6 +92,10 @@ def wanda(
 def _score(name: str, weight: Any, norms: Mapping[str, Any]) -> Any:
     norm = norms.get(name)
     shape = None if norm is None else tuple(norm.shape)
+    if norm is not None and is_tensor(norm) != is_tensor(weight):
+        msg = f"wanda: {name!r} is a {type(weight).__name__}, its norms a {type(norm).__name__}, "
+        msg += "expected both of one kind"
+        raise TypeError(msg)
     if weight.ndim != 2 or shape != (weight.shape[-1],):
         msg = f"wanda: {name!r} has shape {tuple(weight.shape)} and norms of shape {shape}, "
         msg += "expected (out, in) and (in,)"

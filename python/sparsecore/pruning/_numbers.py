@@ -1,0 +1,73 @@
+"""Numbers that callers give: whole ones, and fractions to prune."""
+
+from __future__ import annotations
+
+import numbers
+import operator
+from typing import Any
+
+__all__ = ["checked_sparsity", "integer"]
+
+
+def integer(value: object, *, name: str, what: str = "an integer") -> int:
+    """Return a number as an int.
+
+    Parameters
+    ----------
+    value : int, or what has ``__index__``
+    name : str
+        What the message calls it, as ``"NM: n"``.
+    what : str
+        What was expected.
+
+    Raises
+    ------
+    TypeError
+        It is no integer; 2.0 is none.
+
+    Examples
+    --------
+    >>> integer(3, name="NM: n")
+    3
+    >>> integer(2.0, name="NM: n")
+    Traceback (most recent call last):
+        ...
+    TypeError: NM: n is 2.0, a float, expected an integer
+    """
+    try:
+        return operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        msg = f"{name} is {value!r}, a {type(value).__name__}, expected {what}"
+        raise TypeError(msg) from None
+
+
+def checked_sparsity(sparsity: object, *, caller: str, name: str = "sparsity") -> float:
+    """Return a fraction to prune as a float.
+
+    Parameters
+    ----------
+    sparsity : real number, or array or tensor without axes
+    caller, name : str
+        Begin the message.
+
+    Raises
+    ------
+    TypeError
+        It is no number.
+    ValueError
+        It is not in [0, 1).
+
+    Examples
+    --------
+    >>> checked_sparsity(0.5, caller="prune")
+    0.5
+    """
+    number: Any = sparsity
+    if not isinstance(number, numbers.Real) and getattr(number, "ndim", None) != 0:
+        kind = type(number).__name__
+        msg = f"{caller}: {name} is {number!r}, a {kind}, expected a fraction in [0, 1)"
+        raise TypeError(msg)
+    if not 0 <= number < 1:
+        msg = f"{caller}: {name} is {number}, expected a fraction in [0, 1)"
+        raise ValueError(msg)
+    return float(number)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 from sparsecore.pruning._arrays import checked_scores, join, top_of_rows
@@ -24,7 +25,10 @@ if TYPE_CHECKING:
 
 
 def checked_sparsity(sparsity: float, *, caller: str) -> float:
-    """Return the sparsity as a float; raise ValueError unless it lies in [0, 1)."""
+    """Return the sparsity as a float; raise TypeError or ValueError unless it lies in [0, 1)."""
+    if not isinstance(sparsity, Real):
+        msg = f"{caller}: sparsity is {sparsity!r}, expected a number, a fraction in [0, 1)"
+        raise TypeError(msg)
     if not 0 <= sparsity < 1:
         msg = f"{caller}: sparsity is {sparsity}, expected a fraction in [0, 1)"
         raise ValueError(msg)

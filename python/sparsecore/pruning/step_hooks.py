@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType, TracebackType
-from typing import Any, Self
+from typing import Any, NoReturn, Self
 
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from sparsecore.pruning.driver_states import checked_tensors
 from sparsecore.pruning.masked_selection import masked_weights
 from sparsecore.pruning.masked_weight import MaskedWeight
 from sparsecore.pruning.masks_in_force import overflowed
@@ -29,6 +30,11 @@ class StepHooks:
         self, model: nn.Module, optimizer: Optimizer, masks: Mapping[str, Tensor] | None
     ) -> None:
         caller = type(self).__name__
+        for name, value, kind in (("model", model, nn.Module), ("optimizer", optimizer, Optimizer)):
+            if not isinstance(value, kind):
+                found = type(value).__name__
+                msg = f"{caller}: {name} is {found}, expected a torch {kind.__name__}"
+                raise TypeError(msg)
         self._sparse: Mapping[str, SparseWeight]
         # Those of them whose masks are the driver's own.
         self._masked: Mapping[str, MaskedWeight] = {}
@@ -94,6 +100,15 @@ class StepHooks:
         """Detach from the optimizer and the layers."""
         self.remove()
 
+    def __getstate__(self) -> NoReturn:
+        """Refuse to be copied or pickled: the copy's optimizer would not call it."""
+        name = type(self).__name__
+        msg = (
+            f"{name}: cannot be copied or pickled, as the copy of an optimizer has no hooks; make "
+            f"a {name} on the copies of model and optimizer, and load the state_dict of this one"
+        )
+        raise TypeError(msg)
+
     def _weights(self) -> dict[str, Tensor]:
         """Return what is driven here, for `claims`."""
         return {name: weight.parameter for name, weight in self._sparse.items()}
@@ -104,17 +119,8 @@ class StepHooks:
 
     def _check_masks(self, state: Mapping[str, Any]) -> dict[str, Tensor]:
         """Return the masks of a state on the devices of the weights; ValueError if for others."""
-        own, found = self._own_masks(), dict(state.get("masks", {}))
-        shapes = [
-            {n: (tuple(m.shape), m.dtype) for n, m in masks.items()} for masks in (found, own)
-        ]
-        if shapes[0] != shapes[1]:
-            msg = (
-                f"{type(self).__name__}.load_state_dict: masks are {shapes[0]}, expected "
-                f"{shapes[1]}"
-            )
-            raise ValueError(msg)
-        return {name: mask.to(own[name].device) for name, mask in found.items()}
+        found = state.get("masks", {})
+        return checked_tensors(type(self).__name__, "masks", found, self._own_masks())
 
     def _before_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
         # The hook's arguments begin with the optimizer itself.

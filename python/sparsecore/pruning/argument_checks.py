@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from numbers import Real
 from typing import TypeGuard
 
-__all__ = ["is_positive_integer", "is_real"]
+__all__ = ["is_iterable", "is_positive_integer", "is_real"]
+
+
+def is_iterable(value: object) -> bool:
+    """Whether ``for`` can go through a value: data sets may have ``__getitem__`` alone.
+
+    Examples
+    --------
+    >>> is_iterable([1]), is_iterable(iter([1])), is_iterable(3)
+    (True, True, False)
+    """
+    return isinstance(value, Iterable) or hasattr(type(value), "__getitem__")
 
 
 def is_real(value: object) -> TypeGuard[float]:

@@ -58,6 +58,9 @@ def prune_layers(
                     "of them, or leave it out by where="
                 )
                 raise ValueError(msg)
+    for name, module in layers.items():  # of all, before the first is written
+        weight: Tensor = module.weight  # type: ignore[assignment]
+        checked_scores(weight, name=f"prune_blocks: {name}", origin=weight)
     return [
         _prune_layer(name, module, moments.pop(name, None), request)
         for name, module in layers.items()

@@ -10,6 +10,7 @@ import numpy as np
 
 from sparsecore.interop import is_tensor, torch_or_none
 from sparsecore.pruning._arrays import full_mask, top_of_rows
+from sparsecore.pruning.argument_checks import is_real
 from sparsecore.pruning.patterns import ANY_POSITION, NM, Pattern
 
 if TYPE_CHECKING:
@@ -220,10 +221,12 @@ def _checked_width(sparsity: float, pattern: Pattern, block: int, damping: float
     """Return the columns of a block, after checks of what has nothing to do with the arrays."""
     is_groups = isinstance(pattern, NM) and pattern == NM(pattern.n, pattern.m)
     wrong = {
-        f"sparsity is {sparsity}, expected a fraction in [0, 1)": not 0 <= sparsity < 1,
+        f"sparsity is {sparsity!r}, expected a fraction in [0, 1)": not is_real(sparsity)
+        or not 0 <= sparsity < 1,
         f"block is {block!r}, expected an integer of at least 1": type(block) is not int
         or block < 1,
-        f"damping is {damping}, expected at least 0": not 0 <= damping < math.inf,
+        f"damping is {damping!r}, expected at least 0": not is_real(damping)
+        or not 0 <= damping < math.inf,
         f"pattern is {pattern}, expected Unstructured() or NM(n, m) along the last axis": not (
             is_groups or pattern == ANY_POSITION
         ),

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from sparsecore.interop import is_tensor, torch_or_none
+import numpy as np
+
+from sparsecore.interop import import_torch, is_tensor, torch_or_none
+from sparsecore.pruning.scores._checks import check_mapping
 
 if TYPE_CHECKING:
     from torch import nn
@@ -53,7 +56,8 @@ def wanda(
     Raises
     ------
     TypeError
-        Neither `norms` alone nor `model` and `batches`; a batch of another form.
+        Neither `norms` alone nor `model` and `batches`; an argument or a batch of another kind; a
+        weight and norms that are not both arrays or both tensors.
     ValueError
         A weight without norms, or whose shape does not fit them; one that is no weight of a Linear
         module; a module that the batches do not reach.
@@ -69,12 +73,19 @@ def wanda(
     >>> wanda({"fc": np.array([[1.0, -2.0, 3.0]])}, norms={"fc": np.array([100.0, 10.0, 1.0])})
     {'fc': array([[100.,  20.,   3.]])}
     """
+    check_mapping("wanda", weights)
     if norms is not None and model is None and batches is None:
+        if not isinstance(norms, Mapping):
+            msg = f"wanda: norms is {type(norms).__name__}, expected a mapping of name to array"
+            raise TypeError(msg)
         return {name: _score(name, weight, norms) for name, weight in weights.items()}
     if norms is not None or model is None or batches is None:
         given = {"norms": norms, "model": model, "batches": batches}
         listed = ", ".join(f"{name}=" for name, value in given.items() if value is not None)
         msg = f"wanda: got {listed or 'none'} of them, expected norms=, or model= and batches="
+        raise TypeError(msg)
+    if not isinstance(model, import_torch().nn.Module):
+        msg = f"wanda: model is {type(model).__name__}, expected a torch.nn.Module"
         raise TypeError(msg)
     from sparsecore.pruning.input_moments import input_norms
 
@@ -87,12 +98,23 @@ def wanda(
 
 def _score(name: str, weight: Any, norms: Mapping[str, Any]) -> Any:
     norm = norms.get(name)
+    of_norm = weight if norm is None else norm
+    if not all(map(_is_array, (weight, of_norm))) or is_tensor(weight) != is_tensor(of_norm):
+        msg = (
+            f"wanda: {name!r} is {type(weight).__name__}, its norms {type(norm).__name__}, "
+            "expected numpy arrays or torch tensors, both of one kind"
+        )
+        raise TypeError(msg)
     shape = None if norm is None else tuple(norm.shape)
     if weight.ndim != 2 or shape != (weight.shape[-1],):
         msg = f"wanda: {name!r} has shape {tuple(weight.shape)} and norms of shape {shape}, "
         msg += "expected (out, in) and (in,)"
         raise ValueError(msg)
     return abs(_wide(weight)) * _wide(norm)
+
+
+def _is_array(x: Any) -> bool:
+    return is_tensor(x) or isinstance(x, np.ndarray)
 
 
 def _wide(array: Any) -> Any:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from sparsecore.nn.cutting import check_max_error, restore, state_of
 from sparsecore.nn.dependencies import import_torch_pruning
 from sparsecore.nn.example import Example
+from sparsecore.pruning.argument_checks import is_iterable
 from sparsecore.pruning.generators import seeded_generator
 from sparsecore.pruning.model_masks import Where
 from sparsecore.pruning.structured.filter_removal import remove_filters
@@ -97,7 +98,7 @@ def thinet_(
     >>> model[0].out_channels, model[2].in_channels, sorted(report.reconstruction)
     (4, 4, ['0'])
     """
-    if not isinstance(batches, Iterable):
+    if not is_iterable(batches):
         msg = f"{_CALLER}: batches is {type(batches).__name__}, expected an iterable of batches"
         raise TypeError(msg)
     examples = [_example(batch) for batch in batches]

@@ -135,6 +135,7 @@ def test_what_stays_whole_and_what_is_refused() -> None:
         ({"kept": {"attention": 5}}, "is 5, expected an integer from 1 to 4"),
         ({"sparsity": 0.5, "where": lambda *_: False}, "that where= selects"),
         ({"kept": 3}, "kept is int, expected a mapping"),
+        ({"sparsity": 0.5, "where": "attention"}, "where is str, expected a function"),
         ({"sparsity": 0.5, "score": "magnitude"}, "score is 'magnitude', expected a function"),
         ({"sparsity": 0.5, "score": lambda _: {}}, "attention.in_proj_weight got scores of shape"),
         ({"sparsity": 0.5, "score": lambda w: {n: v * torch.nan for n, v in w.items()}}, "432 NaN"),

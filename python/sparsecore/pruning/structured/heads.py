@@ -93,7 +93,7 @@ def prune_heads_(
         layer; if a layer that was named cannot lose heads; if a score is NaN; if the model has no
         values. The model has not changed then.
     TypeError
-        If `model`, `kept` or `score` is of another kind.
+        If an argument is of another kind.
 
     References
     ----------
@@ -135,6 +135,9 @@ def _counts(
     where: Where | None,
 ) -> tuple[dict[str, int], dict[str, str]]:
     """Return how many heads each layer keeps, and why others stay whole."""
+    if where is not None and not callable(where):
+        msg = f"{_CALLER}: where is {type(where).__name__}, expected a function of (name, weight)"
+        raise TypeError(msg)
     if (sparsity is None) == (kept is None) or (kept is not None and where is not None):
         msg = f"{_CALLER}: expected either sparsity, with or without where=, or kept"
         raise ValueError(msg)

@@ -71,7 +71,8 @@ def test_top_kast_refuses_nan_before_it_sets_anything_aside() -> None:
         torch.testing.assert_close(parameter.detach(), old, rtol=0, atol=0, equal_nan=True)
     with torch.no_grad():
         model[1].weight[2, 1] = 0.5
-    driver(TopKAST, model)  # nothing of the one before is left on the optimizer
+    # Nothing of the one before is left on the optimizer, which would refuse another.
+    assert TopKAST(model, sgd, masks={"1.weight": MASK}).active() == {"1.weight": 6}
 
 
 def test_top_kast_refuses_a_sparse_gradient_before_it_wakes_anything() -> None:

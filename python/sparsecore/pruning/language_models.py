@@ -93,7 +93,8 @@ def prune_blocks(
     Blocks get all arguments that the model calls each with, beside the hidden states; equal ones of
     several batches are held once. The model runs in evaluation mode and without gradients; modes
     and the random state come back. A model in memory that is refused half-way keeps the blocks
-    pruned that were done.
+    pruned that were done. A weight that several layers share is pruned once, by the inputs of the
+    first.
 
     For a model in files the peak is about: a block (twice while it is written), what its observed
     layers sum up (in^2 float32 numbers each for SparseGPT, and five times the largest of these),

@@ -121,6 +121,11 @@ def test_rows_that_do_not_tile(ranks, starts, lengths, message):
     assert_all_raise(answers, ValueError, message)
 
 
+def test_a_start_that_is_no_int(ranks):
+    answers = ranks.run(cases.own_rows, [0, True], [4, 29], 30, size=2)
+    assert_all_raise(answers, TypeError, "start is a bool, expected an int")
+
+
 @pytest.mark.parametrize(
     ("other", "error", "message"),
     [

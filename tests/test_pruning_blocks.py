@@ -128,3 +128,15 @@ def test_spilled_states_that_were_read_stay_when_others_take_their_place(tmp_pat
                 assert torch.equal(read, x)
                 assert torch.equal(held[len(held) - 1], x + 1)
             assert len(held) == 3
+
+
+def test_a_weight_that_two_blocks_share_is_pruned_once_by_the_inputs_of_the_first():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Sequential(nn.Linear(8, 8), nn.Linear(8, 8)))
+    alone = copy.deepcopy(model)
+    model[0][1].weight = model[0][0].weight
+    x, options = torch.randn(2, 3, 8), {"blocks": "0", "sparsity": 0.5, "sequence_length": 3}
+    found = prune_blocks(model, [x], **options)
+    assert [layer.name for layer in found] == ["0.0.weight"]
+    prune_blocks(alone, [x], **options)
+    assert torch.equal(model[0][1].weight, alone[0][0].weight)

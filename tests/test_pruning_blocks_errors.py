@@ -24,6 +24,7 @@ from test_pruning_block_calls import Caller, call  # noqa: E402
         ({"sequence_length": 4}, r"shape \(2, 3, 8\), expected sequence_length=4"),
         ({"columns": 0}, "columns is 0"),
         ({"damping": -1}, "damping is -1"),
+        ({"damping": "x"}, "damping is 'x', expected at least 0"),
         ({"where": lambda *_: False}, "no Linear weight that where= selects"),
     ],
 )
@@ -77,8 +78,21 @@ def test_layers_without_inputs_and_inputs_that_are_not_finite_are_named():
 
 
 def test_patterns_of_other_kinds_and_texts_that_are_too_short_are_refused(tmp_path):
-    with pytest.raises(TypeError, match="pattern is '2:4'"):
-        call(Caller(), pattern="2:4")
+    for pattern in ("2:4", None):
+        with pytest.raises(TypeError, match=f"pattern is {pattern!r}, expected Unstructured"):
+            call(Caller(), pattern=pattern)
+    with pytest.raises(TypeError, match="where is str, expected a function"):
+        call(Caller(), where="layers.0")
+    with pytest.raises(TypeError, match="batches is int, expected an iterable"):
+        prune_blocks(Caller(), 3, blocks="layers", sparsity=0.5, sequence_length=3)
+    with pytest.raises(ValueError, match=r"of the model is on the meta device.*ModelFiles"):
+        call(Caller().to("meta"))
+    with pytest.raises(TypeError, match="tokens is list, expected a tensor"):
+        token_batches([1, 2, 3], sequence_length=2)
+    with pytest.raises(ValueError, match=r"sequence_length is 2\.5, expected an integer"):
+        token_batches(torch.arange(5), sequence_length=2.5)
+    with pytest.raises(TypeError, match="generator is int, expected a torch"):
+        token_batches(torch.arange(5), sequence_length=2, generator=0)
     with pytest.raises(ValueError, match=r"tokens has shape \(3,\)"):
         token_batches(torch.arange(3), sequence_length=4)
     with pytest.raises(ValueError, match="count is 0"):
@@ -86,3 +100,28 @@ def test_patterns_of_other_kinds_and_texts_that_are_too_short_are_refused(tmp_pa
     files = ModelFiles(tmp_path, tmp_path / "out", Caller)
     with pytest.raises(ValueError, match="expected one checkpoint in the folder"):
         prune_blocks(files, blocks="layers", sparsity=0.5, method="magnitude")
+
+
+@pytest.mark.parametrize("method", ["sparsegpt", "wanda", "magnitude"])
+def test_nan_in_the_last_layer_of_a_block_leaves_the_first_as_it_was(method):
+    model = nn.Sequential(nn.Sequential(nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4))))
+    with torch.no_grad():
+        model[0][0][1].weight[1, 2] = torch.nan
+    before = model[0][0][0].weight.detach().clone()
+    options = {"blocks": "0", "sparsity": 0.5, "sequence_length": 3, "method": method}
+    with pytest.raises(ValueError, match=r"prune_blocks: 0\.0\.1\.weight has 1 NaN"):
+        prune_blocks(model, [torch.randn(2, 3, 4)], **options)
+    assert torch.equal(model[0][0][0].weight, before)
+
+
+@pytest.mark.parametrize("method", ["sparsegpt", "wanda", "magnitude"])
+@pytest.mark.filterwarnings("ignore:Initializing zero-element tensors:UserWarning")
+def test_layers_without_features_are_passed_over(method):
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Sequential(nn.Sequential(nn.Linear(4, 0), nn.Linear(0, 4))))
+    options = {"blocks": "0", "sparsity": 0.5, "sequence_length": 3, "method": method}
+    found = prune_blocks(model, [torch.randn(2, 3, 4)], **options)
+    assert [(layer.shape, layer.kept, layer.sparsity) for layer in found] == [
+        ((0, 4), 0, 0.0),
+        ((4, 0), 0, 0.0),
+    ]

@@ -68,6 +68,14 @@ def test_factors_are_those_of_least_squares() -> None:
     [
         (lambda: thinet_channels(X[0], 1), r"shape \(7,\), expected \(samples, channels\)"),
         (lambda: thinet_channels(X, 0), "kept is 0, expected 1 to 7"),
+        (lambda: thinet_channels(X, True), "kept is True, expected 1 to 7"),
+        (lambda: least_squares_factors(X, [0, -1]), r"kept is \[0, -1\], expected different"),
+        (lambda: least_squares_factors(X, [0, 0]), r"kept is \[0, 0\], expected different"),
+        (lambda: reconstruction_error(X, [0, 7]), "expected different channels from 0 to 6"),
+        (
+            lambda: reconstruction_error(X, [0], np.ones(2)),
+            r"factors has shape \(2,\), kept 1 channels",
+        ),
         (lambda: thinet_channels(X, 3, classes=[0, 1] * 3 + [0]), "classes"),
         (lambda: reconstruction_error(np.full((1, 2), np.nan), [0]), "2 NaN or infinite"),
     ],

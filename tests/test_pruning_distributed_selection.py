@@ -143,6 +143,7 @@ def test_traffic_is_what_is_exchanged(ranks, dtype, itemsize):
         ({"a": np.ones(2, np.int64)}, TypeError, "scores['a'] has dtype int64, expected one of"),
         ({"a": np.ones(2, np.longdouble)}, TypeError, "scores['a'] has dtype"),
         ({"a": [1.0]}, TypeError, "scores['a'] is list"),
+        ([1.0], TypeError, "scores is list, expected a mapping"),
         ({"b": np.ones(2)}, ValueError, "rank 2 has another names of layers than rank 0"),
         ({}, ValueError, "rank 2 has another number of layers than rank 0"),
         ({"a": np.ones(2, np.float32)}, ValueError, "rank 2 has another dtype than rank 0"),
@@ -155,7 +156,9 @@ def test_one_rank_with_bad_scores(ranks, block, error, message):
         assert message in str(answer)
 
 
-@pytest.mark.parametrize(("kept", "error"), [(-1, ValueError), (9, ValueError), (1.0, TypeError)])
+@pytest.mark.parametrize(
+    ("kept", "error"), [(-1, ValueError), (9, ValueError), (10**400, ValueError), (1.0, TypeError)]
+)
 def test_kept_that_cannot_be(ranks, kept, error):
     for answer in ranks.run(cases.masks, [{"a": np.ones(2)}] * 4, kept):
         assert type(answer) is error

@@ -75,3 +75,19 @@ def test_bad_models_and_batches_say_what_is_wrong():
         scores.wanda(linear, model=model, batches=torch.ones(3, 4))
     with pytest.raises(TypeError, match="got model= of them"):
         scores.wanda(linear, model=model)
+
+
+def test_arguments_of_other_kinds():
+    torch = pytest.importorskip("torch")
+    w, norms = np.ones((2, 3)), np.ones(3)
+    for weights, given, message in (
+        ([w], {"norms": {}}, "weights is list, expected a mapping"),
+        ({"fc": w}, {"norms": [norms]}, "norms is list, expected a mapping"),
+        ({"fc": [1]}, {"norms": {"fc": norms}}, "'fc' is list, its norms ndarray"),
+        ({"fc": w}, {"norms": {"fc": [1, 1, 1]}}, "'fc' is ndarray, its norms list"),
+        ({"fc": w}, {"norms": {"fc": torch.ones(3)}}, "'fc' is ndarray, its norms Tensor"),
+        ({"fc": torch.ones(2, 3)}, {"norms": {"fc": norms}}, "'fc' is Tensor, its norms ndarray"),
+        ({"fc": w}, {"model": 3, "batches": []}, "model is int, expected a torch"),
+    ):
+        with pytest.raises(TypeError, match=f"wanda: {message}"):
+            scores.wanda(weights, **given)

@@ -157,9 +157,15 @@ def shard_from_rows(part: CSR, *, start: int, shape: Sequence[int], group: Any =
         if part.shape[1] != n:
             msg = f"shard_from_rows: part has {part.shape[1]} columns, shape is {(m, n)}"
             raise ValueError(msg)
-        if not isinstance(start, int) or not 0 <= start <= m - part.shape[0]:
-            last = m - part.shape[0]
-            msg = f"shard_from_rows: start is {start!r}, expected a row from 0 to {last}"
+        if isinstance(start, bool) or not isinstance(start, int):
+            msg = f"shard_from_rows: start is a {type(start).__name__}, expected an int"
+            raise TypeError(msg)
+        last = m - part.shape[0]
+        if last < 0:
+            msg = f"shard_from_rows: part has {part.shape[0]} rows, shape is {(m, n)}"
+            raise ValueError(msg)
+        if not 0 <= start <= last:
+            msg = f"shard_from_rows: start is {start}, expected a row from 0 to {last}"
             raise ValueError(msg)
         return (m, n), [start, start + part.shape[0], m, n, _code(part)]
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any
 
 import torch
@@ -13,7 +14,16 @@ from sparsecore.nn.dependencies import cut
 from sparsecore.nn.example import Example
 from sparsecore.nn.taint import Layer, leak, rows
 
-__all__ = ["Attempt", "State", "attempt", "cut_all", "joined", "restore", "state_of"]
+__all__ = [
+    "Attempt",
+    "State",
+    "attempt",
+    "check_max_error",
+    "cut_all",
+    "joined",
+    "restore",
+    "state_of",
+]
 
 State = list[tuple[nn.Module, dict[str, Any], dict[str, Any], dict[str, Any]]]
 """Each module with its attributes, parameters and buffers."""
@@ -36,6 +46,13 @@ class Attempt:
     why: str | None
     error: float
     allowed: float
+
+
+def check_max_error(caller: str, max_error: object) -> None:
+    """Raise ValueError unless the largest error allowed is a number of at least 0, or None."""
+    if max_error is not None and not (isinstance(max_error, Real) and float(max_error) >= 0):
+        msg = f"{caller}: max_error is {max_error!r}, expected a number of at least 0, or None"
+        raise ValueError(msg)
 
 
 def attempt(

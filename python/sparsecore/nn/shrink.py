@@ -6,14 +6,14 @@ from typing import Any
 import torch
 from torch import nn
 
-from sparsecore.nn.cutting import attempt, restore, state_of
+from sparsecore.nn.cutting import attempt, check_max_error, restore, state_of
 from sparsecore.nn.dead_units import Kept, Removal, constant_units, survey
 from sparsecore.nn.dependencies import import_torch_pruning, units_of
 from sparsecore.nn.example import Example
 from sparsecore.nn.model_size import layer_sizes, macs_of, parameter_count
 from sparsecore.nn.shrink_report import DeadUnits, LayerSizes, ShrinkReport
 from sparsecore.nn.taint import Layer, Untraceable, constant_inputs
-from sparsecore.nn.uncuttable import refuse_converted
+from sparsecore.nn.uncuttable import check_model
 
 __all__ = ["shrink_"]
 
@@ -72,10 +72,11 @@ def shrink_(
     ImportError
         If torch-pruning is not installed (extra ``structured``).
     ValueError
-        If the model has sparse or fused layers; cannot be traced; or acts on values in Python.
+        If the model has sparse or fused layers, or no values; cannot be traced; or acts on values
+        in Python; if `max_error` is no number of at least 0.
         It has not changed then.
     TypeError
-        If `example_inputs` is not a tensor, tuple or dict.
+        If `model` is no module; if `example_inputs` is not a tensor, tuple or dict.
 
     References
     ----------
@@ -100,7 +101,8 @@ def shrink_(
     True
     """
     example = Example.of(example_inputs, caller="shrink_")
-    refuse_converted("shrink_", model)
+    check_model("shrink_", model)
+    check_max_error("shrink_", max_error)
     import_torch_pruning()
     with torch.inference_mode(False), torch.no_grad():
         work = _Shrinking(model, example, max_error)

@@ -236,6 +236,9 @@ def _unwatched(hook: Callable[..., Any], *args: Any) -> Any:
 def _constant(layer: Layer, x: Tensor) -> Tensor:
     """Return the one value of each channel; NaN where there are several, or none."""
     flat = x.detach().movedim(_axis(layer, x), 0).flatten(1).double()
+    if not flat.shape[1]:
+        msg = "the example has no elements where a layer reads it, expected one sample at least"
+        raise Untraceable(msg)
     low, high = flat.amin(1), flat.amax(1)  # NaN, where there is one
     allowed = _ROUNDING * torch.finfo(x.dtype).eps * torch.maximum(low.abs(), high.abs())
     return torch.where(high - low <= allowed, (low + high) / 2, torch.nan)

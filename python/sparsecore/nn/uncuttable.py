@@ -11,7 +11,7 @@ from sparsecore.nn.fused import FusedConv2d, FusedLinear
 from sparsecore.nn.layers import obstacle as layer_obstacle
 from sparsecore.nn.sparse_layer import SparseLayer
 
-__all__ = ["obstacles", "refuse_converted"]
+__all__ = ["check_model", "obstacles"]
 
 
 def obstacles(
@@ -41,8 +41,23 @@ def obstacles(
     return found
 
 
-def refuse_converted(caller: str, model: nn.Module) -> None:
-    """Raise ValueError where `sparsify_` has exchanged a layer already."""
+def check_model(caller: str, model: nn.Module) -> None:
+    """Refuse what cannot lose channels as a whole.
+
+    Raises
+    ------
+    TypeError
+        It is no module.
+    ValueError
+        It has no values, or `sparsify_` has exchanged a layer already.
+    """
+    if not isinstance(model, nn.Module):
+        msg = f"{caller}: model is {type(model).__name__}, expected a torch Module"
+        raise TypeError(msg)
+    for name, tensor in (*model.named_parameters(), *model.named_buffers()):
+        if tensor.is_meta:
+            msg = f"{caller}: {name} of the model is on the meta device, which has no values"
+            raise ValueError(msg)
     for name, module in model.named_modules():
         if isinstance(module, SparseLayer | FusedConv2d | FusedLinear):
             msg = (

@@ -1,15 +1,15 @@
-"""What scores and allocations ask of the mappings that they get."""
+"""What scores, allocations and drivers ask of the mappings and iterables that they get."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
 from sparsecore.interop import is_tensor
 
-__all__ = ["check_arrays", "check_mapping"]
+__all__ = ["check_arrays", "check_mapping", "is_iterable"]
 
 
 def check_mapping(caller: str, value: object, *, argument: str = "weights") -> None:
@@ -33,6 +33,17 @@ def check_arrays(caller: str, value: Any, *, argument: str = "weights") -> None:
                 "tensor of real numbers"
             )
             raise TypeError(msg)
+
+
+def is_iterable(value: object) -> bool:
+    """Whether ``for`` can go through a value: data sets may have ``__getitem__`` alone.
+
+    Examples
+    --------
+    >>> is_iterable([1]), is_iterable(iter([1])), is_iterable(3)
+    (True, True, False)
+    """
+    return isinstance(value, Iterable) or hasattr(type(value), "__getitem__")
 
 
 def _other_kind(array: Any) -> str | None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import numbers
 import operator
-from typing import Any
+from numbers import Real
+from typing import Any, TypeGuard
 
-__all__ = ["checked_sparsity", "integer"]
+__all__ = ["checked_sparsity", "integer", "is_positive_integer", "is_real"]
 
 
 def integer(value: object, *, name: str, what: str = "an integer") -> int:
@@ -63,7 +63,7 @@ def checked_sparsity(sparsity: object, *, caller: str, name: str = "sparsity") -
     0.5
     """
     number: Any = sparsity
-    if not isinstance(number, numbers.Real) and getattr(number, "ndim", None) != 0:
+    if not isinstance(number, Real) and getattr(number, "ndim", None) != 0:
         kind = type(number).__name__
         msg = f"{caller}: {name} is {number!r}, a {kind}, expected a fraction in [0, 1)"
         raise TypeError(msg)
@@ -71,3 +71,25 @@ def checked_sparsity(sparsity: object, *, caller: str, name: str = "sparsity") -
         msg = f"{caller}: {name} is {number}, expected a fraction in [0, 1)"
         raise ValueError(msg)
     return float(number)
+
+
+def is_real(value: object) -> TypeGuard[float]:
+    """Whether a value is a real number, of Python or numpy, and no bool.
+
+    Examples
+    --------
+    >>> is_real(0.5), is_real(1), is_real("0.5"), is_real(None), is_real(True)
+    (True, True, False, False, False)
+    """
+    return isinstance(value, Real) and not isinstance(value, bool)
+
+
+def is_positive_integer(value: object) -> TypeGuard[int]:
+    """Whether a value is an int of at least 1, and no bool.
+
+    Examples
+    --------
+    >>> is_positive_integer(3), is_positive_integer(0), is_positive_integer(3.0)
+    (True, False, False)
+    """
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 1

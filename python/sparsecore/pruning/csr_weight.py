@@ -70,6 +70,10 @@ class CSRWeight:
             self._tap.close()
         self._tap = Tap(self._layer) if due else None
 
+    def gradient(self) -> Tensor | None:
+        """Return the gradient of the stored values."""
+        return self._layer.values.grad
+
     def gradient_blocks(self, *, memory: int) -> Iterator[tuple[int, Tensor]]:
         """Return the dense gradient of what was seen; RuntimeError where that was nothing."""
         pairs = [] if self._tap is None else self._tap.take()

@@ -173,6 +173,12 @@ def _keys_of_all(
         elif not isinstance(wanted, int) or isinstance(wanted, bool):
             msg = f"{caller}: kept is a {type(wanted).__name__}, expected an int"
             raise TypeError(msg)
+        elif not 0 <= wanted < 2**62:
+            msg = f"{caller}: kept is {wanted}, expected 0 to the scores of all ranks"
+            raise ValueError(msg)
+        if not isinstance(scores, Mapping):
+            msg = f"{caller}: scores is {type(scores).__name__}, expected a mapping of names"
+            raise TypeError(msg)
         arrays = [_floats(s, name=f"{caller}: scores[{name!r}]") for name, s in scores.items()]
         itemsize = max((array.itemsize for array in arrays), default=4)
         keys = [ordered_keys(array.astype(f"f{itemsize}", copy=False)) for array in arrays]

@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from sparsecore.nn.positions import random_outside
+from sparsecore.pruning._numbers import is_positive_integer
+from sparsecore.pruning.generators import seeded_generator
 from sparsecore.pruning.growth import largest_outside
 from sparsecore.pruning.mask_updates import MaskUpdates
 from sparsecore.pruning.sparse_weight import SparseWeight
@@ -77,7 +79,7 @@ class SET(MaskUpdates):
             end=end,
             masks=masks,
         )
-        self._generator = generator or torch.Generator().manual_seed(0)
+        self._generator = seeded_generator("SET", generator)
         self._attach()
 
     def _grown(self, name: str, weight: SparseWeight, taken: Tensor, count: int) -> Tensor:  # noqa: ARG002 - any may be drawn
@@ -85,18 +87,9 @@ class SET(MaskUpdates):
 
     def state_dict(self) -> dict[str, Any]:
         """Return the step, the generator's state and masks; CSR patterns are the model's state."""
-        generator = self._generator.get_state()
-        return {"step": self._step, "generator": generator, "masks": self._own_masks()}
+        return {**super().state_dict(), "generator": self._generator.get_state()}
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continue from what ``state_dict`` returned, after the model's and optimizer's states.
-
-        Raises
-        ------
-        ValueError
-            The state's masks are of other names or shapes; nothing has changed then.
-        """
-        self._load(state)
+    def _resume(self, state: Mapping[str, Any]) -> None:
         self._generator.set_state(state["generator"])
 
 
@@ -148,7 +141,8 @@ class RigL(MaskUpdates):
     Raises
     ------
     TypeError
-        `masks` is no mapping of bool tensors.
+        `model`, `optimizer` or a generator is of another kind; `masks` is no mapping of bool
+        tensors. A driver that is copied or pickled.
     ValueError
         An argument out of range; no CSR layer that trains, or one that is prepared or fused; a name
         or shape in `masks` that is no parameter's; a parameter that the optimizer lacks, or that
@@ -208,6 +202,9 @@ class RigL(MaskUpdates):
             end=end,
             masks=masks,
         )
+        if not is_positive_integer(memory):
+            msg = f"RigL: memory is {memory!r}, expected bytes, an integer of at least 1"
+            raise ValueError(msg)
         self._memory = memory
         self._attach()
         self._watch()
@@ -233,17 +230,5 @@ class RigL(MaskUpdates):
         super().remove()
         self._watch(stop=True)
 
-    def state_dict(self) -> dict[str, Any]:
-        """Return the step and the masks; the patterns of CSR layers are in the model's state."""
-        return {"step": self._step, "masks": self._own_masks()}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continue from what ``state_dict`` returned, after the model's and optimizer's states.
-
-        Raises
-        ------
-        ValueError
-            The state's masks are of other names or shapes; nothing has changed then.
-        """
-        self._load(state)
+    def _resume(self, state: Mapping[str, Any]) -> None:  # noqa: ARG002 - the step is there now
         self._watch()

@@ -32,14 +32,18 @@ class ForwardSet:
         return min(entries, max(1, round(self._share * entries)))
 
     @torch.no_grad()
-    def rest(self) -> None:
-        """Take A anew, the largest magnitudes of B; set everything else aside, and zeros there."""
-        parameter, outside = self.weight.parameter, self.weight.outside()
+    def largest(self) -> Tensor:
+        """Return A anew, in the parameter's shape: the largest magnitudes of B."""
+        outside = self.weight.outside()
         values = self.weight.values()
         scores = checked_scores(values.abs(), name=f"TopKAST: values of {self._name}")
         active = top_of_rows(scores[None], self.count)[0]
-        if outside is not None:
-            active = (~outside).masked_scatter_(~outside, active)
+        return active if outside is None else (~outside).masked_scatter_(~outside, active)
+
+    @torch.no_grad()
+    def rest(self, active: Tensor) -> None:
+        """Take what is A from now on; set everything else aside, and zeros there."""
+        parameter = self.weight.parameter
         self.active, self.resting = active, parameter.detach().masked_select(~active)
         parameter.masked_fill_(~active, 0)
 
@@ -59,17 +63,17 @@ class ForwardSet:
             self.weight.parameter.masked_scatter_(outside, waiting)
 
     @torch.no_grad()
-    def penalize(self, strength: float, scale: Tensor | None) -> None:
-        """Add the penalty's gradient, times a scale, and leave none outside of B.
+    def penalize(self, gradient: Tensor | None, strength: float, scale: Tensor | None) -> None:
+        """Add the penalty's gradient, times a scale, to that of B, and leave none outside of it.
 
         The penalty is ``strength * (sum |w| over A + sum |w| / D over B minus A)``, D being the
         density of A in the weight.
         """
-        gradient = self.weight.parameter.grad
         if gradient is not None and strength:
             values = self.weight.parameter.detach()
             inverse = self.weight.size / max(1, self.count)
-            penalty = torch.where(self.active, 1.0, inverse).to(values.dtype)
-            penalty.mul_(values.sign()).mul_(strength)
+            # The product first: the inverse alone may be beyond float16.
+            penalty = torch.full_like(values, strength * inverse)
+            penalty.masked_fill_(self.active, strength).mul_(values.sign())
             gradient.add_(penalty if scale is None else penalty.mul_(scale))
         self.weight.confine_gradient()

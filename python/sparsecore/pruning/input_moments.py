@@ -5,6 +5,7 @@ Sums and counts of several sets of batches add up, so that these can be spread o
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -77,7 +78,8 @@ def add_rows_(moments: InputMoments, x: Tensor) -> InputMoments:
     >>> moments.total.tolist(), moments.count
     ([[10.0, 2.0], [2.0, 4.0]], 2)
     """
-    rows = x.detach().reshape(-1, x.shape[-1]).to(moments.total.dtype)
+    # Not -1, which has no meaning where there are no features.
+    rows = x.detach().reshape(math.prod(x.shape[:-1]), x.shape[-1]).to(moments.total.dtype)
     if moments.total.ndim == 2:
         moments.total.addmm_(rows.T, rows)
     else:

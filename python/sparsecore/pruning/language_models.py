@@ -13,10 +13,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from sparsecore.pruning._checks import is_iterable
+from sparsecore.pruning._numbers import is_positive_integer
 from sparsecore.pruning.blockwise.in_files import InFiles, ModelFiles, open_model
 from sparsecore.pruning.blockwise.in_memory import InMemory
 from sparsecore.pruning.blockwise.loop import named_blocks, prune_stack, selected_layers
 from sparsecore.pruning.blockwise.request import Method, PrunedLayer, Request
+from sparsecore.pruning.generators import seeded_generator
 from sparsecore.pruning.model_masks import Where
 from sparsecore.pruning.patterns import ANY_POSITION, Pattern
 
@@ -84,14 +87,15 @@ def prune_blocks(
         does not run one after the other; a layer that gets no input; numbers that are not finite;
         files that do not fit the model, or a target that was begun with something else.
     TypeError
-        Batches or blocks of another form; a block that is handed a cache.
+        An argument, batches or blocks of another kind; a block that is handed a cache.
 
     Notes
     -----
     Blocks get all arguments that the model calls each with, beside the hidden states; equal ones of
     several batches are held once. The model runs in evaluation mode and without gradients; modes
     and the random state come back. A model in memory that is refused half-way keeps the blocks
-    pruned that were done.
+    pruned that were done. A weight that several layers share is pruned once, by the inputs of the
+    first.
 
     For a model in files the peak is about: a block (twice while it is written), what its observed
     layers sum up (in^2 float32 numbers each for SparseGPT, and five times the largest of these),
@@ -115,6 +119,14 @@ def prune_blocks(
     PrunedLayer(name='1.0.weight', shape=(8, 8), kept=32)
     PrunedLayer(name='1.1.weight', shape=(8, 8), kept=32)
     """
+    if batches is not None and not is_iterable(batches):
+        msg = f"prune_blocks: batches is {type(batches).__name__}, expected an iterable of batches"
+        raise TypeError(msg)
+    if where is not None and not callable(where):
+        msg = (
+            f"prune_blocks: where is {type(where).__name__}, expected a function of (name, weight)"
+        )
+        raise TypeError(msg)
     request = Request(method, sparsity, pattern, sequence_length, columns, damping)
     folder = None if spill is None else Path(spill)
     if isinstance(model, nn.Module):
@@ -163,22 +175,28 @@ def token_batches(
     Raises
     ------
     ValueError
-        `tokens` is not one text of that length; `count` below 1.
+        `tokens` is not one text of that length; a number is no integer of at least 1.
+    TypeError
+        `tokens` is no tensor, `generator` is of another kind.
 
     Examples
     --------
     >>> [window.shape for window in token_batches(torch.arange(9), sequence_length=4, count=2)]
     [torch.Size([1, 4]), torch.Size([1, 4])]
     """
-    if tokens.ndim != 1 or not 0 < sequence_length <= len(tokens):
+    if not isinstance(tokens, Tensor):
+        msg = f"token_batches: tokens is {type(tokens).__name__}, expected a tensor"
+        raise TypeError(msg)
+    for name, number in (("sequence_length", sequence_length), ("count", count)):
+        if not is_positive_integer(number):
+            msg = f"token_batches: {name} is {number!r}, expected an integer of at least 1"
+            raise ValueError(msg)
+    if tokens.ndim != 1 or sequence_length > len(tokens):
         msg = (
             f"token_batches: tokens has shape {tuple(tokens.shape)}, expected (t,) with t at least "
         )
-        msg += f"sequence_length={sequence_length}, which is at least 1"
+        msg += f"sequence_length={sequence_length}"
         raise ValueError(msg)
-    if count < 1:
-        msg = f"token_batches: count is {count}, expected at least 1"
-        raise ValueError(msg)
-    drawn = generator or torch.Generator().manual_seed(0)
+    drawn = seeded_generator("token_batches", generator)
     starts = torch.randint(len(tokens) - sequence_length + 1, (count,), generator=drawn)
     return [tokens[start : start + sequence_length][None] for start in starts.tolist()]

@@ -164,6 +164,8 @@ def _conv_blocks(
 
 def _few(x: Tensor, dy: Tensor, layer: CSRConv2d, memory: int) -> Iterator[slice]:
     """Yield slices of as many images as unfold to `memory` bytes, copies of them included."""
+    if not len(x):
+        return
     numbers = layer._weight_shape()[1] * dy.shape[2] * dy.shape[3] + x[0].numel() + dy[0].numel()
     some = max(1, memory // max(1, 2 * numbers * layer.values.element_size()))
     for first in range(0, len(x), some):

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from sparsecore.pruning._numbers import is_positive_integer, is_real
+from sparsecore.pruning.driver_states import checked_state
 from sparsecore.pruning.growth import drop_fraction, smallest
 from sparsecore.pruning.ranks import check_same_on_ranks
 from sparsecore.pruning.sparse_weight import SparseWeight
@@ -39,11 +41,11 @@ class MaskUpdates(StepHooks):
         super().__init__(model, optimizer, masks)
         caller = type(self).__name__
         for name, count in (("total_steps", total_steps), ("every", every)):
-            if isinstance(count, bool) or not isinstance(count, int) or count < 1:
+            if not is_positive_integer(count):
                 msg = f"{caller}: {name} is {count!r}, expected an integer of at least 1"
                 raise ValueError(msg)
         for name, share in (("alpha", alpha), ("end", end)):
-            if not 0 <= share <= 1:
+            if not is_real(share) or not 0 <= share <= 1:
                 msg = f"{caller}: {name} is {share!r}, expected 0 to 1"
                 raise ValueError(msg)
         self._every, self._alpha, self._stop = every, alpha, end * total_steps
@@ -141,13 +143,31 @@ class MaskUpdates(StepHooks):
         for weight in self._sparse.values():
             weight.enforce(self._optimizer)
 
-    def _load(self, state: Mapping[str, Any]) -> None:
-        """Take the step and the masks of a state, and apply them; ValueError if for others."""
+    def state_dict(self) -> dict[str, Any]:
+        """Return the step and the masks; the patterns of CSR layers are in the model's state."""
+        return {"step": self._step, "masks": self._own_masks()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue from what ``state_dict`` returned, after the model's and optimizer's states.
+
+        Raises
+        ------
+        ValueError
+            Something is missing, or the masks are of other names or shapes; nothing has changed
+            then.
+        TypeError
+            The state is no mapping.
+        """
+        state = checked_state(type(self).__name__, state, self.state_dict())
         masks = self._check_masks(state)
         for name, mask in masks.items():
             self._masked[name].load_mask(mask)
         self._enforce()
-        self._step = int(state["step"])
+        self._step = state["step"]
+        self._resume(state)
+
+    def _resume(self, state: Mapping[str, Any]) -> None:
+        """Take over what else a checked state has."""
 
     def __repr__(self) -> str:
         """Describe the driver in one line."""

@@ -78,6 +78,9 @@ def _check_mask(caller: str, name: str, mask: object, weight: Tensor) -> None:
         found = mask.dtype if isinstance(mask, Tensor) else type(mask).__name__
         msg = f"{caller}: masks: {name!r} is {found}, expected a tensor of torch.bool"
         raise TypeError(msg)
+    if weight.is_meta or mask.is_meta:
+        msg = f"{caller}: masks: {name!r} or its mask is on the meta device, which has no values"
+        raise ValueError(msg)
     if is_lazy(weight):
         msg = f"{caller}: masks: {name!r} has no shape yet: call the model once before"
         raise ValueError(msg)

@@ -64,9 +64,20 @@ class MaskedWeight:
     def watch(self, *, due: bool) -> None:
         """Do nothing: autograd computes the gradient of the dense weight in every step."""
 
+    def gradient(self) -> Tensor | None:
+        """Return the weight's gradient; ValueError where it is sparse."""
+        gradient = self.parameter.grad
+        if gradient is not None and gradient.layout != torch.strided:
+            msg = (
+                f"the gradient of {self._name} has layout {gradient.layout}, expected a dense one "
+                "(of an Embedding: sparse=False)"
+            )
+            raise ValueError(msg)
+        return gradient
+
     def gradient_blocks(self, *, memory: int) -> Iterator[tuple[int, Tensor]]:  # noqa: ARG002 - it is there in full
         """Yield a copy of the weight's gradient in one block."""
-        gradient = self._gradient()
+        gradient = self.gradient()
         if gradient is not None:
             yield 0, gradient.detach().reshape(len(gradient), -1).clone()
 
@@ -100,7 +111,7 @@ class MaskedWeight:
     @torch.no_grad()
     def confine_gradient(self) -> None:
         """Write zeros into the gradient outside of the mask."""
-        gradient = self._gradient()
+        gradient = self.gradient()
         if gradient is not None:
             gradient.masked_fill_(self.outside(), 0)
 
@@ -116,13 +127,3 @@ class MaskedWeight:
         for state in optimizer.state.get(weight, {}).values():
             if isinstance(state, Tensor) and state.shape == weight.shape:
                 state.masked_fill_(where.to(state.device), 0)
-
-    def _gradient(self) -> Tensor | None:
-        gradient = self.parameter.grad
-        if gradient is not None and gradient.layout != torch.strided:
-            msg = (
-                f"the gradient of {self._name} has layout {gradient.layout}, expected a dense one "
-                "(of an Embedding: sparse=False)"
-            )
-            raise ValueError(msg)
-        return gradient

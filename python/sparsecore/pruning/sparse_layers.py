@@ -60,6 +60,8 @@ def _obstacle(layer: CSRLayer, values: Tensor | None) -> str | None:
         return "it is prepared for running: call restore_() on it first"
     if values is None:
         return "its values are parametrized, expected a plain Parameter"
+    if values.is_meta:
+        return "its values are on the meta device, where they have none: call to_empty() first"
     if layer.activation is not None:
         return f"it ends with an activation, {layer.activation}: fused layers are for running"
     return None

@@ -52,6 +52,9 @@ class SparseWeight(Protocol):
     def watch(self, *, due: bool) -> None:
         """Prepare for a step that asks for the gradient of all positions, or stop."""
 
+    def gradient(self) -> Tensor | None:
+        """Return the gradient of `parameter`; ValueError where it is not dense."""
+
     def gradient_blocks(self, *, memory: int) -> Iterator[tuple[int, Tensor]]:
         """Yield that gradient as a matrix, a few rows at a time: the first row's number, rows."""
 

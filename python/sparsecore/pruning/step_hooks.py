@@ -9,6 +9,7 @@ from typing import Any, Self
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from sparsecore.pruning.driver_states import checked_tensors
 from sparsecore.pruning.drivers import NotCopied
 from sparsecore.pruning.masked_selection import masked_weights
 from sparsecore.pruning.masked_weight import MaskedWeight
@@ -30,6 +31,11 @@ class StepHooks(NotCopied):
         self, model: nn.Module, optimizer: Optimizer, masks: Mapping[str, Tensor] | None
     ) -> None:
         caller = type(self).__name__
+        for name, value, kind in (("model", model, nn.Module), ("optimizer", optimizer, Optimizer)):
+            if not isinstance(value, kind):
+                found = type(value).__name__
+                msg = f"{caller}: {name} is {found}, expected a torch {kind.__name__}"
+                raise TypeError(msg)
         self._sparse: Mapping[str, SparseWeight]
         # Those of them whose masks are the driver's own.
         self._masked: Mapping[str, MaskedWeight] = {}
@@ -105,17 +111,8 @@ class StepHooks(NotCopied):
 
     def _check_masks(self, state: Mapping[str, Any]) -> dict[str, Tensor]:
         """Return the masks of a state on the devices of the weights; ValueError if for others."""
-        own, found = self._own_masks(), dict(state.get("masks", {}))
-        shapes = [
-            {n: (tuple(m.shape), m.dtype) for n, m in masks.items()} for masks in (found, own)
-        ]
-        if shapes[0] != shapes[1]:
-            msg = (
-                f"{type(self).__name__}.load_state_dict: masks are {shapes[0]}, expected "
-                f"{shapes[1]}"
-            )
-            raise ValueError(msg)
-        return {name: mask.to(own[name].device) for name, mask in found.items()}
+        found = state.get("masks", {})
+        return checked_tensors(type(self).__name__, "masks", found, self._own_masks())
 
     def _before_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
         # The hook's arguments begin with the optimizer itself.

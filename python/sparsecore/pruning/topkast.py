@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,10 +9,13 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from sparsecore.pruning.driver_states import checked_state, checked_tensors
 from sparsecore.pruning.exploration import Exploration, LargestOfDense, RandomExchange
 from sparsecore.pruning.forward_set import ForwardSet
+from sparsecore.pruning.generators import seeded_generator
 from sparsecore.pruning.step_flops import densities, step_flops
 from sparsecore.pruning.step_hooks import StepHooks
+from sparsecore.pruning.topkast_arguments import check_form, check_numbers
 
 __all__ = ["TopKAST"]
 
@@ -65,7 +67,7 @@ class TopKAST(StepHooks):
         An argument out of range, or one for CSR layers with `masks`; weights as in `RigL`. In a
         step: a value that is NaN, or a closure.
     TypeError
-        `masks` as in `RigL`.
+        As in `RigL`.
 
     Notes
     -----
@@ -115,20 +117,24 @@ class TopKAST(StepHooks):
         generator: torch.Generator | None = None,
         masks: Mapping[str, Tensor] | None = None,
     ) -> None:
-        _check(active, penalty, every, explore)
-        _check_form(masks, every=every, explore=explore, generator=generator)
+        check_numbers(active=active, penalty=penalty, every=every, explore=explore)
+        check_form(masks, every=every, explore=explore, generator=generator)
         super().__init__(model, optimizer, masks)
         self._penalty = penalty
         self._exploration: Exploration
         if masks is not None:
             self._exploration = LargestOfDense(self._masked)
         else:
-            generator = generator or torch.Generator().manual_seed(0)
+            generator = seeded_generator("TopKAST", generator)
             exchanged = _EXPLORE if explore is None else explore
             self._exploration = RandomExchange(every or _EVERY, exchanged, generator)
         self._sets = {name: ForwardSet(name, w, active) for name, w in self._sparse.items()}
         self._attach()
-        self._rest()
+        try:
+            self._rest()
+        except BaseException:
+            self.remove()
+            raise
 
     def active(self) -> dict[str, int]:
         """Return how many entries of each weight are in the forward pass."""
@@ -160,17 +166,21 @@ class TopKAST(StepHooks):
     def _before(self, step: int) -> None:  # noqa: ARG002 - every step is alike here
         # Fused optimizers get gradients that are still scaled.
         scale = getattr(self._optimizer, "grad_scale", None)
-        for own in self._sets.values():
+        # All gradients first: an error on the way changes nothing.
+        gradients = {name: own.weight.gradient() for name, own in self._sets.items()}
+        for name, own in self._sets.items():
             own.wake()
-            own.penalize(self._penalty, scale)
+            own.penalize(gradients[name], self._penalty, scale)
 
     def _after(self) -> None:
         self._exploration.after_step(self._step, self._sets, self._optimizer)
         self._rest()
 
     def _rest(self) -> None:
-        for own in self._sets.values():
-            own.rest()
+        # All choices first: what rests is nowhere else, so NaN must be found before that.
+        active = {name: own.largest() for name, own in self._sets.items()}
+        for name, own in self._sets.items():
+            own.rest(active[name])
 
     # ---- state ----
 
@@ -190,22 +200,29 @@ class TopKAST(StepHooks):
         Raises
         ------
         ValueError
-            The state is for weights of other names, shapes or numbers of entries; nothing has
-            changed then.
+            Something is missing, or the state is for weights of other names, shapes or numbers of
+            entries; nothing has changed then.
+        TypeError
+            The state is no mapping.
         """
-        found = {name: tuple(mask.shape) for name, mask in state["active"].items()}
-        expected = {n: tuple(own.weight.parameter.shape) for n, own in self._sets.items()}
-        if found != expected:
-            msg = f"TopKAST.load_state_dict: entries are {found}, this model has {expected}"
-            raise ValueError(msg)
+        state = checked_state("TopKAST", state, self.state_dict())
+        shapes = {
+            name: torch.empty(weight.parameter.shape, dtype=torch.bool)
+            for name, weight in self._sparse.items()
+        }
+        active = checked_tensors("TopKAST", "active", state["active"], shapes)
+        sizes = {
+            name: weight.parameter.new_empty(int((~active[name]).sum()))
+            for name, weight in self._sparse.items()
+        }
+        resting = checked_tensors("TopKAST", "resting", state["resting"], sizes)
         masks = self._check_masks(state)
         self._exploration.load_state_dict(state)
         for name, mask in masks.items():
             self._masked[name].load_mask(mask)
         for name, own in self._sets.items():
-            own.active = state["active"][name].clone()
-            own.resting = state["resting"][name].clone()
-        self._step = int(state["step"])
+            own.active, own.resting = active[name].clone(), resting[name].clone()
+        self._step = state["step"]
 
     def __repr__(self) -> str:
         """Describe the driver in one line."""
@@ -214,27 +231,3 @@ class TopKAST(StepHooks):
             f"TopKAST({len(self._sparse)} {self._kind}, {active} of {entries} entries in the "
             f"forward pass, step {self._step})"
         )
-
-
-def _check(active: float, penalty: float, every: int | None, explore: float | None) -> None:
-    wrong = {
-        f"active is {active!r}, expected above 0 and at most 1": not 0 < active <= 1,
-        f"penalty is {penalty!r}, expected at least 0": not 0 <= penalty < math.inf,
-        f"every is {every!r}, expected an integer of at least 1": every is not None
-        and (isinstance(every, bool) or not isinstance(every, int) or every < 1),
-        f"explore is {explore!r}, expected 0 to 1": explore is not None and not 0 <= explore <= 1,
-    }
-    for message, is_wrong in wrong.items():
-        if is_wrong:
-            msg = f"TopKAST: {message}"
-            raise ValueError(msg)
-
-
-def _check_form(masks: Mapping[str, Tensor] | None, **csr_only: object) -> None:
-    given = [name for name, value in csr_only.items() if value is not None]
-    if masks is not None and given:
-        msg = (
-            f"TopKAST: {', '.join(given)} with masks=: only CSR layers exchange entries at random; "
-            "of a dense weight B is its largest part after every step"
-        )
-        raise ValueError(msg)

@@ -24,10 +24,14 @@ from sparsecore.pruning.scores import magnitude, sparsegpt, wanda
 __all__ = ["best_of_rows", "linear_layers", "prune_layers"]
 
 
-def linear_layers(block: nn.Module, prefix: str, where: Where | None) -> dict[str, nn.Module]:
-    """Return a block's linear layers by the names of their weights, a shared weight once."""
+def linear_layers(
+    block: nn.Module, prefix: str, where: Where | None, seen: set[int]
+) -> dict[str, nn.Module]:
+    """Return a block's linear layers by the names of their weights, a shared weight once.
+
+    `seen` has the ids of weights that are found already, and gets those of this block.
+    """
     found: dict[str, nn.Module] = {}
-    seen: set[int] = set()
     for name, module in block.named_modules():
         if not is_linear(module) or id(module.weight) in seen:
             continue
@@ -58,6 +62,9 @@ def prune_layers(
                     "of them, or leave it out by where="
                 )
                 raise ValueError(msg)
+    for name, module in layers.items():  # of all, before the first is written
+        weight: Tensor = module.weight  # type: ignore[assignment]
+        checked_scores(weight, name=f"prune_blocks: {name}", origin=weight)
     return [
         _prune_layer(name, module, moments.pop(name, None), request)
         for name, module in layers.items()

@@ -92,7 +92,8 @@ def selected_layers(
     ValueError
         There are none, or one is narrower than a group of the pattern.
     """
-    selected = [linear_layers(block, name, where) for name, block in blocks.items()]
+    seen: set[int] = set()  # of all blocks: what they share is pruned once, in the first of them
+    selected = [linear_layers(block, name, where, seen) for name, block in blocks.items()]
     if not any(selected):
         narrowed = "" if where is None else " that where= selects"
         msg = f"prune_blocks: the blocks have no Linear weight{narrowed}"

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, TypeAlias, get_args
 
+from sparsecore.pruning._numbers import is_real
 from sparsecore.pruning.allocation import checked_sparsity
 from sparsecore.pruning.patterns import NM, Pattern, Unstructured
 
@@ -74,7 +75,8 @@ class Request:
             msg = f"prune_blocks: method is {self.method!r}, expected one of {get_args(Method)}"
             raise ValueError(msg)
         checked_sparsity(self.sparsity, caller="prune_blocks")
-        if self.pattern not in (Unstructured(), self._groups()):
+        known = Unstructured() if isinstance(self.pattern, Unstructured) else self._groups()
+        if known is None or self.pattern != known:
             msg = f"prune_blocks: pattern is {self.pattern!r}, expected Unstructured() or NM(n, m)"
             raise TypeError(msg)
         only = self.pattern.sparsity
@@ -97,7 +99,8 @@ class Request:
             f"columns is {self.columns!r}, expected an integer of at least 1": type(self.columns)
             is not int
             or self.columns < 1,
-            f"damping is {self.damping!r}, expected at least 0": not 0 <= self.damping < math.inf,
+            f"damping is {self.damping!r}, expected at least 0": not is_real(self.damping)
+            or not 0 <= self.damping < math.inf,
         }
         for message, is_wrong in wrong.items():
             if is_wrong:

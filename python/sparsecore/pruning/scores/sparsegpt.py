@@ -10,7 +10,7 @@ import numpy as np
 
 from sparsecore.interop import is_tensor, torch_or_none
 from sparsecore.pruning._arrays import full_mask, top_of_rows
-from sparsecore.pruning._numbers import checked_sparsity
+from sparsecore.pruning._numbers import checked_sparsity, is_real
 from sparsecore.pruning.patterns import ANY_POSITION, NM, Pattern
 
 if TYPE_CHECKING:
@@ -224,7 +224,8 @@ def _checked_width(sparsity: float, pattern: Pattern, block: int, damping: float
     wrong = {
         f"block is {block!r}, expected an integer of at least 1": type(block) is not int
         or block < 1,
-        f"damping is {damping}, expected at least 0": not 0 <= damping < math.inf,
+        f"damping is {damping!r}, expected at least 0": not is_real(damping)
+        or not 0 <= damping < math.inf,
         f"pattern is {pattern}, expected Unstructured() or NM(n, m) along the last axis": not (
             is_groups or pattern == ANY_POSITION
         ),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from sparsecore.interop import is_tensor, torch_or_none
+from sparsecore.interop import import_torch, is_tensor, torch_or_none
 from sparsecore.pruning._checks import check_arrays
 
 if TYPE_CHECKING:
@@ -79,6 +79,9 @@ def wanda(
         given = {"norms": norms, "model": model, "batches": batches}
         listed = ", ".join(f"{name}=" for name, value in given.items() if value is not None)
         msg = f"wanda: got {listed or 'none'} of them, expected norms=, or model= and batches="
+        raise TypeError(msg)
+    if not isinstance(model, import_torch().nn.Module):
+        msg = f"wanda: model is {type(model).__name__}, expected a torch.nn.Module"
         raise TypeError(msg)
     from sparsecore.pruning.input_moments import input_norms
 

@@ -7,6 +7,7 @@ of its c input channels adds to each output. A row sums to the output.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -90,8 +91,15 @@ def reconstruction_error(
     ----------
     contributions : array or tensor, shape (m, c)
     kept : sequence of int
+        Channels, each once.
     factors : array, shape (len(kept),), optional
         What the kept channels are multiplied by; 1 if not given.
+
+    Raises
+    ------
+    ValueError
+        `contributions` as in `thinet_channels`; `kept` has another number than that of a channel,
+        or one twice; `factors` are not as many.
 
     Examples
     --------
@@ -100,8 +108,14 @@ def reconstruction_error(
     5.0
     """
     x = _checked("reconstruction_error", contributions)
-    factor = np.ones(len(kept)) if factors is None else as_float64(factors)
-    rest = x.sum(1) - x[:, list(kept)] @ factor
+    columns = _columns("reconstruction_error", kept, x.shape[1])
+    factor = np.ones(len(columns)) if factors is None else as_float64(factors)
+    if factor.shape != (len(columns),):
+        msg = (
+            f"reconstruction_error: factors has shape {factor.shape}, kept {len(columns)} channels"
+        )
+        raise ValueError(msg)
+    rest = x.sum(1) - x[:, columns] @ factor
     return float(rest @ rest)
 
 
@@ -112,12 +126,18 @@ def least_squares_factors(contributions: Array, kept: Sequence[int]) -> npt.NDAr
     ----------
     contributions : array or tensor, shape (m, c)
     kept : sequence of int
+        Channels, each once.
 
     Returns
     -------
     float64 array (len(kept),)
         The least-squares solution; where there are several, the nearest to 1, so that channels
         which are zero in all samples stay as they are.
+
+    Raises
+    ------
+    ValueError
+        As `reconstruction_error`.
 
     References
     ----------
@@ -130,7 +150,7 @@ def least_squares_factors(contributions: Array, kept: Sequence[int]) -> npt.NDAr
     array([1.5])
     """
     x = _checked("least_squares_factors", contributions)
-    own = x[:, list(kept)]
+    own = x[:, _columns("least_squares_factors", kept, x.shape[1])]
     change: npt.NDArray[np.float64] = np.linalg.lstsq(own, x.sum(1) - own.sum(1), rcond=None)[0]
     return 1 + change
 
@@ -147,10 +167,19 @@ def _checked(caller: str, contributions: Any) -> npt.NDArray[np.float64]:
     return x
 
 
+def _columns(caller: str, kept: Sequence[int], count: int) -> list[int]:
+    columns = list(kept)
+    is_right = all(type(j) is not bool and isinstance(j, Integral) for j in columns)
+    if not is_right or len(set(columns)) < len(columns) or not set(columns) <= set(range(count)):
+        msg = f"{caller}: kept is {columns}, expected different channels from 0 to {count - 1}"
+        raise ValueError(msg)
+    return columns
+
+
 def _quota(count: int, kept: int, labels: Sequence[int]) -> int:
     """Return how many channels each class loses."""
-    if not 1 <= kept <= count:
-        msg = f"thinet_channels: kept is {kept}, expected 1 to {count}, the channels"
+    if isinstance(kept, bool) or not isinstance(kept, Integral) or not 1 <= kept <= count:
+        msg = f"thinet_channels: kept is {kept!r}, expected 1 to {count}, the channels to keep"
         raise ValueError(msg)
     sizes = {label: labels.count(label) for label in labels}
     if len(labels) != count or len(set(sizes.values())) != 1 or kept % len(sizes):

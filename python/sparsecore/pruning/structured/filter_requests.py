@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from sparsecore.nn.example import Example
-from sparsecore.nn.uncuttable import obstacles, refuse_converted
+from sparsecore.nn.uncuttable import check_model, obstacles
 from sparsecore.pruning.allocation import checked_sparsity
 from sparsecore.pruning.model_masks import Where
 from sparsecore.pruning.structured.channel_groups import ChannelGroup, channel_groups, unbalanced
@@ -86,6 +86,10 @@ def _check(
     kept: Mapping[str, int] | None,
     where: Where | None,
 ) -> None:
+    check_model(caller, model)
+    if where is not None and not callable(where):
+        msg = f"{caller}: where is {type(where).__name__}, expected a function of (name, weight)"
+        raise TypeError(msg)
     if (sparsity is None) == (kept is None):
         given = "both" if kept is not None else "neither"
         msg = f"{caller}: got {given} of sparsity and kept, expected one of them"
@@ -98,7 +102,6 @@ def _check(
         raise ValueError(msg)
     if sparsity is not None and not isinstance(sparsity, Mapping):
         checked_sparsity(sparsity, caller=caller)
-    refuse_converted(caller, model)
 
 
 def _check_any(caller: str, chosen: Sequence[int], where: Where | None) -> None:

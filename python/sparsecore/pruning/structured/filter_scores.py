@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,7 +14,19 @@ from sparsecore.pruning._arrays import checked_scores, top_of_rows
 from sparsecore.pruning.model_masks import Score
 from sparsecore.pruning.structured.channel_groups import ChannelGroup
 
-__all__ = ["channel_scores", "filter_scores", "kept_channels"]
+__all__ = ["channel_scores", "filter_scores", "kept_channels", "scores_of"]
+
+
+def scores_of(caller: str, score: Score, weights: Mapping[str, Tensor]) -> Mapping[str, Any]:
+    """Return what a score gives; TypeError where it is no function, or gives no mapping."""
+    if not callable(score):
+        msg = f"{caller}: score is {score!r}, expected a function such as scores.magnitude"
+        raise TypeError(msg)
+    found = score(weights)
+    if not isinstance(found, Mapping):
+        msg = f"{caller}: score returned {type(found).__name__}, expected scores by name"
+        raise TypeError(msg)
+    return found
 
 
 def filter_scores(caller: str, layers: Mapping[str, Layer], score: Score) -> dict[Layer, Tensor]:
@@ -35,7 +48,7 @@ def filter_scores(caller: str, layers: Mapping[str, Layer], score: Score) -> dic
     ValueError
         A score is missing, NaN, or of another shape.
     """
-    scores = score({name: layer.weight for name, layer in layers.items()})
+    scores = scores_of(caller, score, {name: layer.weight for name, layer in layers.items()})
     found: dict[Layer, Tensor] = {}
     for name, layer in layers.items():
         weight = layer.weight

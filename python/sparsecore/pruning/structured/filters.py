@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from sparsecore.nn.cutting import check_max_error
 from sparsecore.nn.dependencies import import_torch_pruning
 from sparsecore.nn.example import Example
 from sparsecore.pruning.model_masks import Score, Where
@@ -90,10 +91,11 @@ def prune_filters_(
         If torch-pruning is not installed (extra ``structured``).
     ValueError
         If arguments contradict each other or the model; if a layer that was named cannot lose
-        filters; if the model has sparse layers, cannot be traced, or acts on values in Python; if a
-        score is NaN. The model has not changed then.
+        filters; if the model has sparse layers or no values, cannot be traced, or acts on values in
+        Python; if a score is NaN. The model has not changed then.
     TypeError
-        If `example_inputs` is not a tensor, tuple or dict, or `kept` is no mapping of integers.
+        If an argument is of another kind: `example_inputs` no tensor, tuple or dict, `kept` no
+        mapping of integers, a name in the place of a function.
 
     References
     ----------
@@ -112,6 +114,7 @@ def prune_filters_(
     {'2': "the model's output has it"}
     """
     example = Example.of(example_inputs, caller=_CALLER)
+    check_max_error(_CALLER, max_error)
     import_torch_pruning(_CALLER)
     with torch.inference_mode(False), torch.no_grad():
         request = requested(_CALLER, model, example, sparsity=sparsity, kept=kept, where=where)
@@ -123,6 +126,9 @@ def prune_filters_(
 
 def _choose(request: Request, score: Score, leaders: Collection[str]) -> list[list[int]]:
     """Return the positions of the channels that each group keeps."""
+    if isinstance(leaders, str) or not isinstance(leaders, Collection):
+        msg = f"{_CALLER}: leaders is {leaders!r}, expected a collection of layer names"
+        raise TypeError(msg)
     layers = {request.names[m]: m for group, _ in request.counts for m in group.layers}
     unknown = [name for name in leaders if name not in layers]
     if unknown:

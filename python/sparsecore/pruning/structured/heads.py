@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -10,11 +11,13 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrize import is_parametrized
 
 from sparsecore.nn.layers import watched
-from sparsecore.pruning._arrays import checked_scores, top_of_rows
+from sparsecore.nn.uncuttable import check_model
+from sparsecore.pruning._arrays import top_of_rows
 from sparsecore.pruning.allocation import checked_sparsity
 from sparsecore.pruning.model_masks import Score, Where
 from sparsecore.pruning.scores import magnitude
 from sparsecore.pruning.structured.head_attention import HeadAttention
+from sparsecore.pruning.structured.head_scores import head_scores
 
 __all__ = ["HeadReport", "prune_heads_"]
 
@@ -55,7 +58,9 @@ def prune_heads_(
     projection; its score is the sum over all of them. The layer is exchanged for a `HeadAttention`
     with the heads that are left, which gives what the layer gave with those weights at zero. No
     example is needed: nothing outside of the layer depends on a head. (The attention weights that
-    it returns are the mean over the heads that are left.)
+    it returns are the mean over the heads that are left.) A ``TransformerEncoder`` whose layers
+    lost heads no longer makes nested tensors of padded batches: at padding it then gives what the
+    layers give, where it gave zeros.
 
     Parameters
     ----------
@@ -85,8 +90,10 @@ def prune_heads_(
     ------
     ValueError
         If not one of `sparsity` and `kept` is given, or it is out of range; if there is no such
-        layer; if a layer that was named cannot lose heads; if a score is NaN. The model has not
-        changed then.
+        layer; if a layer that was named cannot lose heads; if a score is NaN; if the model has no
+        values. The model has not changed then.
+    TypeError
+        If an argument is of another kind.
 
     References
     ----------
@@ -103,10 +110,11 @@ def prune_heads_(
     >>> model(torch.rand(2, 3, 16)).shape
     torch.Size([2, 3, 16])
     """
+    check_model(_CALLER, model)
     counts, whole = _counts(model, sparsity, kept, where)
     layers = {n: m for n, m in _attentions(model).items() if n in counts}
     with torch.inference_mode(False), torch.no_grad():
-        scores = _head_scores(layers, score)
+        scores = head_scores(_CALLER, layers, score)
         chosen = {
             name: top_of_rows(of_heads[None], counts[name])[0].nonzero()[:, 0].tolist()
             for name, of_heads in scores.items()
@@ -127,18 +135,25 @@ def _counts(
     where: Where | None,
 ) -> tuple[dict[str, int], dict[str, str]]:
     """Return how many heads each layer keeps, and why others stay whole."""
+    if where is not None and not callable(where):
+        msg = f"{_CALLER}: where is {type(where).__name__}, expected a function of (name, weight)"
+        raise TypeError(msg)
     if (sparsity is None) == (kept is None) or (kept is not None and where is not None):
         msg = f"{_CALLER}: expected either sparsity, with or without where=, or kept"
         raise ValueError(msg)
     found = _attentions(model)
+    owners = Counter(id(p) for m in model.modules() for p in m._parameters.values())
     if kept is not None:
-        return {name: _checked(found, name, count) for name, count in kept.items()}, {}
+        if not isinstance(kept, Mapping):
+            msg = f"{_CALLER}: kept is {type(kept).__name__}, expected a mapping of name to heads"
+            raise TypeError(msg)
+        return {name: _checked(found, owners, name, count) for name, count in kept.items()}, {}
     assert sparsity is not None
     share = checked_sparsity(sparsity, caller=_CALLER)
     counts, whole = {}, {}
     for name, layer in found.items():
         if where is None or where(f"{name}.in_proj_weight", layer.in_proj_weight):
-            why = _obstacle(layer)
+            why = _obstacle(layer, owners)
             if why is None:
                 counts[name] = max(1, layer.num_heads - round(share * layer.num_heads))
             else:
@@ -158,11 +173,13 @@ def _attentions(model: nn.Module) -> dict[str, nn.MultiheadAttention]:
     return found
 
 
-def _checked(found: Mapping[str, nn.MultiheadAttention], name: str, count: int) -> int:
+def _checked(
+    found: Mapping[str, nn.MultiheadAttention], owners: Mapping[int, int], name: str, count: int
+) -> int:
     if name not in found:
         msg = f"{_CALLER}: kept names {name!r}, expected layers among {', '.join(found)}"
         raise ValueError(msg)
-    why = _obstacle(found[name])
+    why = _obstacle(found[name], owners)
     if why is not None:
         msg = f"{_CALLER}: {name!r} cannot lose heads: {why}"
         raise ValueError(msg)
@@ -173,8 +190,13 @@ def _checked(found: Mapping[str, nn.MultiheadAttention], name: str, count: int) 
     return count
 
 
-def _obstacle(layer: nn.MultiheadAttention) -> str | None:
-    """Say why a layer cannot be exchanged; None where it can."""
+def _obstacle(layer: nn.MultiheadAttention, owners: Mapping[int, int]) -> str | None:
+    """Say why a layer cannot be exchanged; None where it can.
+
+    `owners` has how many modules of the model have each parameter, by its id.
+    """
+    if any(owners[id(p)] > 1 for p in layer.parameters()):
+        return "another module has its Parameter, too"
     if is_parametrized(layer) or is_parametrized(layer.out_proj):
         return "its parameters are parametrized"
     if type(layer) is not nn.MultiheadAttention:
@@ -186,33 +208,6 @@ def _obstacle(layer: nn.MultiheadAttention) -> str | None:
     if watched(layer) or watched(layer.out_proj):
         return "it has hooks, which would be lost: remove them first"
     return None
-
-
-def _head_scores(layers: Mapping[str, nn.MultiheadAttention], score: Score) -> dict[str, Tensor]:
-    weights = {
-        f"{name}.{part}": layer.get_parameter(part)
-        for name, layer in layers.items()
-        for part in ("in_proj_weight", "out_proj.weight")
-    }
-    scores = score(weights)
-    for name, weight in weights.items():
-        shape = tuple(scores[name].shape) if name in scores else None
-        if shape != tuple(weight.shape):
-            msg = (
-                f"{_CALLER}: score: {name} got scores of shape {shape}, expected "
-                f"{tuple(weight.shape)}"
-            )
-            raise ValueError(msg)
-    found = {}
-    for name, layer in layers.items():
-        rows, columns = (
-            checked_scores(scores[full], name=f"{_CALLER}: score of {full}", origin=weights[full])
-            for part in ("in_proj_weight", "out_proj.weight")
-            for full in [f"{name}.{part}"]
-        )
-        of_rows = rows.double().sum(1).view(3, layer.num_heads, -1).sum((0, 2))
-        found[name] = of_rows + columns.double().sum(0).view(layer.num_heads, -1).sum(1)
-    return found
 
 
 def _masked(
@@ -240,8 +235,15 @@ def _masked(
 
 
 def _exchange(model: nn.Module, smaller: Mapping[nn.Module, nn.Module]) -> None:
-    """Put modules in the place of others, wherever these are held."""
+    """Put modules in the place of others, wherever these are held.
+
+    A ``TransformerEncoder`` has decided when it was made to hand its layers nested tensors where
+    it can, for the kernel that torch has for layers with attention of its own. It no longer can.
+    """
     for module in list(model.modules()):
+        loses = not smaller.keys().isdisjoint(module.modules())
+        if isinstance(module, nn.TransformerEncoder) and loses:
+            module.use_nested_tensor = False
         for name, child in list(module._modules.items()):
             if child is not None and child in smaller:
                 module._modules[name] = smaller[child]

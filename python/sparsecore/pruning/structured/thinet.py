@@ -9,9 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sparsecore.nn.cutting import restore, state_of
+from sparsecore.nn.cutting import check_max_error, restore, state_of
 from sparsecore.nn.dependencies import import_torch_pruning
 from sparsecore.nn.example import Example
+from sparsecore.pruning._checks import is_iterable
+from sparsecore.pruning.generators import seeded_generator
 from sparsecore.pruning.model_masks import Where
 from sparsecore.pruning.structured.filter_removal import remove_filters
 from sparsecore.pruning.structured.filter_report import FilterReport
@@ -80,7 +82,7 @@ def thinet_(
         channels, so that least squares would have no single answer; if contributions are NaN or
         infinite. The model has not changed then.
     TypeError
-        If a batch is of another kind.
+        If a batch, or another argument, is of another kind.
 
     References
     ----------
@@ -96,13 +98,17 @@ def thinet_(
     >>> model[0].out_channels, model[2].in_channels, sorted(report.reconstruction)
     (4, 4, ['0'])
     """
+    if not is_iterable(batches):
+        msg = f"{_CALLER}: batches is {type(batches).__name__}, expected an iterable of batches"
+        raise TypeError(msg)
     examples = [_example(batch) for batch in batches]
     if not examples:
         msg = f"{_CALLER}: batches is empty, expected at least one"
         raise ValueError(msg)
     _check_samples(samples)
+    check_max_error(_CALLER, max_error)
     import_torch_pruning(_CALLER)
-    sampling = Sampling(samples, generator or torch.Generator().manual_seed(0))
+    sampling = Sampling(samples, seeded_generator(_CALLER, generator))
     with torch.inference_mode(False), torch.no_grad():
         request = requested(_CALLER, model, examples[0], sparsity=sparsity, kept=kept, where=where)
         values = [(t, t.clone()) for t in (*model.parameters(), *model.buffers())]

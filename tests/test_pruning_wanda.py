@@ -83,10 +83,14 @@ def test_arguments_of_other_kinds():
     for weights, given, message in (
         ([w], {"norms": {}}, "weights is list, expected a mapping"),
         ({"fc": w}, {"norms": [norms]}, "norms is list, expected a mapping"),
-        ({"fc": [1]}, {"norms": {"fc": norms}}, "'fc' is list, its norms ndarray"),
-        ({"fc": w}, {"norms": {"fc": [1, 1, 1]}}, "'fc' is ndarray, its norms list"),
-        ({"fc": w}, {"norms": {"fc": torch.ones(3)}}, "'fc' is ndarray, its norms Tensor"),
-        ({"fc": torch.ones(2, 3)}, {"norms": {"fc": norms}}, "'fc' is Tensor, its norms ndarray"),
+        ({"fc": [1]}, {"norms": {"fc": norms}}, r"weights\['fc'\] is a list, expected a dense"),
+        ({"fc": w}, {"norms": {"fc": [1, 1, 1]}}, r"norms\['fc'\] is a list, expected a dense"),
+        ({"fc": w}, {"norms": {"fc": torch.ones(3)}}, "'fc' is a ndarray, its norms a Tensor"),
+        (
+            {"fc": torch.ones(2, 3)},
+            {"norms": {"fc": norms}},
+            "'fc' is a Tensor, its norms a ndarray",
+        ),
         ({"fc": w}, {"model": 3, "batches": []}, "model is int, expected a torch"),
     ):
         with pytest.raises(TypeError, match=f"wanda: {message}"):

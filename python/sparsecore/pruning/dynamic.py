@@ -186,6 +186,7 @@ class RigL(MaskUpdates):
     """
 
     _ranks_gradients = True
+    _takes_shards = True
 
     def __init__(
         self,

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from sparsecore.pruning._arrays import checked_scores
 from sparsecore.pruning.pattern import Pattern
 from sparsecore.pruning.patterns import prune_mask
+from sparsecore.pruning.wrapped_models import any_sharded
 
 Score: TypeAlias = Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]]
 ScoreFunction: TypeAlias = Callable[..., Mapping[str, Tensor]]
@@ -102,13 +103,19 @@ def best_masks(
 ) -> dict[str, Tensor]:
     """Score, allocate, project; weights outside the `survivors` masks rank below all others.
 
-    Counts that the pattern cannot have in a layer are rounded to the nearest that it can.
+    Counts that the pattern cannot have in a layer are rounded to the nearest that it can. Of
+    sharded weights the masks are DTensors, by ``sharded_masks``.
 
     Raises
     ------
     ValueError
         A score is NaN, or missing, or of another shape than its weight.
     """
+    if any_sharded(weights):
+        # Imported here: who has no sharded weight need not wait for torch's DTensor.
+        from sparsecore.pruning.sharded_masks import best_sharded_masks
+
+        return best_sharded_masks(caller, weights, sparsity, score, allocation, pattern, survivors)
     scores = _scores_of(caller, weights, score)
     if survivors is not None:
         scores = {n: s.masked_fill(~survivors[n], -math.inf) for n, s in scores.items()}

@@ -31,6 +31,12 @@ from sparsecore.pruning.rewind import Rewind
 from sparsecore.pruning.rewinding import Rewinder, check_rewind
 from sparsecore.pruning.schedules import Iterative, OneShot, Schedule
 from sparsecore.pruning.scores import magnitude
+from sparsecore.pruning.wrapped_models import (
+    count_kept,
+    current_parameter,
+    placed_like,
+    unwrapped,
+)
 
 _AT_ONCE = OneShot()
 
@@ -82,6 +88,11 @@ class Pruner:
         ``score(weights, model=model, batches=batches)``.
     loss : callable, optional
         ``(outputs, targets) -> scalar``, handed on to the score as ``loss=``.
+    group : torch.distributed.ProcessGroup, optional
+        Ranks that prune copies of one model alike, each calling this with its own `batches`: scores
+        of these are reduced over all, and masks compared at every update. That of the wrapper,
+        where `model` is a ``DistributedDataParallel``. Under ``fully_shard`` it is not needed:
+        masks are DTensors, placed as the weights. See docs/distributed.md.
     rewind : Rewind, optional
         With ``Iterative``: after each round training goes back to this step. A round then lasts
         from there to step `every`.
@@ -97,6 +108,8 @@ class Pruner:
         unchanged.
     TypeError
         A score, allocation, pattern, schedule, where or rewind that is not of its kind.
+    RuntimeError
+        On every rank of `group`, also in a later step: masks differ.
 
     Warns
     -----
@@ -143,9 +156,11 @@ class Pruner:
         where: Where | None = None,
         batches: Any = None,
         loss: Any = None,
+        group: Any = None,
         rewind: Rewind | None = None,
         scheduler: Any = None,
     ) -> None:
+        model, group = unwrapped("Pruner", model, group)
         self._request = checked_request(
             "Pruner",
             model,
@@ -157,6 +172,7 @@ class Pruner:
             where=where,
             batches=batches,
             loss=loss,
+            group=group,
         )
         weights = self._request.weights
         check_held(weights, optimizer)
@@ -165,6 +181,8 @@ class Pruner:
         self._model, self._optimizer, self._schedule = model, optimizer, schedule
         self._step = self._step_of_run = self._round = 0
         self._masks = {n: torch.ones_like(w, dtype=torch.bool) for n, w in weights.items()}
+        # Of all ranks, so that to ask for them is no collective.
+        self._kept = {name: mask.numel() for name, mask in self._masks.items()}
         self._rewinder: Rewinder | None = None
         if rewind is not None:
             self._rewinder = Rewinder(model, optimizer, scheduler, step=rewind.step)
@@ -186,7 +204,7 @@ class Pruner:
 
     def kept(self) -> dict[str, int]:
         """Return the exact number of kept weights of each pruned parameter."""
-        return {name: int(mask.sum()) for name, mask in self._masks.items()}
+        return dict(self._kept)
 
     def sparsity(self) -> float:
         """Return pruned / all, counted over the masks as they are now."""
@@ -260,7 +278,8 @@ class Pruner:
             msg = f"Pruner.load_state_dict: the state is of a pruner with {which} rewind="
             raise ValueError(msg)
         for name, mask in self._masks.items():
-            mask.copy_(state["masks"][name])
+            mask.copy_(placed_like(state["masks"][name], mask))
+        self._kept = {name: count_kept(mask) for name, mask in self._masks.items()}
         if self._rewinder is not None:
             self._rewinder.load_state_dict(state["rewind"])
         self._step, self._round = int(state["step"]), int(state["round"])
@@ -367,6 +386,7 @@ class Pruner:
             masks = self._request.masks(self._weights(), self._due_sparsity(), self._masks)
         for name, mask in self._masks.items():
             mask.copy_(masks[name])
+        self._kept = {name: count_kept(mask) for name, mask in self._masks.items()}
         self._apply()
 
     def _apply(self) -> None:
@@ -374,7 +394,9 @@ class Pruner:
 
     def _weights(self) -> dict[str, Tensor]:
         # By name each time: wrappers such as FSDP replace the parameter objects.
-        return {name: self._model.get_parameter(name) for name in self._masks}
+        return {
+            name: current_parameter(self._model, name, mask=m) for name, m in self._masks.items()
+        }
 
 
 def _pruned_on(optimizer: torch.optim.Optimizer) -> frozenset[int]:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
-__all__ = ["check_mapping"]
+from sparsecore.interop import is_tensor
+
+__all__ = ["check_mapping", "check_whole"]
 
 
 def check_mapping(caller: str, weights: object) -> None:
@@ -15,3 +18,15 @@ def check_mapping(caller: str, weights: object) -> None:
             "such as {'weight': array}"
         )
         raise TypeError(msg)
+
+
+def check_whole(caller: str, weights: Mapping[str, Any], reason: str) -> None:
+    """Raise ValueError where a weight is sharded over ranks, with the reason against it."""
+    for name, weight in weights.items():
+        # A tensor's ranks are those of its mesh; only DTensors have one.
+        if is_tensor(weight) and hasattr(weight, "device_mesh"):
+            msg = (
+                f"{caller}: {name!r} is sharded over ranks, and {reason}; score the model before "
+                "fully_shard, or use magnitude, random, snip or wanda"
+            )
+            raise ValueError(msg)

@@ -9,7 +9,7 @@ import numpy as np
 
 from sparsecore.interop import is_tensor, torch_or_none
 from sparsecore.pruning._arrays import as_float64
-from sparsecore.pruning.scores._checks import check_mapping
+from sparsecore.pruning.scores._checks import check_mapping, check_whole
 
 if TYPE_CHECKING:
     from sparsecore.pruning._arrays import Array
@@ -53,6 +53,7 @@ def lamp(weights: Mapping[str, Array]) -> dict[str, Any]:
     array([0.0333, 0.1379, 0.36  , 1.    ])
     """
     check_mapping("lamp", weights)
+    check_whole("lamp", weights, "its sums run over a layer in the order of magnitudes")
     return {name: _lamp(weight) for name, weight in weights.items()}
 
 

@@ -21,7 +21,9 @@ class Ranks:
     def __init__(self, size: int, folder: Path) -> None:
         # One process imports torch, then forks the ranks before it has any thread.
         context = get_context("forkserver")
-        context.set_forkserver_preload(["distributed_cases", "dtensor_cases"])
+        context.set_forkserver_preload(
+            ["distributed_cases", "dtensor_cases", "parallel_pruning_cases"]
+        )
         self.pipes, self.processes = [], []
         for rank in range(size):
             ours, theirs = context.Pipe()

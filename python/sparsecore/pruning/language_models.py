@@ -126,8 +126,8 @@ def prune_blocks(
     request = Request(method, sparsity, pattern, sequence_length, columns, damping)
     folder = None if spill is None else Path(spill)
     if isinstance(model, nn.Module):
-        model, group = unwrapped("prune_blocks", model, group)
-        stack = InMemory(model, named_blocks(model, blocks))
+        whole, group = unwrapped("prune_blocks", model, group)
+        stack = InMemory(whole, named_blocks(whole, blocks))
         selected = selected_layers(stack.blocks, request, where)
         _check_whole(selected)
         return tuple(prune_stack(stack, batches, request, selected, folder, group=group))

@@ -117,7 +117,8 @@ class MaskUpdates(StepHooks):
             if w.trains and n not in sharded
         }
         decided = {n: torch.cat(move) for n, move in moves.items() if move is not None}
-        check_same_on_ranks(type(self).__name__, decided)
+        if len(sharded) < len(self._sparse):
+            check_same_on_ranks(type(self).__name__, decided, group=self._group)
         for name, move in moves.items():
             if move is not None:
                 drop, grow = move

@@ -32,6 +32,8 @@ class StepHooks:
         self, model: nn.Module, optimizer: Optimizer, masks: Mapping[str, Tensor] | None
     ) -> None:
         caller = type(self).__name__
+        # The ranks that train one model; all where there is no wrapper to know them.
+        self._group = getattr(model, "process_group", None)
         self._sparse: Mapping[str, SparseWeight]
         # Those of them whose masks are the driver's own.
         self._masked: Mapping[str, MaskedWeight] = {}
@@ -55,9 +57,9 @@ class StepHooks:
         """Begin: the last thing that a constructor does before it edits weights."""
         # Of sharded weights each rank has masks of its own, which are cut from one.
         whole = {n: w for n, w in self._sparse.items() if n not in self._sharded()}
-        if is_distributed():
+        if whole and is_distributed():
             positions = {name: weight.positions() for name, weight in whole.items()}
-            check_same_on_ranks(type(self).__name__, positions)
+            check_same_on_ranks(type(self).__name__, positions, group=self._group)
         self._hooks = [
             self._optimizer.register_step_pre_hook(self._before_step),
             self._optimizer.register_step_post_hook(self._after_step),

@@ -13,7 +13,7 @@ from torch.distributed.fsdp import fully_shard
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from sparsecore.pruning import RigL, Unstructured, prune, scores
+from sparsecore.pruning import NM, RigL, Unstructured, prune, scores
 from sparsecore.pruning.allocation import global_
 from sparsecore.pruning.scores import snip, wanda
 
@@ -70,6 +70,7 @@ PRUNED: dict[str, Callable[[Any, Any], Any]] = {
     "magnitude": lambda model, _: prune(model, 0.6, allocation=global_),
     "uniform": lambda model, _: prune(model, 0.6),
     "rows": lambda model, _: prune(model, 0.55, pattern=Unstructured(axis=0)),
+    "2:4": lambda model, _: prune(model, 0.5, pattern=NM(2, 4)),
     "random": lambda model, _: prune(
         model, 0.6, score=functools.partial(scores.random, generator=torch.Generator())
     ),
@@ -155,7 +156,9 @@ class Messages(TorchDispatchMode):
         super().__init__()
         self.largest = 0
 
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def __torch_dispatch__(  # noqa: D105
+        self, func: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
         result = func(*args, **(kwargs or {}))
         if "c10d" in str(func):
             tensors = torch.utils._pytree.tree_leaves((args, result))

@@ -21,8 +21,9 @@ class Ranks:
     def __init__(self, size: int, folder: Path) -> None:
         # One process imports torch, then forks the ranks before it has any thread.
         context = get_context("forkserver")
+        # DistributedDataParallel imports dynamo when one is made.
         context.set_forkserver_preload(
-            ["distributed_cases", "dtensor_cases", "parallel_pruning_cases"]
+            ["distributed_cases", "dtensor_cases", "parallel_refusal_cases", "torch._dynamo"]
         )
         self.pipes, self.processes = [], []
         for rank in range(size):

@@ -10,12 +10,15 @@ import torch
 from torch import Tensor, nn
 from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.fsdp import fully_shard
+from torch.distributed.tensor import Shard, distribute_tensor
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from sparsecore.pruning import NM, RigL, Unstructured, prune, scores
 from sparsecore.pruning.allocation import global_
+from sparsecore.pruning.growth import largest_outside, smallest
 from sparsecore.pruning.scores import snip, wanda
+from sparsecore.pruning.sharded_masks import moved_mask
 
 NAMES = ("0.weight", "2.weight")
 INPUTS, HIDDEN, OUTPUTS = 12, 15, 3
@@ -175,3 +178,24 @@ def messages(_rank: int, group: Any, method: str) -> Any:
     with Messages() as gathering:
         model[0].weight.full_tensor()
     return selecting.largest, gathering.largest
+
+
+def moved(_rank: int, group: Any) -> Any:
+    """Return RigL's next mask of small integers: entries and gradients with many ties and zeros."""
+    draw = torch.Generator().manual_seed(4)
+    weight, gradient = (
+        torch.randint(-2, 3, (7, 6), generator=draw, dtype=torch.float32) for _ in range(2)
+    )
+    mask = torch.rand(7, 6, generator=draw) < 0.6
+    count, kept = 8, int(mask.sum())
+    if group is None:
+        positions = mask.flatten().nonzero().flatten()
+        stays = torch.ones(kept, dtype=torch.bool)
+        stays[smallest(weight[mask], count, name="w")] = False
+        grown = largest_outside([(0, gradient.clone())], positions[stays], count, name="g")
+        found = torch.zeros(42, dtype=torch.bool)
+        found[positions[stays]] = found[grown] = True
+        return {"mask": found.view(7, 6).numpy()}
+    mesh = DeviceMesh.from_group(group, "cpu")
+    placed = [distribute_tensor(t, mesh, [Shard(0)]) for t in (weight, mask, gradient)]
+    return whole({"mask": moved_mask("w", *placed, count=count, kept=kept)})

@@ -1,4 +1,4 @@
-"""What ranks run in the tests of what pruning refuses on several of them. They never load pytest."""
+"""What ranks run in the tests of what is refused on several of them. They never load pytest."""
 
 from __future__ import annotations
 

@@ -137,6 +137,13 @@ def test_rigl(ranks, kind, size):
         )
 
 
+@pytest.mark.parametrize("size", RANKS)
+def test_ties_of_shards_move_as_those_of_one_process(ranks, size):
+    expected = cases.moved(0, None)["mask"]
+    for found in ranks.run(cases.moved, size=size):
+        np.testing.assert_array_equal(found["mask"], expected)
+
+
 @pytest.mark.parametrize("method", ["magnitude", "uniform", "rows"])
 def test_no_message_has_the_size_of_a_score(ranks, method):
     for selecting, gathering in ranks.run(cases.messages, method, size=2):

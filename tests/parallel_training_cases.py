@@ -17,7 +17,7 @@ from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor
 
 from parallel_pruning_cases import NAMES, batches, loss, network, parameters, whole, wrapped
-from sparsecore.pruning import Cubic, Iterative, Pruner, RigL, prune, prune_blocks, scores
+from sparsecore.pruning import Cubic, Iterative, Pruner, Rewind, RigL, prune, prune_blocks, scores
 from sparsecore.pruning.allocation import global_
 
 STEPS, SAVED = 8, 4
@@ -127,6 +127,21 @@ def after_evaluation(rank: int, group: Any) -> Any:
             model(batches()[rank][0])
         assert not any(isinstance(p, DTensor) for p in model.parameters())
     return whole(pruner.masks)
+
+
+def rewound(rank: int, group: Any) -> Any:
+    """Prune in two rounds, going back after each; return masks and float64 weights, whole."""
+    ranks = 1 if group is None else group.size()
+    model = wrapped(group, "FSDP2" if group else "alone", network().double())
+    sgd = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    schedule = Iterative(2, every=4)
+    pruner = Pruner(model, sparsity=0.6, schedule=schedule, optimizer=sgd, rewind=Rewind(1))
+    for x, y in batches((8,) * 9):
+        sgd.zero_grad()
+        own = slice(rank, None, ranks)
+        loss(model(x[own].double()).tanh(), y[own].double()).backward()
+        sgd.step()
+    return whole(pruner.masks), whole(parameters(model))
 
 
 def snip_leaves_the_model(rank: int, group: Any) -> Any:

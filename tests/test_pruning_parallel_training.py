@@ -67,6 +67,15 @@ def test_weights_that_a_forward_has_gathered_are_sharded_again(ranks):
         np.testing.assert_array_equal(masks, kept)
 
 
+def test_rounds_that_go_back_are_those_of_one_process(ranks):
+    masks, weights = cases.rewound(0, None)
+    for found_masks, found in ranks.run(cases.rewound, size=2):
+        for name, weight in weights.items():
+            np.testing.assert_array_equal(found_masks[name], masks[name])
+            # Some steps on means of 8 samples in float64, in another order.
+            np.testing.assert_allclose(found[name], weight, rtol=0, atol=1e-13)
+
+
 def test_scores_of_a_sharded_model_leave_it_as_it_was(ranks):
     for found in ranks.run(cases.snip_leaves_the_model, size=2):
         assert found == dict.fromkeys(("tensors", "gradients", "modes", "random"), True)

@@ -6,10 +6,19 @@ import functools
 from typing import Any
 
 import torch
+from torch import nn
+from torch.distributed.fsdp import FullyShardedDataParallel
 
 from parallel_pruning_cases import batches, loss, network, parameters, wrapped
 from parallel_training_cases import stack
 from sparsecore.pruning import NM, SET, Block, Iterative, Unstructured, prune, prune_blocks, scores
+
+
+def flattening() -> nn.Module:
+    """Return an FSDP1 wrapper, which without an accelerator cannot be made whole."""
+    wrapper = FullyShardedDataParallel.__new__(FullyShardedDataParallel)
+    nn.Module.__init__(wrapper)
+    return wrapper
 
 
 def refused(rank: int, group: Any, what: str) -> Any:
@@ -33,6 +42,7 @@ def refused(rank: int, group: Any, what: str) -> Any:
         "no batches": lambda: prune(
             model, 0.5, score=scores.snip, loss=loss, batches=own if rank else [], group=group
         ),
+        "FSDP1": lambda: prune(flattening(), 0.5),
         "text": lambda: prune_blocks(
             stack(),
             [torch.zeros(1, 12 + rank, dtype=torch.int64)],

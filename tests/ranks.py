@@ -23,7 +23,13 @@ class Ranks:
         context = get_context("forkserver")
         # DistributedDataParallel imports dynamo when one is made.
         context.set_forkserver_preload(
-            ["distributed_cases", "dtensor_cases", "parallel_refusal_cases", "torch._dynamo"]
+            [
+                "distributed_cases",
+                "dtensor_cases",
+                "parallel_refusal_cases",
+                "sharded_selection_cases",
+                "torch._dynamo",
+            ]
         )
         self.pipes, self.processes = [], []
         for rank in range(size):

@@ -18,6 +18,7 @@ if not torch.distributed.is_available() or not torch.distributed.is_gloo_availab
     pytest.skip("torch is built without torch.distributed and gloo", allow_module_level=True)
 
 import parallel_pruning_cases as cases  # noqa: E402
+import sharded_selection_cases as shards  # noqa: E402
 
 KINDS = ["DDP", "FSDP2"]
 RANKS = [2, 4]
@@ -139,14 +140,14 @@ def test_rigl(ranks, kind, size):
 
 @pytest.mark.parametrize("size", RANKS)
 def test_ties_of_shards_move_as_those_of_one_process(ranks, size):
-    expected = cases.moved(0, None)["mask"]
-    for found in ranks.run(cases.moved, size=size):
+    expected = shards.moved(0, None)["mask"]
+    for found in ranks.run(shards.moved, size=size):
         np.testing.assert_array_equal(found["mask"], expected)
 
 
 @pytest.mark.parametrize("method", ["magnitude", "uniform", "rows"])
 def test_no_message_has_the_size_of_a_score(ranks, method):
-    for selecting, gathering in ranks.run(cases.messages, method, size=2):
+    for selecting, gathering in ranks.run(shards.messages, method, size=2):
         assert 0 < selecting <= 256  # the counts of a digit
         assert gathering >= 64 * 40 / 2
 

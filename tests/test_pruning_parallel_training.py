@@ -104,6 +104,7 @@ def test_calibration_batches_spread_over_ranks(ranks, method):
         ("unreduced", RuntimeError, "prune: masks of 0.weight, 2.weight differ between ranks"),
         ("generators", RuntimeError, "random: the states of generator differ between ranks"),
         ("no batches", ValueError, "batches is empty, expected at least one batch"),
+        ("FSDP1", TypeError, "prune: model has a FullyShardedDataParallel, which flattens"),
         ("text", ValueError, "batch 0 reaches the first block as hidden states of shape (1, 13"),
         ("lamp", ValueError, "lamp: '0.weight' is sharded over ranks, and its sums run over a"),
         ("taylor", ValueError, "taylor: '0.weight' is sharded over ranks, and it takes deriv"),

@@ -7,6 +7,7 @@ from types import MappingProxyType, TracebackType
 from typing import Any, Self
 
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 
 from sparsecore.pruning.masked_selection import masked_weights
@@ -33,7 +34,7 @@ class StepHooks:
     ) -> None:
         caller = type(self).__name__
         # The ranks that train one model; all where there is no wrapper to know them.
-        self._group = getattr(model, "process_group", None)
+        self._group = model.process_group if isinstance(model, DistributedDataParallel) else None
         self._sparse: Mapping[str, SparseWeight]
         # Those of them whose masks are the driver's own.
         self._masked: Mapping[str, MaskedWeight] = {}

@@ -35,8 +35,7 @@ def is_sharded(tensor: object) -> bool:
     False
     """
     # Who has one has imported the module; to import it here would take long for nothing.
-    module = sys.modules.get("torch.distributed.tensor")
-    return module is not None and isinstance(tensor, module.DTensor)
+    return isinstance(tensor, _imported("torch.distributed.tensor", "DTensor"))
 
 
 def any_sharded(weights: object) -> bool:
@@ -71,9 +70,9 @@ def unwrapped(caller: str, model: Any, group: Any) -> tuple[Any, Any]:
     if isinstance(model, DistributedDataParallel):
         own = model.process_group
         return model.module, own if group is None else group
-    fsdp = sys.modules.get("torch.distributed.fsdp")
-    if fsdp is not None and isinstance(model, nn.Module):
-        if any(isinstance(m, fsdp.FullyShardedDataParallel) for m in model.modules()):
+    if isinstance(model, nn.Module):
+        flattening = _imported("torch.distributed.fsdp", "FullyShardedDataParallel")
+        if any(isinstance(module, flattening) for module in model.modules()):
             msg = (
                 f"{caller}: model has a FullyShardedDataParallel, which flattens the weights of "
                 "several layers into one; expected fully_shard (FSDP2), DistributedDataParallel or "
@@ -94,11 +93,9 @@ def module_of(model: nn.Module, names: Iterable[str]) -> nn.Module:
 
 def reshard(model: nn.Module) -> None:
     """Free the gathered parameters that a forward under ``fully_shard`` has left."""
-    fsdp = sys.modules.get("torch.distributed.fsdp")
-    if fsdp is None:
-        return
-    for module in model.modules():
-        if isinstance(module, fsdp.FSDPModule):
+    sharding = _imported("torch.distributed.fsdp", "FSDPModule")
+    for module in model.modules() if sharding else ():
+        if isinstance(module, sharding):
             module.reshard()
 
 
@@ -145,3 +142,8 @@ def placed_like(mask: Any, like: Any) -> Tensor:
 
         placed = sharded_mask(mask, like)
     return placed
+
+
+def _imported(module: str, name: str) -> Any:
+    """Return a class of a module of torch's, or no class where nobody has imported the module."""
+    return getattr(sys.modules.get(module), name, ())

@@ -17,7 +17,7 @@ from sparsecore.pruning.blockwise.calls import (
     first_call,
     run_block,
 )
-from sparsecore.pruning.blockwise.layers import linear_layers, prune_layers
+from sparsecore.pruning.blockwise.layers import check_same_weights, linear_layers, prune_layers
 from sparsecore.pruning.blockwise.request import PrunedLayer, Request
 from sparsecore.pruning.input_moments import (
     InputMoments,
@@ -30,7 +30,6 @@ from sparsecore.pruning.layer_inputs import moments_of_ranks
 from sparsecore.pruning.model_masks import Where
 from sparsecore.pruning.patterns import NM
 from sparsecore.pruning.rank_sums import agreed
-from sparsecore.pruning.ranks import check_same_on_ranks
 
 __all__ = ["Stack", "block_moments", "named_blocks", "prune_stack", "selected_layers"]
 
@@ -167,23 +166,12 @@ def _prune_one(
             )
             pruned = prune_layers(layers, moments, request)
             if group is not None:
-                _check_same(layers, group)
+                check_same_weights(layers, group)
             stack.finish(index, pruned)
         if index + 1 < len(stack.blocks):
             for number, call in enumerate(calls):
                 hidden[number] = run_block(block, hidden[number], call)[0]
     return pruned
-
-
-def _check_same(layers: Mapping[str, nn.Module], group: Any) -> None:
-    weights = {name: layer.get_parameter("weight") for name, layer in layers.items()}
-    check_same_on_ranks(
-        "prune_blocks",
-        weights,
-        group=group,
-        what="pruned weights",
-        expected="the same model on every rank, on processors of one kind",
-    )
 
 
 def block_moments(

@@ -21,7 +21,16 @@ class Ranks:
     def __init__(self, size: int, folder: Path) -> None:
         # One process imports torch, then forks the ranks before it has any thread.
         context = get_context("forkserver")
-        context.set_forkserver_preload(["distributed_cases", "dtensor_cases"])
+        # DistributedDataParallel imports dynamo when one is made.
+        context.set_forkserver_preload(
+            [
+                "distributed_cases",
+                "dtensor_cases",
+                "parallel_refusal_cases",
+                "sharded_selection_cases",
+                "torch._dynamo",
+            ]
+        )
         self.pipes, self.processes = [], []
         for rank in range(size):
             ours, theirs = context.Pipe()

@@ -9,7 +9,7 @@ import numpy as np
 
 from sparsecore.interop import is_tensor
 
-__all__ = ["check_arrays", "check_mapping", "is_iterable"]
+__all__ = ["check_arrays", "check_mapping", "check_whole", "is_iterable"]
 
 
 def check_mapping(caller: str, value: object, *, argument: str = "weights") -> None:
@@ -33,6 +33,18 @@ def check_arrays(caller: str, value: Any, *, argument: str = "weights") -> None:
                 "tensor of real numbers"
             )
             raise TypeError(msg)
+
+
+def check_whole(caller: str, weights: Mapping[str, Any], reason: str) -> None:
+    """Raise ValueError where a weight is sharded over ranks, with the reason against it."""
+    for name, weight in weights.items():
+        # A tensor's ranks are those of its mesh; only DTensors have one.
+        if is_tensor(weight) and hasattr(weight, "device_mesh"):
+            msg = (
+                f"{caller}: {name!r} is sharded over ranks, and {reason}; score the model before "
+                "fully_shard, or use magnitude, random, snip or wanda"
+            )
+            raise ValueError(msg)
 
 
 def is_iterable(value: object) -> bool:

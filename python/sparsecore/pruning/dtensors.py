@@ -146,6 +146,46 @@ def local_blocks(tensors: Mapping[str, DTensor]) -> tuple[dict[str, Tensor], Any
     return blocks, mesh.get_group() if mesh is not None else None
 
 
+def placed_as(part: Tensor, like: DTensor) -> DTensor:
+    """Return a DTensor of this rank's part, placed as another of the same shape. No communication.
+
+    Parameters
+    ----------
+    part : Tensor
+        Of the shape of ``like.to_local()``, of any dtype.
+    like : DTensor
+
+    Raises
+    ------
+    ValueError
+        Another shape.
+
+    Examples
+    --------
+    >>> import torch.distributed as dist
+    >>> from torch.distributed.tensor import init_device_mesh, distribute_tensor
+    >>> dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+    >>> weight = distribute_tensor(torch.ones(5, 3), init_device_mesh("cpu", (1,)), [Shard(0)])
+    >>> placed_as(torch.zeros(5, 3, dtype=torch.bool), weight).placements
+    (Shard(dim=0),)
+    >>> dist.destroy_process_group()
+    """
+    expected = tuple(like.to_local().shape)
+    if tuple(part.shape) != expected:
+        msg = (
+            f"placed_as: part has shape {tuple(part.shape)}, expected {expected}, the local part's"
+        )
+        raise ValueError(msg)
+    return DTensor.from_local(
+        part.contiguous(),
+        like.device_mesh,
+        like.placements,
+        run_check=False,
+        shape=like.shape,
+        stride=like.stride(),
+    )
+
+
 def zero_pruned_(tensor: Tensor, mask: Tensor) -> None:
     """Write zeros to this rank's part of a tensor where its part of the mask is False.
 

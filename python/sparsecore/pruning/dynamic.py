@@ -180,6 +180,7 @@ class RigL(MaskUpdates):
     """
 
     _ranks_gradients = True
+    _takes_shards = True
 
     def __init__(
         self,

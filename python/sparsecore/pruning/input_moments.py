@@ -6,7 +6,7 @@ Sums and counts of several sets of batches add up, so that these can be spread o
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
@@ -14,15 +14,11 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor, nn
 
-from sparsecore.pruning.model_checks import check_model
-from sparsecore.pruning.scores._batches import iterated
-
 __all__ = [
     "InputMoments",
     "add_rows_",
     "evaluating",
     "hessian",
-    "input_norms",
     "is_linear",
     "is_transposed",
     "no_moments",
@@ -151,48 +147,6 @@ def observed_moments(
     finally:
         for handle in handles:
             handle.remove()
-
-
-def input_norms(
-    caller: str, weights: Mapping[str, Any], model: nn.Module, batches: Iterable[Any]
-) -> tuple[dict[str, Tensor], set[str]]:
-    """Run a model with the given weights; return the norms of their inputs.
-
-    Returns
-    -------
-    norms : dict of str to Tensor, shape (in,)
-    transposed : set of str
-        The weights that are (in, out).
-
-    Raises
-    ------
-    ValueError
-        A weight that is not of a linear layer of the model, or whose layer was not called.
-    TypeError
-        `batches` is no iterable of batches, or a batch is not inputs, or a pair with inputs.
-    """
-    check_model(caller, model)
-    modules = dict(model.named_modules())
-    layers: dict[str, nn.Module] = {}
-    for name in weights:
-        prefix, _, leaf = name.rpartition(".")
-        layer = modules.get(prefix)
-        if leaf != "weight" or layer is None or not is_linear(layer):
-            kind = "nothing" if layer is None else f"a {type(layer).__name__}"
-            msg = f"{caller}: {name!r} belongs to {kind}, expected the weight of a Linear module; "
-            msg += "leave it out by where="
-            raise ValueError(msg)
-        layers[name] = layer
-    state = {**weights, **{name: b.clone() for name, b in model.named_buffers()}}
-    with evaluating(model), observed_moments(layers, full=False) as moments:
-        for batch in iterated(caller, batches):
-            args, kwargs = split_batch(caller, batch, pairs=True)
-            torch.func.functional_call(model, state, args, kwargs)
-    if missing := [n for n in layers if n not in moments or not moments[n].count]:
-        msg = f"{caller}: {missing[0]!r} got no input from the batches; leave it out by where="
-        raise ValueError(msg)
-    transposed = {name for name, layer in layers.items() if is_transposed(layer)}
-    return {name: norms(moments[name]) for name in layers}, transposed
 
 
 @contextmanager

@@ -6,7 +6,7 @@ The work is done in ``blockwise``; this is what it offers.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from sparsecore.pruning.blockwise.request import Method, PrunedLayer, Request
 from sparsecore.pruning.generators import seeded_generator
 from sparsecore.pruning.model_masks import Where
 from sparsecore.pruning.patterns import ANY_POSITION, Pattern
+from sparsecore.pruning.wrapped_models import is_sharded, unwrapped
 
 __all__ = ["ModelFiles", "PrunedLayer", "prune_blocks", "token_batches"]
 
@@ -39,6 +40,7 @@ def prune_blocks(
     spill: str | os.PathLike[str] | None = None,
     columns: int = 128,
     damping: float = 0.01,
+    group: Any = None,
 ) -> tuple[PrunedLayer, ...]:
     """Prune the linear layers of a stack of blocks, one block at a time, without training.
 
@@ -74,6 +76,9 @@ def prune_blocks(
         A folder for the hidden states between two blocks, which otherwise are in memory.
     columns, damping
         Of SparseGPT: ``scores.sparsegpt``'s `block` and `damping`.
+    group : torch.distributed.ProcessGroup, optional
+        Each of its ranks has the whole model in memory and gives batches of its own; what their
+        layers see is added up, and every rank gets the same weights.
 
     Returns
     -------
@@ -85,9 +90,12 @@ def prune_blocks(
     ValueError
         An argument out of range or without meaning together with another; blocks that the model
         does not run one after the other; a layer that gets no input; numbers that are not finite;
-        files that do not fit the model, or a target that was begun with something else.
+        files that do not fit the model, or a target that was begun with something else; a model in
+        files together with `group`, or a sharded one.
     TypeError
         An argument, batches or blocks of another kind; a block that is handed a cache.
+    RuntimeError
+        On every rank of `group`: a block's weights differ after it was pruned.
 
     Notes
     -----
@@ -130,14 +138,22 @@ def prune_blocks(
     request = Request(method, sparsity, pattern, sequence_length, columns, damping)
     folder = None if spill is None else Path(spill)
     if isinstance(model, nn.Module):
-        stack = InMemory(model, named_blocks(model, blocks))
+        whole, group = unwrapped("prune_blocks", model, group)
+        stack = InMemory(whole, named_blocks(whole, blocks))
         selected = selected_layers(stack.blocks, request, where)
-        return tuple(prune_stack(stack, batches, request, selected, folder))
+        _check_whole(selected)
+        return tuple(prune_stack(stack, batches, request, selected, folder, group=group))
     if not isinstance(model, ModelFiles):
         msg = (
             f"prune_blocks: model is {type(model).__name__}, expected a torch module or ModelFiles"
         )
         raise TypeError(msg)
+    if group is not None:
+        msg = (
+            "prune_blocks: group is given with a model in files, to which one process writes; "
+            "expected a module that is whole in the memory of each rank"
+        )
+        raise ValueError(msg)
     empty, tensors = open_model(model)
     named = named_blocks(empty, blocks)
     selected = selected_layers(named, request, where)
@@ -146,6 +162,16 @@ def prune_blocks(
     pruned = prune_stack(files, batches, request, selected, folder)
     files.complete()
     return tuple(pruned)
+
+
+def _check_whole(selected: Sequence[Mapping[str, nn.Module]]) -> None:
+    for name, layer in ((n, layer) for layers in selected for n, layer in layers.items()):
+        if is_sharded(layer.weight):
+            msg = (
+                f"prune_blocks: {name} is sharded over ranks; expected a whole model on each rank "
+                "(with group=), before fully_shard"
+            )
+            raise ValueError(msg)
 
 
 def token_batches(

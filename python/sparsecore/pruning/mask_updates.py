@@ -111,13 +111,23 @@ class MaskUpdates(StepHooks):
             return
         fraction = drop_fraction(step, alpha=self._alpha, stop=self._stop)
         # All decisions first: an error on the way changes nothing.
-        moves = {n: self._move(n, w, fraction) for n, w in self._sparse.items() if w.trains}
+        sharded = {n: w for n, w in self._sharded().items() if w.trains}
+        exchanged = {n: w.moved(math.floor(fraction * w.entries)) for n, w in sharded.items()}
+        moves = {
+            n: self._move(n, w, fraction)
+            for n, w in self._sparse.items()
+            if w.trains and n not in sharded
+        }
         decided = {n: torch.cat(move) for n, move in moves.items() if move is not None}
-        check_same_on_ranks(type(self).__name__, decided)
+        if len(sharded) < len(self._sparse):
+            check_same_on_ranks(type(self).__name__, decided, group=self._group)
         for name, move in moves.items():
             if move is not None:
                 drop, grow = move
                 self._sparse[name].regrow(drop, grow, self._optimizer)
+        for name, mask in exchanged.items():
+            if mask is not None:
+                sharded[name].exchange(mask, self._optimizer)
         # The update replaces the step: optimizers pass over parameters without a gradient.
         for group in self._optimizer.param_groups:
             for parameter in group["params"]:

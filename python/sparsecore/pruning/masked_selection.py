@@ -12,6 +12,7 @@ from torch.optim import Optimizer
 
 from sparsecore.pruning.claims import claimed
 from sparsecore.pruning.masked_weight import MaskedWeight
+from sparsecore.pruning.wrapped_models import is_sharded, reshard
 
 __all__ = ["masked_weights"]
 
@@ -37,6 +38,7 @@ def masked_weights(
     if not masks:
         msg = f"{caller}: masks is empty, expected the mask of one parameter at least"
         raise ValueError(msg)
+    reshard(model)
     parameters = dict(model.named_parameters(remove_duplicate=False))
     held = {id(p) for group in optimizer.param_groups for p in group["params"]}
     taken, names = claimed(optimizer), dict[int, str]()
@@ -59,10 +61,15 @@ def masked_weights(
             msg = f"{caller}: masks: {name!r}: {reason}"
             raise ValueError(msg)
         names[id(weight)] = name
-    return {
-        name: MaskedWeight(model, name, mask.to(parameters[name].device))
-        for name, mask in masks.items()
-    }
+    return {name: _masked(model, name, mask, parameters[name]) for name, mask in masks.items()}
+
+
+def _masked(model: nn.Module, name: str, mask: Tensor, weight: Tensor) -> MaskedWeight:
+    if is_sharded(weight):
+        from sparsecore.pruning.sharded_masks import sharded_mask
+
+        mask = sharded_mask(mask, weight)
+    return MaskedWeight(model, name, mask.to(weight.device))
 
 
 def _unknown(caller: str, name: object, parameters: list[str]) -> str:

@@ -8,6 +8,13 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from sparsecore.pruning.wrapped_models import (
+    count_kept,
+    current_parameter,
+    is_sharded,
+    placed_like,
+)
+
 __all__ = ["MaskedWeight"]
 
 
@@ -20,12 +27,17 @@ class MaskedWeight:
 
     def __init__(self, model: nn.Module, name: str, mask: Tensor) -> None:
         self._model, self._name = model, name
-        self._mask, self._entries = mask.clone(), int(mask.sum())
+        self._mask, self._entries = mask.clone(), count_kept(mask)
 
     @property
     def parameter(self) -> Tensor:
         """The dense weight."""
-        return self._model.get_parameter(self._name)
+        return current_parameter(self._model, self._name, mask=self._mask)
+
+    @property
+    def is_sharded(self) -> bool:
+        """Whether weight and mask are DTensors: `moved` then takes the place of `regrow`."""
+        return is_sharded(self._mask)
 
     @property
     def trains(self) -> bool:
@@ -86,9 +98,26 @@ class MaskedWeight:
         new = self.mask().flatten().clone()
         new[self.positions()[drop].to(new.device)] = False
         new[grow.to(new.device)] = True
-        fresh = self.replace_mask(new.view(self._mask.shape), optimizer)
+        self.exchange(new.view(self._mask.shape), optimizer)
+
+    def exchange(self, mask: Tensor, optimizer: Optimizer) -> None:
+        """Take another mask; what is in both keeps its value and state, all else is zero."""
+        fresh = self.replace_mask(mask, optimizer)
         with torch.no_grad():
             self.parameter.masked_fill_(fresh, 0)
+
+    def moved(self, count: int) -> Tensor | None:
+        """Return the mask after the `count` smallest left for the largest gradients; sharded only.
+
+        None where the weight had no part in this step. A collective.
+        """
+        from sparsecore.pruning.sharded_masks import moved_mask
+
+        gradient = self.gradient()
+        if gradient is None or not count:
+            return None
+        kept, parameter = self._entries, self.parameter
+        return moved_mask(self._name, parameter, self._mask, gradient, count=count, kept=kept)
 
     @torch.no_grad()
     def replace_mask(self, mask: Tensor, optimizer: Optimizer) -> Tensor:
@@ -100,13 +129,14 @@ class MaskedWeight:
             Where the state was cleared.
         """
         fresh = (self.mask() & mask).logical_not_()
-        self._mask, self._entries = mask, int(mask.sum())
+        self._mask, self._entries = mask, count_kept(mask)
         self._clear_state(optimizer, fresh)
         return fresh
 
     def load_mask(self, mask: Tensor) -> None:
         """Take another mask, as a state has it, and change nothing else."""
-        self._mask, self._entries = mask.clone(), int(mask.sum())
+        mask = placed_like(mask, self._mask)
+        self._mask, self._entries = mask.clone(), count_kept(mask)
 
     @torch.no_grad()
     def confine_gradient(self) -> None:

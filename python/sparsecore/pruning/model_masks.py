@@ -17,6 +17,7 @@ from sparsecore.pruning._numbers import integer
 from sparsecore.pruning.model_checks import check_model, check_values
 from sparsecore.pruning.pattern import Pattern
 from sparsecore.pruning.patterns import prune_mask
+from sparsecore.pruning.wrapped_models import any_sharded
 
 Score: TypeAlias = Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]]
 ScoreFunction: TypeAlias = Callable[..., Mapping[str, Tensor]]
@@ -91,7 +92,8 @@ def best_masks(
 ) -> dict[str, Tensor]:
     """Score, allocate, project; weights outside the `survivors` masks rank below all others.
 
-    Counts that the pattern cannot have in a layer are rounded to the nearest that it can.
+    Counts that the pattern cannot have in a layer are rounded to the nearest that it can. Of
+    sharded weights the masks are DTensors, by ``sharded_masks``.
 
     Raises
     ------
@@ -101,6 +103,11 @@ def best_masks(
         A score is NaN, or missing, or of another shape than its weight; a count is missing, or
         more than there are weights.
     """
+    if any_sharded(weights):
+        # Imported here: who has no sharded weight need not wait for torch's DTensor.
+        from sparsecore.pruning.sharded_masks import best_sharded_masks
+
+        return best_sharded_masks(caller, weights, sparsity, score, allocation, pattern, survivors)
     scores = _scores_of(caller, weights, score)
     if survivors is not None:
         scores = {name: _below(score, survivors[name]) for name, score in scores.items()}

@@ -15,7 +15,9 @@ from sparsecore.pruning.model_masks import Score
 __all__ = ["bound_score"]
 
 
-def bound_score(caller: str, score: Any, *, model: nn.Module, batches: Any, loss: Any) -> Score:
+def bound_score(
+    caller: str, score: Any, *, model: nn.Module, batches: Any, loss: Any, group: Any = None
+) -> Score:
     """Return a score of the weights alone.
 
     Parameters
@@ -25,7 +27,8 @@ def bound_score(caller: str, score: Any, *, model: nn.Module, batches: Any, loss
     score : callable
         Called as ``score(weights)``, or where there are batches as
         ``score(weights, model=model, batches=batches)``, with ``loss=loss`` where there is one.
-    model, batches, loss
+        With ``group=group``, too, where there is one and the score has such a keyword.
+    model, batches, loss, group
         As `Pruner` has them.
 
     Raises
@@ -36,9 +39,11 @@ def bound_score(caller: str, score: Any, *, model: nn.Module, batches: Any, loss
     if loss is not None and batches is None:
         msg = f"{caller}: loss is given without batches=, on which it would be computed"
         raise ValueError(msg)
-    given = {} if batches is None else {"model": model, "batches": batches}
+    given: dict[str, Any] = {} if batches is None else {"model": model, "batches": batches}
     if loss is not None:
         given["loss"] = loss
+    if group is not None and _takes_group(score):
+        given["group"] = group
     _check_keywords(caller, score, given)
     if not given:
         scored: Score = score
@@ -50,6 +55,13 @@ def bound_score(caller: str, score: Any, *, model: nn.Module, batches: Any, loss
         return scores
 
     return score_with_gradients
+
+
+def _takes_group(score: Any) -> bool:
+    try:
+        return "group" in inspect.signature(score).parameters
+    except (TypeError, ValueError):  # a builtin that does not say
+        return False
 
 
 def _check_keywords(caller: str, score: Any, given: Mapping[str, Any]) -> None:

@@ -15,6 +15,7 @@ from sparsecore.pruning.patterns import ANY_POSITION
 from sparsecore.pruning.request import Request, checked_request
 from sparsecore.pruning.schedules import Iterative, OneShot, Schedule
 from sparsecore.pruning.scores import magnitude
+from sparsecore.pruning.wrapped_models import unwrapped
 
 __all__ = ["prune"]
 
@@ -32,6 +33,7 @@ def prune(
     where: Where | None = None,
     batches: Any = None,
     loss: Any = None,
+    group: Any = None,
 ) -> dict[str, Tensor]:
     """Prune a model in place, with no training in between.
 
@@ -39,12 +41,17 @@ def prune(
     ----------
     model : torch.nn.Module
         The weights of its Linear and Conv modules are pruned; a weight shared by several modules
-        once, under its first name.
+        once, under its first name. In a ``DistributedDataParallel`` names are those inside of it.
     sparsity : float
         Fraction to prune of all selected weights together, in [0, 1). May be left out where
         `allocation` is explicit.
     score, allocation, pattern, where, batches, loss
         As in ``Pruner``.
+    group : torch.distributed.ProcessGroup, optional
+        Ranks that prune copies of one model alike, each calling this with its own `batches`: scores
+        of these are reduced over all, and masks compared at every update. That of the wrapper,
+        where `model` is a ``DistributedDataParallel``. Under ``fully_shard`` it is not needed:
+        masks are DTensors, placed as the weights. See docs/distributed.md.
     schedule : OneShot or Iterative
         ``Iterative(rounds)`` scores what earlier rounds have left, `rounds` times: SynFlow takes
         100 exponential ones.
@@ -63,6 +70,8 @@ def prune(
     TypeError
         An argument that is not of its kind, or a score or allocation that returns something else
         than ``Pruner`` says.
+    RuntimeError
+        On every rank of `group`: masks differ. The model is then unchanged.
 
     Examples
     --------
@@ -72,6 +81,7 @@ def prune(
     >>> int(masks["weight"].sum()), int(torch.count_nonzero(model.weight))
     (10, 10)
     """
+    model, group = unwrapped("prune", model, group)
     request = checked_request(
         "prune",
         model,
@@ -83,6 +93,7 @@ def prune(
         where=where,
         batches=batches,
         loss=loss,
+        group=group,
     )
     with torch.no_grad():
         masks = _masks(request, _sparsities(schedule, request.sparsity))

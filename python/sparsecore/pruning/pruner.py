@@ -29,6 +29,12 @@ from sparsecore.pruning.rewind import Rewind
 from sparsecore.pruning.rewinding import Rewinder, check_rewind
 from sparsecore.pruning.schedules import Iterative, OneShot, Schedule
 from sparsecore.pruning.scores import magnitude
+from sparsecore.pruning.wrapped_models import (
+    count_kept,
+    current_parameter,
+    placed_like,
+    unwrapped,
+)
 
 _AT_ONCE = OneShot()
 
@@ -80,6 +86,11 @@ class Pruner(NotCopied):
         ``score(weights, model=model, batches=batches)``.
     loss : callable, optional
         ``(outputs, targets) -> scalar``, handed on to the score as ``loss=``.
+    group : torch.distributed.ProcessGroup, optional
+        Ranks that prune copies of one model alike, each calling this with its own `batches`: scores
+        of these are reduced over all, and masks compared at every update. That of the wrapper,
+        where `model` is a ``DistributedDataParallel``. Under ``fully_shard`` it is not needed:
+        masks are DTensors, placed as the weights. See docs/distributed.md.
     rewind : Rewind, optional
         With ``Iterative``: after each round training goes back to this step. A round then lasts
         from there to step `every`.
@@ -96,6 +107,8 @@ class Pruner(NotCopied):
     TypeError
         An argument that is not of its kind, or a score or allocation that returns something else
         than is said above.
+    RuntimeError
+        On every rank of `group`, also in a later step: masks differ.
 
     Warns
     -----
@@ -142,9 +155,11 @@ class Pruner(NotCopied):
         where: Where | None = None,
         batches: Any = None,
         loss: Any = None,
+        group: Any = None,
         rewind: Rewind | None = None,
         scheduler: Any = None,
     ) -> None:
+        model, group = unwrapped("Pruner", model, group)
         self._request = checked_request(
             "Pruner",
             model,
@@ -156,6 +171,7 @@ class Pruner(NotCopied):
             where=where,
             batches=batches,
             loss=loss,
+            group=group,
         )
         weights = self._request.weights
         check_held(weights, optimizer)
@@ -164,6 +180,8 @@ class Pruner(NotCopied):
         self._model, self._optimizer, self._schedule = model, optimizer, schedule
         self._step = self._step_of_run = self._round = 0
         self._masks = {n: torch.ones_like(w, dtype=torch.bool) for n, w in weights.items()}
+        # Of all ranks, so that to ask for them is no collective.
+        self._kept = {name: mask.numel() for name, mask in self._masks.items()}
         self._rewinder: Rewinder | None = None
         if rewind is not None:
             self._rewinder = Rewinder(model, optimizer, scheduler, step=rewind.step)
@@ -185,7 +203,7 @@ class Pruner(NotCopied):
 
     def kept(self) -> dict[str, int]:
         """Return the exact number of kept weights of each pruned parameter."""
-        return {name: int(mask.sum()) for name, mask in self._masks.items()}
+        return dict(self._kept)
 
     def sparsity(self) -> float:
         """Return pruned / all, counted over the masks as they are now; 0 of empty weights."""
@@ -255,7 +273,8 @@ class Pruner(NotCopied):
         if self._rewinder is not None:
             self._rewinder.check_state(state["rewind"])
         for name, mask in self._masks.items():
-            mask.copy_(state["masks"][name])
+            mask.copy_(placed_like(state["masks"][name], mask))
+        self._kept = {name: count_kept(mask) for name, mask in self._masks.items()}
         if self._rewinder is not None:
             self._rewinder.load_state_dict(state["rewind"])
         self._step, self._round = int(state["step"]), int(state["round"])
@@ -362,6 +381,7 @@ class Pruner(NotCopied):
             masks = self._request.masks(self._weights(), self._due_sparsity(), self._masks)
         for name, mask in self._masks.items():
             mask.copy_(masks[name])
+        self._kept = {name: count_kept(mask) for name, mask in self._masks.items()}
         self._apply()
 
     def _apply(self) -> None:
@@ -369,4 +389,6 @@ class Pruner(NotCopied):
 
     def _weights(self) -> dict[str, Tensor]:
         # By name each time: wrappers such as FSDP replace the parameter objects.
-        return {name: self._model.get_parameter(name) for name in self._masks}
+        return {
+            name: current_parameter(self._model, name, mask=m) for name, m in self._masks.items()
+        }

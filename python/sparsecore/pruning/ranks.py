@@ -37,7 +37,14 @@ def checksum(tensor: Tensor) -> int:
 
 
 def check_same_on_ranks(
-    caller: str, tensors: Mapping[str, Tensor], *, group: dist.ProcessGroup | None = None
+    caller: str,
+    tensors: Mapping[str, Tensor],
+    *,
+    group: dist.ProcessGroup | None = None,
+    what: str = "masks",
+    expected: str = (
+        "the same initial masks, generators of equal seeds, and gradients that DDP has reduced"
+    ),
 ) -> None:
     """Check that named tensors are the same on all ranks; return at once where there is one rank.
 
@@ -51,6 +58,8 @@ def check_same_on_ranks(
         Masks, or what determines them.
     group : ProcessGroup, optional
         The ranks; all where not given.
+    what, expected : str
+        What the message calls the tensors, and what would have made them the same.
 
     Raises
     ------
@@ -71,10 +80,7 @@ def check_same_on_ranks(
     places = _differing([checksum(tensor) for tensor in tensors.values()], group)
     if places:
         differing = ", ".join(list(tensors)[place] for place in places)
-        msg = (
-            f"{caller}: masks of {differing} differ between ranks; expected the same initial "
-            "masks, generators of equal seeds, and gradients that DDP has reduced"
-        )
+        msg = f"{caller}: {what} of {differing} differ between ranks; expected {expected}"
         raise RuntimeError(msg)
 
 

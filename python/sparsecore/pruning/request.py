@@ -9,14 +9,19 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from sparsecore.distributed.agreement import rank_and_size
 from sparsecore.pruning.allocation import Explicit, checked_sparsity, uniform
 from sparsecore.pruning.model_checks import check_model, check_writable
 from sparsecore.pruning.model_masks import Allocation, Score, Where, best_masks, selected_weights
 from sparsecore.pruning.model_scores import bound_score
 from sparsecore.pruning.pattern import Pattern
+from sparsecore.pruning.ranks import check_same_on_ranks
 from sparsecore.pruning.schedules import Iterative, Schedule
+from sparsecore.pruning.wrapped_models import any_sharded
 
 __all__ = ["Request", "checked_request"]
+
+_SAME = "the same weights on every rank, and a score that is reduced over them by group="
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -29,6 +34,7 @@ class Request:
     score: Score
     allocation: Allocation
     pattern: Pattern
+    group: Any = None
 
     def masks(
         self,
@@ -38,11 +44,15 @@ class Request:
     ) -> dict[str, Tensor]:
         """Return the masks of weights as they are now, at a sparsity on the way to the final one.
 
-        As `best_masks`.
+        As `best_masks`. Where there is a process group, its ranks are asked whether they have the
+        same masks.
         """
-        return best_masks(
+        masks = best_masks(
             self.caller, weights, sparsity, self.score, self.allocation, self.pattern, survivors
         )
+        if self.group is not None and not any_sharded(masks):
+            check_same_on_ranks(self.caller, masks, group=self.group, expected=_SAME)
+        return masks
 
 
 def checked_request(
@@ -57,6 +67,7 @@ def checked_request(
     where: Where | None,
     batches: Any,
     loss: Any,
+    group: Any,
 ) -> Request:
     """Return the request.
 
@@ -73,16 +84,28 @@ def checked_request(
     if not is_explicit or sparsity is not None:
         _check_meaning(caller, sparsity, allocation, pattern, schedule)
     _check_batches(caller, batches, schedule)
-    bound = bound_score(caller, score, model=model, batches=batches, loss=loss)
     weights = selected_weights(caller, model, pattern, where)
     check_writable(caller, weights)
+    group = _checked_group(caller, group, weights)
+    bound = bound_score(caller, score, model=model, batches=batches, loss=loss, group=group)
     if isinstance(allocation, Mapping):
         allocation = Explicit(allocation)
     if is_explicit:
         sparsity = _explicit_sparsity(caller, sparsity, allocation, weights)
         _check_meaning(caller, sparsity, allocation, pattern, schedule)
     assert sparsity is not None
-    return Request(caller, weights, float(sparsity), bound, allocation, pattern)
+    return Request(caller, weights, float(sparsity), bound, allocation, pattern, group)
+
+
+def _checked_group(caller: str, group: Any, weights: Mapping[str, Tensor]) -> Any:
+    """Return the ranks that are to have the same masks: those of sharded weights are their own."""
+    if any_sharded(weights):
+        from sparsecore.pruning.dtensors import local_blocks
+
+        return local_blocks(weights)[1]  # type: ignore[arg-type]  # it says which is not
+    if group is not None:
+        rank_and_size(group, caller=caller)
+    return group
 
 
 def _check_kinds(

@@ -7,6 +7,7 @@ from types import MappingProxyType, TracebackType
 from typing import Any, Self
 
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 
 from sparsecore.pruning.driver_states import checked_tensors
@@ -17,6 +18,7 @@ from sparsecore.pruning.masks_in_force import overflowed
 from sparsecore.pruning.ranks import check_same_on_ranks, is_distributed
 from sparsecore.pruning.sparse_layers import csr_weights
 from sparsecore.pruning.sparse_weight import SparseWeight
+from sparsecore.pruning.wrapped_models import module_of
 
 __all__ = ["StepHooks"]
 
@@ -27,6 +29,9 @@ class StepHooks(NotCopied):
     Inheritance, where functions would do elsewhere: what the drivers share is when they are called.
     """
 
+    # Whether masks of DTensors are possible.
+    _takes_shards = False
+
     def __init__(
         self, model: nn.Module, optimizer: Optimizer, masks: Mapping[str, Tensor] | None
     ) -> None:
@@ -36,22 +41,34 @@ class StepHooks(NotCopied):
                 found = type(value).__name__
                 msg = f"{caller}: {name} is {found}, expected a torch {kind.__name__}"
                 raise TypeError(msg)
+        # The ranks that train one model; all where there is no wrapper to know them.
+        self._group = model.process_group if isinstance(model, DistributedDataParallel) else None
         self._sparse: Mapping[str, SparseWeight]
         # Those of them whose masks are the driver's own.
         self._masked: Mapping[str, MaskedWeight] = {}
         if masks is None:
             self._sparse, self._kind = csr_weights(caller, model, optimizer), "layers"
         else:
+            if isinstance(masks, Mapping):
+                model = module_of(model, masks)
             self._sparse = self._masked = masked_weights(caller, model, optimizer, masks)
             self._kind = "masked weights"
+            if self._sharded() and not self._takes_shards:
+                msg = (
+                    f"{caller}: {', '.join(self._sharded())} sharded over ranks, and whole "
+                    f"weights are what {caller} ranks; under fully_shard use RigL, or Pruner"
+                )
+                raise ValueError(msg)
         self._optimizer = optimizer
         self._step = 0
 
     def _attach(self) -> None:
         """Begin: the last thing that a constructor does before it edits weights."""
-        if is_distributed():
-            positions = {name: weight.positions() for name, weight in self._sparse.items()}
-            check_same_on_ranks(type(self).__name__, positions)
+        # Of sharded weights each rank has masks of its own, which are cut from one.
+        whole = {n: w for n, w in self._sparse.items() if n not in self._sharded()}
+        if whole and is_distributed():
+            positions = {name: weight.positions() for name, weight in whole.items()}
+            check_same_on_ranks(type(self).__name__, positions, group=self._group)
         self._hooks = [
             self._optimizer.register_step_pre_hook(self._before_step),
             self._optimizer.register_step_post_hook(self._after_step),
@@ -100,6 +117,10 @@ class StepHooks(NotCopied):
     ) -> None:
         """Detach from the optimizer and the layers."""
         self.remove()
+
+    def _sharded(self) -> dict[str, MaskedWeight]:
+        """Return the weights that are DTensors."""
+        return {name: weight for name, weight in self._masked.items() if weight.is_sharded}
 
     def _weights(self) -> dict[str, Tensor]:
         """Return what is driven here, for `claims`."""

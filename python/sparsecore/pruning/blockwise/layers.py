@@ -19,9 +19,10 @@ from sparsecore.pruning.input_moments import (
 )
 from sparsecore.pruning.model_masks import Where
 from sparsecore.pruning.patterns import NM, prune_mask
+from sparsecore.pruning.ranks import check_same_on_ranks
 from sparsecore.pruning.scores import magnitude, sparsegpt, wanda
 
-__all__ = ["best_of_rows", "linear_layers", "prune_layers"]
+__all__ = ["best_of_rows", "check_same_weights", "linear_layers", "prune_layers"]
 
 
 def linear_layers(
@@ -41,6 +42,17 @@ def linear_layers(
             seen.add(id(weight))
             found[full] = module
     return found
+
+
+def check_same_weights(layers: Mapping[str, nn.Module], group: Any) -> None:
+    """Raise RuntimeError on all ranks of a process group where weights differ between them."""
+    check_same_on_ranks(
+        "prune_blocks",
+        {name: layer.get_parameter("weight") for name, layer in layers.items()},
+        group=group,
+        what="pruned weights",
+        expected="the same model on every rank, on processors of one kind",
+    )
 
 
 @torch.no_grad()

@@ -17,7 +17,7 @@ from sparsecore.pruning.blockwise.calls import (
     first_call,
     run_block,
 )
-from sparsecore.pruning.blockwise.layers import linear_layers, prune_layers
+from sparsecore.pruning.blockwise.layers import check_same_weights, linear_layers, prune_layers
 from sparsecore.pruning.blockwise.request import PrunedLayer, Request
 from sparsecore.pruning.input_moments import (
     InputMoments,
@@ -26,8 +26,10 @@ from sparsecore.pruning.input_moments import (
     observed_moments,
     split_batch,
 )
+from sparsecore.pruning.layer_inputs import moments_of_ranks
 from sparsecore.pruning.model_masks import Where
 from sparsecore.pruning.patterns import NM
+from sparsecore.pruning.rank_sums import agreed
 
 __all__ = ["Stack", "block_moments", "named_blocks", "prune_stack", "selected_layers"]
 
@@ -114,8 +116,13 @@ def prune_stack(
     request: Request,
     selected: Sequence[Mapping[str, nn.Module]],
     spill: Path | None,
+    *,
+    group: Any = None,
 ) -> list[PrunedLayer]:
-    """Prune the blocks that are not done; return what was pruned of all."""
+    """Prune the blocks that are not done; return what was pruned of all.
+
+    With a process group each rank has batches of its own, and sums over them are added up.
+    """
     pruned = [layer for layers in stack.done for layer in layers]
     if len(stack.done) == len(stack.blocks):
         return pruned
@@ -123,12 +130,16 @@ def prune_stack(
         calls: list[list[BlockCall]] = []
         digest = None
         if request.calibrates:
-            calls, digest = _calibration(stack, batches, request, hidden)
+            calls, digest = agreed(
+                "prune_blocks",
+                lambda: _calibration(stack, batches, request, hidden),
+                group=group,
+            )
         stack.begin(digest)
         first = 0 if calls else len(stack.done)
         for index in range(first, len(stack.blocks)):
             own = [each[index] for each in calls]
-            pruned += _prune_one(stack, index, selected[index], hidden, own, request)
+            pruned += _prune_one(stack, index, selected[index], hidden, own, request, group)
     return pruned
 
 
@@ -139,6 +150,7 @@ def _prune_one(
     hidden: Activations,
     calls: Sequence[BlockCall],
     request: Request,
+    group: Any,
 ) -> list[PrunedLayer]:
     """Prune a block unless it is done; put its outputs in the place of its inputs."""
     block = list(stack.blocks.values())[index]
@@ -146,8 +158,16 @@ def _prune_one(
     with stack.block(index):
         if index >= len(stack.done):
             full = request.method == "sparsegpt"
-            moments = block_moments(block, layers, hidden, calls, full=full)
+            moments = moments_of_ranks(
+                "prune_blocks",
+                layers,
+                lambda: block_moments(block, layers, hidden, calls, full=full),
+                full=full,
+                group=group,
+            )
             pruned = prune_layers(layers, moments, request)
+            if group is not None:
+                check_same_weights(layers, group)
             stack.finish(index, pruned)
         if index + 1 < len(stack.blocks):
             for number, call in enumerate(calls):

@@ -16,7 +16,7 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor, nn
 
-from sparsecore.pruning._checks import check_mapping
+from sparsecore.pruning._checks import check_mapping, check_whole
 from sparsecore.pruning.model_checks import check_model
 from sparsecore.pruning.scores._batches import Batch, read_batches
 
@@ -25,8 +25,10 @@ __all__ = [
     "Run",
     "check_loss",
     "gradients",
+    "loss_of",
     "losses",
     "mean_gradient",
+    "mean_of_ranks",
     "opened",
     "running_mean",
 ]
@@ -77,6 +79,7 @@ def opened(
         A weight is no parameter of the model, or has another shape, or two are the same one.
     """
     check_mapping(caller, weights)
+    check_whole(caller, weights, "it takes derivatives of whole weights")
     check_model(caller, model)
     owned = _parameters(caller, model, weights)
     with torch.inference_mode(False):  # tensors that a graph may hold
@@ -148,7 +151,7 @@ def losses(
     check_loss(run.caller, loss)
     for whole in read_batches(run.caller, batches):
         for batch in whole.samples_of() if singly else (whole,):
-            yield batch.samples, _loss_of(run, batch, loss)
+            yield batch.samples, loss_of(run.caller, run(batch), batch.targets, loss)
 
 
 def check_loss(caller: str, loss: object) -> None:
@@ -159,24 +162,24 @@ def check_loss(caller: str, loss: object) -> None:
         raise TypeError(msg)
 
 
-def _loss_of(run: Run, batch: Batch, loss: Loss | None) -> Tensor:
-    outputs = run(batch)
+def loss_of(caller: str, outputs: Any, targets: Any, loss: Loss | None) -> Tensor:
+    """Return the loss of one batch, a scalar with a graph; errors as of `losses`."""
     if loss is None:
         if not isinstance(outputs, Tensor):
             msg = (
-                f"{run.caller}: the model returns {type(outputs).__name__}, which cross_entropy "
+                f"{caller}: the model returns {type(outputs).__name__}, which cross_entropy "
                 "does not take; pass loss=, such as "
                 "lambda outputs, targets: cross_entropy(outputs.logits, targets)"
             )
             raise TypeError(msg)
         loss = nn.functional.cross_entropy
-    value = loss(outputs, batch.targets)
+    value = loss(outputs, targets)
     if not isinstance(value, Tensor) or value.numel() != 1:
         shape = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
-        msg = f"{run.caller}: loss returned {shape}, expected a tensor with one number"
+        msg = f"{caller}: loss returned {shape}, expected a tensor with one number"
         raise ValueError(msg)
     if not value.requires_grad:
-        msg = f"{run.caller}: the loss has no gradient: it does not depend on the weights"
+        msg = f"{caller}: the loss has no gradient: it does not depend on the weights"
         raise ValueError(msg)
     return value.reshape(())
 
@@ -194,13 +197,33 @@ def gradients(run: Run, value: Tensor, *, create_graph: bool = False) -> dict[st
     return {name: _wide(g) for name, g in zip(run.weights, found, strict=True)}
 
 
-def mean_gradient(run: Run, batches: Iterable[Any], loss: Loss | None) -> dict[str, Tensor]:
-    """Return the gradient of the mean loss over all samples of all batches."""
-    return running_mean((n, gradients(run, value)) for n, value in losses(run, batches, loss))
+def mean_gradient(
+    run: Run, batches: Iterable[Any], loss: Loss | None, *, group: Any = None
+) -> dict[str, Tensor]:
+    """Return the gradient of the mean loss over all samples of all batches, and of all ranks."""
+    terms = ((n, gradients(run, value)) for n, value in losses(run, batches, loss))
+    return mean_of_ranks(run.caller, terms, group=group)
 
 
-def running_mean(terms: Iterable[tuple[int, Mapping[str, Tensor]]]) -> dict[str, Tensor]:
-    """Return the mean of tensors by name over terms with numbers of samples.
+def mean_of_ranks(
+    caller: str, terms: Iterable[tuple[int, Mapping[str, Tensor]]], *, group: Any
+) -> dict[str, Tensor]:
+    """Return the mean of tensors by name over the terms of all ranks of a process group.
+
+    What `running_mean` gives for the terms of all of them, to rounding: signed sums are added up,
+    with their numbers of samples. Without a group it is `running_mean`.
+    """
+    if group is None:
+        return running_mean(terms)[1]
+    from sparsecore.pruning.rank_sums import mean_over_ranks
+
+    return mean_over_ranks(caller, lambda: running_mean(terms), group=group)
+
+
+def running_mean(
+    terms: Iterable[tuple[int, Mapping[str, Tensor]]],
+) -> tuple[int, dict[str, Tensor]]:
+    """Return the number of samples, and the mean of tensors by name over terms with such numbers.
 
     That is ``sum_b n_b t_b / sum_b n_b``: the mean over samples, whatever the sizes of batches.
     Halves are accumulated, and returned, in float32.
@@ -212,7 +235,7 @@ def running_mean(terms: Iterable[tuple[int, Mapping[str, Tensor]]]) -> dict[str,
             wide = _wide(value.detach())
             before = mean.get(name, wide)
             mean[name] = before + (wide - before) * (count / total)
-    return mean
+    return total, mean
 
 
 def _wide(value: Tensor) -> Tensor:

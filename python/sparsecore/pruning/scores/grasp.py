@@ -23,6 +23,7 @@ def grasp(
     loss: Loss | None = None,
     temperature: float = 200.0,
     training: bool = True,
+    group: Any = None,
 ) -> dict[str, Tensor]:
     """Score each weight by what the norm of the gradient owes to it. Signed.
 
@@ -47,6 +48,9 @@ def grasp(
         they are, of any type.
     training : bool
         The mode of all modules; BatchNorm takes each batch's statistics.
+    group : torch.distributed.ProcessGroup, optional
+        Each of its ranks, such as ``dist.group.WORLD``, gives batches of its own, and gets what one
+        process gives for the batches of all, to rounding. Without it no other rank is asked.
 
     Returns
     -------
@@ -85,9 +89,10 @@ def grasp(
         with runs.opened("grasp", model, weights, training=training) as run:
             kept = list(iterated("grasp", batches))
         with runs.opened("grasp", model, weights, training=training) as run:
-            gradient = runs.mean_gradient(run, kept, tempered)
+            gradient = runs.mean_gradient(run, kept, tempered, group=group)
         with runs.opened("grasp", model, weights, training=training) as run:
-            product = runs.running_mean(_products(run, kept, tempered, gradient))
+            terms = _products(run, kept, tempered, gradient)
+            product = runs.mean_of_ranks("grasp", terms, group=group)
     return {name: weights[name].detach() * hg for name, hg in product.items()}
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from sparsecore.interop import is_tensor, torch_or_none
 from sparsecore.pruning._arrays import as_float64
-from sparsecore.pruning._checks import check_arrays
+from sparsecore.pruning._checks import check_arrays, check_whole
 
 if TYPE_CHECKING:
     from sparsecore.pruning._arrays import Array
@@ -55,6 +55,7 @@ def lamp(weights: Mapping[str, Array]) -> dict[str, Any]:
     array([0.0333, 0.1379, 0.36  , 1.    ])
     """
     check_arrays("lamp", weights)
+    check_whole("lamp", weights, "its sums run over a layer in the order of magnitudes")
     return {name: _lamp(name, weight) for name, weight in weights.items()}
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from sparsecore.interop import is_tensor, torch_or_none
 from sparsecore.pruning._arrays import as_float64
-from sparsecore.pruning._checks import check_arrays
+from sparsecore.pruning._checks import check_arrays, check_whole
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -71,6 +71,7 @@ def lookahead(
            [4.]]), 'b': array([[9., 4.]])}
     """
     check_arrays("lookahead", weights)
+    check_whole("lookahead", weights, "its sums run over the rows and columns of whole layers")
     squares = {name: _squares(name, weight) for name, weight in weights.items()}
     scales = _scales(squares, {} if factors is None else factors)
     scores = dict(squares)

@@ -27,6 +27,7 @@ def obd(
     exact: bool = False,
     clip: bool = False,
     limit: int = _LIMIT,
+    group: Any = None,
 ) -> dict[str, Tensor]:
     """Score each weight by the curvature of the loss along it, times its square.
 
@@ -58,6 +59,9 @@ def obd(
         weight lowers the loss to second order, so it scores 0. The Fisher information has none.
     limit : int
         Most weights, of all layers together, that ``exact=True`` is done for.
+    group : torch.distributed.ProcessGroup, optional
+        Each of its ranks, such as ``dist.group.WORLD``, gives batches of its own, and gets what one
+        process gives for the batches of all, to rounding. Without it no other rank is asked.
 
     Returns
     -------
@@ -96,7 +100,7 @@ def obd(
         if exact:
             _check_size(weights, limit)
         terms = _diagonals(run, batches, loss) if exact else _squares(run, batches, loss)
-        curvature = runs.running_mean(terms)
+        curvature = runs.mean_of_ranks("obd", terms, group=group)
     shaped = {name: h.clamp(min=0) if clip else h.abs() for name, h in curvature.items()}
     return {name: h * weights[name].detach().to(h.dtype).square() for name, h in shaped.items()}
 

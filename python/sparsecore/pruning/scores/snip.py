@@ -20,6 +20,7 @@ def snip(
     batches: Iterable[Any],
     loss: Loss | None = None,
     training: bool = True,
+    group: Any = None,
 ) -> dict[str, Tensor]:
     """Score each weight by the absolute derivative of the loss by a factor on it.
 
@@ -40,6 +41,10 @@ def snip(
         ``loss(outputs, targets)``, a mean over samples. Cross entropy.
     training : bool
         The mode of all modules: at initialisation BatchNorm has no statistics but a batch's.
+    group : torch.distributed.ProcessGroup, optional
+        Each of its ranks, such as ``dist.group.WORLD``, gives batches of its own, and gets what one
+        process gives for the batches of all, to rounding. Without it no other rank is asked.
+        Sharded weights (``fully_shard``) always take the ranks of their mesh.
 
     Returns
     -------
@@ -67,9 +72,28 @@ def snip(
     {'weight': tensor([[0.6000, 0.4000]])}
     """
     from sparsecore.pruning.scores import _model_runs as runs
+    from sparsecore.pruning.wrapped_models import any_sharded
 
+    if any_sharded(weights):
+        from sparsecore.pruning.scores import _sharded_runs as sharded_runs
+
+        return _normalised(
+            weights,
+            sharded_runs.mean_gradient("snip", model, weights, batches, loss, training=training),
+        )
     with runs.opened("snip", model, weights, training=training) as run:
-        gradient = runs.mean_gradient(run, batches, loss)
+        gradient = runs.mean_gradient(run, batches, loss, group=group)
+    return _normalised(weights, gradient)
+
+
+def _normalised(weights: Mapping[str, Tensor], gradient: Mapping[str, Tensor]) -> dict[str, Tensor]:
     felt = {name: (g * weights[name].detach()).abs() for name, g in gradient.items()}
-    total = sum(float(s.double().sum()) for s in felt.values())
+    total = sum(_total(s) for s in felt.values())
     return {name: s / total if total else s for name, s in felt.items()}
+
+
+def _total(felt: Tensor) -> float:
+    from sparsecore.pruning.wrapped_models import is_sharded
+
+    total: Any = felt.double().sum()
+    return float(total.full_tensor() if is_sharded(total) else total)

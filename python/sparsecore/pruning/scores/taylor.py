@@ -23,6 +23,7 @@ def taylor(
     loss: Loss | None = None,
     axis: int | None = None,
     training: bool = False,
+    group: Any = None,
 ) -> dict[str, Tensor]:
     """Score by the squared first-order change of the loss, meant over batches.
 
@@ -48,6 +49,9 @@ def taylor(
         sum is the paper's other form, the sum of squares.
     training : bool
         The mode of all modules.
+    group : torch.distributed.ProcessGroup, optional
+        Each of its ranks, such as ``dist.group.WORLD``, gives batches of its own, and gets what one
+        process gives for the batches of all, to rounding. Without it no other rank is asked.
 
     Returns
     -------
@@ -80,7 +84,8 @@ def taylor(
 
     with runs.opened("taylor", model, weights, training=training) as run:
         _check_axis(weights, axis)
-        return runs.running_mean(_squares(run, batches, loss, axis))
+        terms = _squares(run, batches, loss, axis)
+        return runs.mean_of_ranks("taylor", terms, group=group)
 
 
 def _squares(

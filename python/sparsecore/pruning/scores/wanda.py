@@ -23,6 +23,7 @@ def wanda(
     model: nn.Module | None = None,
     batches: Iterable[Any] | None = None,
     loss: object = None,  # noqa: ARG001 - what scores of a model are called with
+    group: Any = None,
 ) -> dict[str, Any]:
     """Score each weight of linear layers by ``abs(w_ij) * norm2(x_j)``.
 
@@ -45,6 +46,9 @@ def wanda(
         or a dict of keywords. A tuple or list is always a pair. Targets are not used.
     loss : object
         Not used: other scores of a model take one.
+    group : torch.distributed.ProcessGroup, optional
+        With `model`: each of its ranks, such as ``dist.group.WORLD``, gives batches of its own,
+        whose sums are added up. Sharded weights (``fully_shard``) take the ranks of their mesh.
 
     Returns
     -------
@@ -83,11 +87,28 @@ def wanda(
     if not isinstance(model, import_torch().nn.Module):
         msg = f"wanda: model is {type(model).__name__}, expected a torch.nn.Module"
         raise TypeError(msg)
-    from sparsecore.pruning.input_moments import input_norms
+    from sparsecore.pruning.layer_inputs import input_norms
+    from sparsecore.pruning.wrapped_models import any_sharded
 
-    found, transposed = input_norms("wanda", weights, model, batches)
+    if any_sharded(weights):
+        return _sharded(weights, model, batches)
+    found, transposed = input_norms("wanda", weights, model, batches, group=group)
     return {
         name: _score(name, weight.T, found).T if name in transposed else _score(name, weight, found)
+        for name, weight in weights.items()
+    }
+
+
+def _sharded(
+    weights: Mapping[str, Any], model: nn.Module, batches: Iterable[Any]
+) -> dict[str, Any]:
+    from sparsecore.pruning.dtensors import placed_as
+    from sparsecore.pruning.scores._sharded_runs import input_norms
+
+    found = input_norms("wanda", model, weights, batches)
+    # Along the first axis shards are whole rows, and the norms are of the columns.
+    return {
+        name: placed_as(_score(name, weight.detach().to_local(), found), weight)
         for name, weight in weights.items()
     }
 

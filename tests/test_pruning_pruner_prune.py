@@ -41,3 +41,34 @@ def test_prune_to_24() -> None:
 def test_zero_sparsity_prunes_nothing() -> None:
     model = small_net()
     assert all(bool(mask.all()) for mask in pruning.prune(model, 0.0).values())
+
+
+def test_controls_keep_the_counts_or_the_masks() -> None:
+    found, shuffled, anew = small_net(), small_net(), small_net()
+    before = {name: p.detach().clone() for name, p in found.named_parameters()}
+    options = {"allocation": allocation.global_}
+    masks = pruning.prune(found, 0.8, **options)
+    generators = [torch.Generator().manual_seed(3) for _ in range(3)]
+    others = pruning.prune(shuffled, 0.8, control="shuffle", generator=generators[0], **options)
+    expected = pruning.shuffle_layerwise(masks, generator=generators[1])
+    for name, mask in expected.items():
+        assert torch.equal(others[name], mask)
+        assert not torch.equal(mask, masks[name])
+        assert torch.equal(shuffled.get_parameter(name), before[name] * mask)
+    same = pruning.prune(anew, 0.8, control="reinitialize", generator=generators[2], **options)
+    for name, mask in masks.items():
+        assert torch.equal(same[name], mask)
+        assert torch.equal(anew.get_parameter(name) != 0, mask)
+        assert not torch.equal(anew.get_parameter(name), before[name] * mask)
+
+
+def test_controls_without_meaning_are_refused() -> None:
+    model = small_net()
+    before = model[0].weight.detach().clone()
+    with pytest.raises(ValueError, match="control is 'both', expected one of"):
+        pruning.prune(model, 0.8, control="both")
+    with pytest.raises(ValueError, match="generator is given without control="):
+        pruning.prune(model, 0.8, generator=torch.Generator())
+    with pytest.raises(TypeError, match="prune: generator is int"):
+        pruning.prune(model, 0.8, control="shuffle", generator=3)
+    assert torch.equal(model[0].weight, before)

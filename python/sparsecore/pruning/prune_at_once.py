@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
 
 from sparsecore.pruning.allocation import uniform
+from sparsecore.pruning.controls import shuffle_layerwise
+from sparsecore.pruning.generators import seeded_generator
 from sparsecore.pruning.model_masks import Allocation, ScoreFunction, Where
 from sparsecore.pruning.pattern import Pattern
 from sparsecore.pruning.patterns import ANY_POSITION
+from sparsecore.pruning.reinitialization import reinitialize
 from sparsecore.pruning.request import Request, checked_request
 from sparsecore.pruning.schedules import Iterative, OneShot, Schedule
 from sparsecore.pruning.scores import magnitude
-from sparsecore.pruning.wrapped_models import unwrapped
+from sparsecore.pruning.wrapped_models import any_sharded, unwrapped
 
 __all__ = ["prune"]
 
+Control = Literal["shuffle", "reinitialize"]
 _AT_ONCE = OneShot()
 
 
@@ -34,6 +38,8 @@ def prune(
     batches: Any = None,
     loss: Any = None,
     group: Any = None,
+    control: Control | None = None,
+    generator: torch.Generator | None = None,
 ) -> dict[str, Tensor]:
     """Prune a model in place, with no training in between.
 
@@ -55,6 +61,12 @@ def prune(
     schedule : OneShot or Iterative
         ``Iterative(rounds)`` scores what earlier rounds have left, `rounds` times: SynFlow takes
         100 exponential ones.
+    control : {"shuffle", "reinitialize"}, optional
+        What the mask is to be compared with, in the place of it: "shuffle" puts each layer's kept
+        positions in random places of the layer (`shuffle_layerwise`), "reinitialize" draws the
+        model's weights anew under the mask (`reinitialize`). Of one process only.
+    generator : torch.Generator, optional
+        Draws the control; it is advanced. Without it one is made, with seed 0.
 
     Returns
     -------
@@ -65,8 +77,9 @@ def prune(
     ------
     ValueError
         `sparsity` outside [0, 1), nothing selected, a NaN score, or a combination without meaning,
-        such as ``NM(2, 4)`` with 90 %, a schedule that counts steps of training, or a weight to
-        which nothing can be written. The model is then unchanged.
+        such as ``NM(2, 4)`` with 90 %, a schedule that counts steps of training, or a control of a
+        model on several ranks; or a weight to which nothing can be written. The model is then
+        unchanged.
     TypeError
         An argument that is not of its kind, or a score or allocation that returns something else
         than ``Pruner`` says.
@@ -95,11 +108,28 @@ def prune(
         loss=loss,
         group=group,
     )
+    _check_control(control, generator, request)
     with torch.no_grad():
         masks = _masks(request, _sparsities(schedule, request.sparsity))
+        if control == "shuffle":
+            masks = shuffle_layerwise(masks, generator=seeded_generator("prune", generator))
+        if control == "reinitialize":
+            reinitialize(model, generator=generator)
         for name, weight in request.weights.items():
             weight.masked_fill_(~masks[name], 0)
     return masks
+
+
+def _check_control(control: object, generator: object, request: Request) -> None:
+    if control is not None and control not in get_args(Control):
+        msg = f"prune: control is {control!r}, expected one of {get_args(Control)} or None"
+        raise ValueError(msg)
+    if control is None and generator is not None:
+        msg = "prune: generator is given without control=, for which alone it draws"
+        raise ValueError(msg)
+    if control is not None and (request.group is not None or any_sharded(request.weights)):
+        msg = f"prune: control is {control!r}, which is of one process, but the model is on several"
+        raise ValueError(msg)
 
 
 def _sparsities(schedule: Schedule, final: float) -> list[float]:

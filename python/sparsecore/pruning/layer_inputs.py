@@ -60,7 +60,6 @@ def input_norms(
     TypeError
         `batches` is no iterable of batches, or a batch is not inputs, or a pair with inputs.
     """
-    check_model(caller, model)
     layers = linear_layers_of(caller, weights, model)
     state = {**weights, **{name: b.clone() for name, b in model.named_buffers()}}
 
@@ -80,6 +79,7 @@ def linear_layers_of(
     caller: str, weights: Mapping[str, Any], model: nn.Module
 ) -> dict[str, nn.Module]:
     """Return the linear modules whose weights have these names; ValueError where one has none."""
+    check_model(caller, model)
     modules = dict(model.named_modules())
     layers: dict[str, nn.Module] = {}
     for name in weights:

@@ -26,8 +26,8 @@ def net() -> Any:
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
-        ({"sparsity": "x"}, TypeError, "sparsity is 'x', expected a number"),
-        ({"sparsity": {"0": None}}, TypeError, "0: sparsity is None, expected a number"),
+        ({"sparsity": "x"}, TypeError, "sparsity is 'x', a str, expected a fraction"),
+        ({"sparsity": {"0": None}}, TypeError, "0: sparsity is None, a NoneType, expected a"),
         ({"leaders": "0"}, TypeError, "leaders is '0', expected a collection"),
         ({"score": "magnitude"}, TypeError, "score is 'magnitude', expected a function"),
         ({"score": lambda _: None}, TypeError, "score returned NoneType, expected scores"),

@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
-import torch
 from at_init import found_masks
 from mnist import Images
 from nets import vgg
@@ -86,7 +85,6 @@ def main() -> None:
     """Run what is missing, then write table and plot."""
     title = "Where a VGG-16 comes apart"
     options = arguments(title, seeds=3)
-    # SynFlow takes no pictures, the others take pictures as they were trained with.
     images: Any = from_digits() if options.quick else from_cifar(data_folder() / _CIFAR)
     widths = QUICK_WIDTHS if options.quick else WIDTHS
     about = {"title": title, "images": str(images), "widths": widths}
@@ -101,5 +99,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    torch.manual_seed(0)
     main()

@@ -112,7 +112,7 @@ def error(model: nn.Module, images: Images) -> float:
 def stored_sparse(model: nn.Sequential, masks: Mapping[str, Tensor]) -> nn.Sequential:
     """Return the network whose masked linear layers store and train their kept weights only.
 
-    The losses are those of the masked network to rounding, in a third of the time at 95 %.
+    The losses are those of the masked network to rounding.
     """
     layers = [
         sc.nn.CSRLinear.from_dense(layer) if f"{name}.weight" in masks else layer

@@ -2,8 +2,11 @@
 #
 # A compiler is looked for where CMake looks (CUDACXX, PATH), then under CUDA_HOME and the usual
 # prefix. Wheels and CI name CMAKE_CUDA_ARCHITECTURES; a source build takes the device it sees.
+# EMULATED builds the same sources with the C++ compiler, to run on the processor, for tests.
 set(SPARSECORE_WITH_CUDA OFF)
-if(NOT SPARSECORE_CUDA STREQUAL "OFF")
+if(SPARSECORE_CUDA STREQUAL "EMULATED")
+  set(SPARSECORE_WITH_CUDA ON)
+elseif(NOT SPARSECORE_CUDA STREQUAL "OFF")
   if(NOT CMAKE_CUDA_COMPILER AND NOT DEFINED ENV{CUDACXX})
     find_program(sparsecore_nvcc nvcc HINTS $ENV{CUDA_HOME}/bin /usr/local/cuda/bin)
     if(sparsecore_nvcc)
@@ -32,3 +35,16 @@ if(NOT SPARSECORE_CUDA STREQUAL "OFF")
   endif()
 endif()
 message(STATUS "sparsecore CUDA side: ${SPARSECORE_WITH_CUDA}")
+
+# sparsecore_cuda_environment(TARGET SOURCE...): what the target's CUDA sources are compiled with.
+function(sparsecore_cuda_environment target)
+  if(SPARSECORE_CUDA STREQUAL "EMULATED")
+    set(emulation ${PROJECT_SOURCE_DIR}/tests/emulated_cuda)
+    set_source_files_properties(${ARGN} PROPERTIES LANGUAGE CXX
+      COMPILE_OPTIONS -Wno-unknown-pragmas
+      INCLUDE_DIRECTORIES "${emulation};${PROJECT_SOURCE_DIR}/csrc")
+    target_sources(${target} PRIVATE ${emulation}/simt.cpp)
+  else()
+    target_link_libraries(${target} PUBLIC CUDA::cudart_static)
+  endif()
+endfunction()

@@ -6,7 +6,11 @@
 
 #include <cstdint>
 
+#ifdef __CUDACC__  // kernels of the device use it, too
+#define SPARSECORE_INLINE inline __host__ __device__ __attribute__((always_inline))
+#else
 #define SPARSECORE_INLINE inline __attribute__((always_inline))
+#endif
 
 namespace sparsecore {
 

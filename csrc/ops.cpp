@@ -174,14 +174,17 @@ bool is_brief(const Product& p, const PlanShape& shape, DType dtype) {
   return ns <= kBriefly && p.epilogue.activation == Activation::kNone;
 }
 
-void csr_matmul(const CsrView& a, const Product& p) {
+void check_csr_matmul(const CsrView& a, const Product& p) {
   check_columns(p.name, a.cols);
-  const MatrixView values = flat(a.values, a.dtype, a.nnz());
+  const auto [rows, cols] = p.transposed ? std::pair(a.cols, a.rows) : std::pair(a.rows, a.cols);
+  check_product(p, rows, cols, a.dtype, flat(a.values, a.dtype, a.nnz()));
+}
+
+void csr_matmul(const CsrView& a, const Product& p) {
+  check_csr_matmul(a, p);
   if (p.transposed) {
-    check_product(p, a.cols, a.rows, a.dtype, values);
     transposed_product(a, p.x, p.epilogue, p.out, p.threads);
   } else {
-    check_product(p, a.rows, a.cols, a.dtype, values);
     csr_product(a, p.x, p.epilogue, p.out, p.threads);
   }
 }

@@ -38,6 +38,8 @@ DType product_dtype(std::string_view name, DType values, DType x, bool has_scale
 void check_vector(std::string_view name, const char* what, const VectorView& v, std::int64_t rows,
                   DType result);
 
+// Whether the arguments agree; on which device their memory is makes no difference.
+void check_csr_matmul(const CsrView& a, const Product& product);
 void csr_matmul(const CsrView& a, const Product& product);
 void plan_matmul(const Plan& plan, const Product& product);
 void sparse24_matmul(const Sparse24View& a, const Product& product);

@@ -69,6 +69,7 @@ void register_runtime(py::module_& module) {
                                    : std::nullopt);
       },
       py::arg("is_amd"));
+  module.attr("cuda_is_emulated") = bool{SPARSECORE_CUDA_IS_EMULATED};
   module.def("cuda_status", [] {
     const cuda::Status status = cuda::status();
     return std::pair(status.available, status.reason);

@@ -7,7 +7,7 @@ namespace sparsecore::cuda {
 
 struct Status {
   bool available;
-  std::string reason;  // why not, or which device
+  std::string reason;  // why not
 };
 
 // Probes the driver at the call, never at import: probing early breaks forked children.

@@ -4,6 +4,7 @@
 # (``interop`` views tensors as such) and returns them. Nothing here is public: use the functions
 # and classes of ``sparsecore`` itself.
 
+from collections.abc import Callable
 from typing import Any, Literal, TypeAlias, final
 
 import numpy as np
@@ -256,3 +257,34 @@ def set_target(name: str) -> None: ...
 # For tests: what suits AMD's processors, or others', on any; None goes back to the true maker.
 def tune_as_amd(is_amd: bool | None) -> None: ...
 def cuda_status() -> tuple[bool, str]: ...
+
+# Whether the CUDA side runs on the processor, in tests (see tests/emulated_cuda).
+cuda_is_emulated: bool
+
+# ---- of a build with CUDA only; tensors are of one device, `stream` is the current one of it ----
+
+@final
+class DeviceCsr:
+    @property
+    def shape(self) -> tuple[int, int]: ...
+    @property
+    def nnz(self) -> int: ...
+    @property
+    def indptr(self) -> Any: ...
+    @property
+    def indices(self) -> Any: ...
+
+def device_csr_adopted(shape: tuple[int, int], offsets: Any, columns: Any) -> DeviceCsr: ...
+def device_csr_matmul(
+    csr: DeviceCsr,
+    values: Any,
+    x: Any,
+    out: Any,
+    name: str,
+    scale: Any,
+    bias: Any,
+    residual: Any,
+    activation: str | None,
+    allocate: Callable[[int], Any],
+    stream: int,
+) -> None: ...

@@ -79,6 +79,11 @@ def device_of(values: Values) -> Any:
     return values.device if is_tensor(values) else "cpu"
 
 
+def on_device(x: object) -> bool:
+    """Whether `x` is a torch tensor in the memory of a CUDA device."""
+    return is_tensor(x) and bool(x.is_cuda)  # type: ignore[attr-defined]
+
+
 # ---- dtypes ----
 
 

@@ -1,0 +1,96 @@
+#include "device.h"
+
+#include <algorithm>
+#include <string>
+#include <utility>
+
+#include "registration.h"
+
+namespace sparsecore::bindings {
+namespace {
+
+std::vector<std::int64_t> integers(const py::object& sequence) {
+  std::vector<std::int64_t> values;
+  for (const py::handle value : py::tuple(sequence)) values.push_back(value.cast<std::int64_t>());
+  return values;
+}
+
+// torch's dtypes by name, without the module's: "float32".
+std::string dtype_name_of(const DeviceArray& array) {
+  const std::string name = py::str(array.dtype);
+  return name.substr(name.find('.') + 1);
+}
+
+DType dtype_of(const DeviceArray& array, ArgName name) {
+  const std::string given = dtype_name_of(array);
+  for (const DType dtype : {DType::kFloat64, DType::kFloat32, DType::kFloat16, DType::kBFloat16,
+                            DType::kInt8, DType::kInt32}) {
+    if (given == dtype_name(dtype)) return dtype;
+  }
+  throw py::type_error(name.text() + " has dtype torch." + given +
+                       ", expected one of float64, float32, float16, bfloat16, int8");
+}
+
+void require_axes(const DeviceArray& array, std::size_t least, std::size_t most, ArgName name) {
+  if (array.shape.size() >= least && array.shape.size() <= most) return;
+  throw py::type_error(name.text() + " has " + std::to_string(array.shape.size()) +
+                       " axes, expected " +
+                       (least == most ? std::to_string(least) : "1 or 2"));
+}
+
+}  // namespace
+
+std::int64_t DeviceArray::size() const {
+  std::int64_t size = 1;
+  for (const std::int64_t length : shape) size *= length;
+  return size;
+}
+
+DeviceArray device_array(py::handle tensor) {
+  return {reinterpret_cast<std::byte*>(tensor.attr("data_ptr")().cast<std::uintptr_t>()),
+          tensor.attr("dtype"), integers(tensor.attr("shape")), integers(tensor.attr("stride")())};
+}
+
+DType device_dtype(py::handle tensor, ArgName name) { return dtype_of(device_array(tensor), name); }
+
+MatrixView device_matrix(py::handle tensor, ArgName name) {
+  const DeviceArray array = device_array(tensor);
+  require_axes(array, 1, 2, name);
+  const DType dtype = dtype_of(array, name);
+  if (array.shape.size() == 1) return {array.data, dtype, array.shape[0], 1, array.strides[0], 1};
+  return {array.data,       dtype, array.shape[0], array.shape[1], array.strides[0],
+          array.strides[1]};
+}
+
+VectorView device_vector(py::handle tensor, ArgName name) {
+  const DeviceArray array = device_array(tensor);
+  require_axes(array, 1, 1, name);
+  return {array.data, dtype_of(array, name), array.shape[0], array.strides[0]};
+}
+
+IndexView device_indices(py::handle tensor, ArgName name) {
+  const DeviceArray array = device_array(tensor);
+  require_axes(array, 1, 1, name);
+  const int width = tensor.attr("itemsize").cast<int>();
+  if (array.shape[0] > 1 && array.strides[0] != 1) {
+    throw py::type_error(name.text() + " must be contiguous");
+  }
+  return {array.data, width, array.shape[0]};
+}
+
+void* TorchMemory::take(std::int64_t bytes) {
+  py::object tensor = allocate_(bytes);
+  void* data = device_array(tensor).data;
+  taken_.emplace_back(data, std::move(tensor));
+  return data;
+}
+
+py::object TorchMemory::tensor_at(const void* data) const {
+  const auto found = std::find_if(taken_.begin(), taken_.end(),
+                                  [&](const auto& taken) { return taken.first == data; });
+  return found == taken_.end() || data == nullptr ? py::none() : found->second;
+}
+
+cuda::Stream stream_arg(std::uintptr_t stream) { return reinterpret_cast<cuda::Stream>(stream); }
+
+}  // namespace sparsecore::bindings

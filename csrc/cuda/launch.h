@@ -1,0 +1,49 @@
+// How the CUDA side calls the runtime: checked, on a stream of the caller's.
+#pragma once
+
+#include <cuda_runtime.h>
+
+#include <cstdint>
+#include <stdexcept>
+#include <string>
+#include <utility>
+
+#include "memory.h"
+
+namespace sparsecore::cuda {
+
+// std::runtime_error with what was tried and the runtime's own words.
+inline void check(cudaError_t error, const char* what) {
+  if (error == cudaSuccess) return;
+  throw std::runtime_error(std::string("CUDA: ") + what + ": " + cudaGetErrorString(error));
+}
+
+constexpr std::int64_t kMostBlocks = 0x7fffffff;  // along a grid's first axis; 65535 along others
+
+inline std::int64_t blocks_for(std::int64_t items, std::int64_t per_block) {
+  return (items + per_block - 1) / per_block;
+}
+
+struct Grid {
+  std::int64_t blocks, blocks_y = 1;
+  int threads;
+};
+
+// Nothing is launched for an empty grid, which CUDA would refuse.
+template <class... Expected, class... Given>
+void launch(const char* what, void (*kernel)(Expected...), const Grid& grid, Stream stream,
+            Given&&... given) {
+  if (grid.blocks == 0 || grid.blocks_y == 0) return;
+  if (grid.blocks > kMostBlocks || grid.blocks_y > 0xffff) {
+    throw std::runtime_error(std::string("CUDA: ") + what + ": too large for one launch");
+  }
+  cudaLaunchConfig_t config{};
+  config.gridDim =
+      dim3(static_cast<unsigned>(grid.blocks), static_cast<unsigned>(grid.blocks_y), 1);
+  config.blockDim = dim3(static_cast<unsigned>(grid.threads), 1, 1);
+  config.stream = stream;
+  check(cudaLaunchKernelEx(&config, kernel, std::forward<Given>(given)...), what);
+  check(cudaGetLastError(), what);
+}
+
+}  // namespace sparsecore::cuda

@@ -1,0 +1,239 @@
+#include "simt.h"
+
+#include <ucontext.h>
+
+#include <array>
+#include <cstddef>
+#include <cstdlib>
+#include <memory>
+#include <mutex>
+#include <stdexcept>
+#include <string>
+#include <utility>
+
+#if defined(__SANITIZE_ADDRESS__)
+#include <sanitizer/common_interface_defs.h>
+#endif
+
+dim3 threadIdx, blockIdx, blockDim, gridDim;
+
+namespace simt {
+namespace {
+
+constexpr unsigned kWarp = 32, kMostThreads = 1024;
+constexpr std::size_t kStack = std::size_t{256} << 10;
+
+enum class Wait { kNothing, kBlock, kLanes, kEnd };
+
+struct Fiber {
+  ucontext_t context;
+  std::unique_ptr<std::byte[]> stack;
+  Wait wait = Wait::kNothing;
+  unsigned mask = 0;  // of lanes, while it waits for a warp's
+  dim3 index;
+};
+
+struct Block {
+  std::array<Fiber, kMostThreads> fibers;
+  std::array<std::uint64_t, kMostThreads> handed{};
+  ucontext_t scheduler;
+  const std::function<void()>* body = nullptr;
+  unsigned size = 0, running = 0;
+  Order order = Order::kForward;
+  std::string error;  // of a fiber, which cannot throw past its end
+  const void* scheduler_stack = nullptr;
+  std::size_t scheduler_stack_size = 0;
+};
+
+Block& block() {
+  static Block the_block;
+  return the_block;
+}
+
+// The address sanitizer is told of every change of stacks.
+void before_switch([[maybe_unused]] void** fake, [[maybe_unused]] const void* bottom,
+                   [[maybe_unused]] std::size_t size) {
+#if defined(__SANITIZE_ADDRESS__)
+  __sanitizer_start_switch_fiber(fake, bottom, size);
+#endif
+}
+void after_switch([[maybe_unused]] void* fake, [[maybe_unused]] const void** bottom,
+                  [[maybe_unused]] std::size_t* size) {
+#if defined(__SANITIZE_ADDRESS__)
+  __sanitizer_finish_switch_fiber(fake, bottom, size);
+#endif
+}
+
+void to_scheduler() {
+  Block& b = block();
+  Fiber& fiber = b.fibers[b.running];
+  void* fake = nullptr;
+  before_switch(fiber.wait == Wait::kEnd ? nullptr : &fake, b.scheduler_stack,
+                b.scheduler_stack_size);
+  swapcontext(&fiber.context, &b.scheduler);
+  after_switch(fake, &b.scheduler_stack, &b.scheduler_stack_size);
+}
+
+void fiber_main() {
+  Block& b = block();
+  after_switch(nullptr, &b.scheduler_stack, &b.scheduler_stack_size);
+  (*b.body)();
+  b.fibers[b.running].wait = Wait::kEnd;
+  to_scheduler();
+}
+
+void resume(unsigned thread) {
+  Block& b = block();
+  b.running = thread;
+  Fiber& fiber = b.fibers[thread];
+  threadIdx = fiber.index;
+  void* fake = nullptr;
+  before_switch(&fake, fiber.stack.get(), kStack);
+  swapcontext(&b.scheduler, &fiber.context);
+  after_switch(fake, nullptr, nullptr);
+}
+
+std::string place(unsigned thread) {
+  return "thread " + std::to_string(thread) + " of block (" + std::to_string(blockIdx.x) + ", " +
+         std::to_string(blockIdx.y) + ")";
+}
+
+// Lets go on whoever waits for something that has come about; returns whether anybody does.
+bool release() {
+  Block& b = block();
+  bool released = false, all_at_block = true;
+  for (unsigned t = 0; t < b.size; ++t) {
+    all_at_block &= b.fibers[t].wait == Wait::kBlock || b.fibers[t].wait == Wait::kEnd;
+  }
+  for (unsigned t = 0; t < b.size; ++t) {
+    if (all_at_block && b.fibers[t].wait == Wait::kBlock) {
+      b.fibers[t].wait = Wait::kNothing;
+      released = true;
+    }
+  }
+  if (released) return true;
+  for (unsigned first = 0; first < b.size; first += kWarp) {
+    for (unsigned t = first; t < b.size && t < first + kWarp; ++t) {
+      if (b.fibers[t].wait != Wait::kLanes) continue;
+      const unsigned mask = b.fibers[t].mask;
+      bool all = true;
+      for (unsigned lane = 0; lane < kWarp; ++lane) {
+        if ((mask >> lane & 1) == 0) continue;
+        const unsigned other = first + lane;
+        if (other >= b.size || b.fibers[other].wait == Wait::kEnd) {
+          throw std::logic_error("a warp barrier of " + place(t) + " names lane " +
+                                 std::to_string(lane) + ", which has left");
+        }
+        all &= b.fibers[other].wait == Wait::kLanes && b.fibers[other].mask == mask;
+      }
+      if (!all) continue;
+      for (unsigned lane = 0; lane < kWarp; ++lane) {
+        if (mask >> lane & 1) b.fibers[first + lane].wait = Wait::kNothing;
+      }
+      released = true;
+    }
+  }
+  return released;
+}
+
+void run_block() {
+  Block& b = block();
+  for (unsigned t = 0; t < b.size; ++t) {
+    Fiber& fiber = b.fibers[t];
+    if (!fiber.stack) fiber.stack = std::make_unique<std::byte[]>(kStack);
+    fiber.wait = Wait::kNothing;
+    fiber.index = dim3(t % blockDim.x, t / blockDim.x % blockDim.y, t / blockDim.x / blockDim.y);
+    getcontext(&fiber.context);
+    fiber.context.uc_stack.ss_sp = fiber.stack.get();
+    fiber.context.uc_stack.ss_size = kStack;
+    fiber.context.uc_link = nullptr;
+    makecontext(&fiber.context, fiber_main, 0);
+  }
+  for (;;) {
+    bool done = true;
+    for (unsigned i = 0; i < b.size; ++i) {
+      const unsigned t = b.order == Order::kForward ? i : b.size - 1 - i;
+      if (b.fibers[t].wait == Wait::kNothing) resume(t);
+      if (!b.error.empty()) throw std::logic_error(std::exchange(b.error, {}));
+      done &= b.fibers[t].wait == Wait::kEnd;
+    }
+    if (done) return;
+    if (!release()) throw std::logic_error("threads wait for others that do not come: " + place(0));
+  }
+}
+
+void wait(Wait what, unsigned mask) {
+  Block& b = block();
+  b.fibers[b.running].wait = what;
+  b.fibers[b.running].mask = mask;
+  const dim3 index = threadIdx;
+  to_scheduler();
+  threadIdx = index;
+}
+
+[[noreturn]] void leave(std::string error) {
+  block().error = std::move(error);
+  block().fibers[block().running].wait = Wait::kEnd;
+  to_scheduler();
+  std::abort();  // nobody comes back
+}
+
+}  // namespace
+
+void set_order(Order order) { block().order = order; }
+
+void run(dim3 grid, dim3 threads, const std::function<void()>& body) {
+  const std::uint64_t size = std::uint64_t{threads.x} * threads.y * threads.z;
+  if (size == 0 || size > kMostThreads || grid.x == 0 || grid.x > 0x7fffffffu || grid.y == 0 ||
+      grid.y > 0xffffu || grid.z == 0 || grid.z > 0xffffu) {
+    throw std::logic_error("a launch of that grid would be refused");
+  }
+  static std::mutex one_at_a_time;
+  const std::lock_guard<std::mutex> lock(one_at_a_time);
+  Block& b = block();
+  b.body = &body;
+  b.size = static_cast<unsigned>(size);
+  gridDim = grid;
+  blockDim = threads;
+  for (unsigned z = 0; z < grid.z; ++z) {
+    for (unsigned y = 0; y < grid.y; ++y) {
+      for (unsigned x = 0; x < grid.x; ++x) {
+        blockIdx = dim3(x, y, z);
+        run_block();
+      }
+    }
+  }
+}
+
+void block_barrier() { wait(Wait::kBlock, 0); }
+
+unsigned lane_of_this_thread() { return block().running % kWarp; }
+
+std::uint64_t from_lane(unsigned mask, std::uint64_t bits, unsigned lane) {
+  Block& b = block();
+  const unsigned first = b.running / kWarp * kWarp;
+  b.handed[b.running] = bits;
+  wait(Wait::kLanes, mask);
+  if ((mask >> lane & 1) == 0) {
+    leave("a shuffle of " + place(b.running) + " reads lane " + std::to_string(lane) +
+          ", which takes no part");
+  }
+  const std::uint64_t found = b.handed[first + lane];
+  wait(Wait::kLanes, mask);
+  return found;
+}
+
+unsigned ballot(unsigned mask, bool predicate) {
+  Block& b = block();
+  const unsigned first = b.running / kWarp * kWarp;
+  b.handed[b.running] = predicate ? 1 : 0;
+  wait(Wait::kLanes, mask);
+  unsigned found = 0;
+  for (unsigned lane = 0; lane < kWarp; ++lane) {
+    if (mask >> lane & 1) found |= static_cast<unsigned>(b.handed[first + lane]) << lane;
+  }
+  wait(Wait::kLanes, mask);
+  return found;
+}
+
+}  // namespace simt

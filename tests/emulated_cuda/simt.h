@@ -1,0 +1,36 @@
+// One CUDA grid at a time on the processor, block after block: each thread of a block is a fiber
+// that runs until it meets a barrier. The kernels are the very ones that nvcc compiles; what is
+// replaced is the language's environment only.
+//
+// A barrier that not all of its threads reach, a shuffle from a lane that does not take part, and a
+// launch that the hardware would refuse are errors. The order in which the threads of a block run
+// can be turned round, so that a missing barrier shows in the result.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+
+struct dim3 {
+  unsigned x = 1, y = 1, z = 1;
+  constexpr dim3(unsigned x_ = 1, unsigned y_ = 1, unsigned z_ = 1) : x(x_), y(y_), z(z_) {}
+};
+
+extern dim3 threadIdx, blockIdx, blockDim, gridDim;
+
+namespace simt {
+
+enum class Order { kForward, kBackward };
+void set_order(Order order);
+
+// Runs body() once for each thread of each block; std::logic_error where a barrier is not kept.
+void run(dim3 grid, dim3 block, const std::function<void()>& body);
+
+// Waits for all threads of the block.
+void block_barrier();
+// Hands `bits` to the lanes of the warp that `mask` names and returns those of `lane`.
+std::uint64_t from_lane(unsigned mask, std::uint64_t bits, unsigned lane);
+// A bit for each lane of `mask` whose predicate holds.
+unsigned ballot(unsigned mask, bool predicate);
+unsigned lane_of_this_thread();
+
+}  // namespace simt

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from sparsecore.bench import words
 from sparsecore.bench.e2e import arguments as end_to_end
+from sparsecore.bench.gpu import arguments as gpu
 from sparsecore.bench.never_slower import arguments as never_slower
 from sparsecore.bench.pinning import TARGETS
 from sparsecore.bench.sparse_training import arguments as sparse_training
@@ -108,7 +109,14 @@ def parse(arguments: Sequence[str] | None = None) -> Options:
         return Options(**given)
     if given["plot"] and given["output"] is None:
         parser.error("--plot needs --output")
-    if given["plot"] and given["command"] in ("24", "build", "calls", "training", "never-slower"):
+    if given["plot"] and given["command"] in (
+        "24",
+        "build",
+        "calls",
+        "training",
+        "never-slower",
+        "gpu",
+    ):
         parser.error(f"{given['command']} has no series of sparsities to plot")
     quick = given.pop("quick")
     if given.get("dlmc") is not None:
@@ -130,6 +138,8 @@ def _defaults(command: str, *, quick: bool) -> dict[str, object]:
         return sparse_training.defaults(quick=quick)
     if command == "never-slower":
         return never_slower.defaults(quick=quick)
+    if command == "gpu":
+        return gpu.defaults(quick=quick)
     found = _COMMANDS[command]
     threads = min(_cores(), 16) if command == "threads" else 1
     if not quick:
@@ -184,6 +194,9 @@ def _parser() -> argparse.ArgumentParser:
         commands.add_parser(
             "never-slower", help="models before and after sparsify_", parents=[common]
         )
+    )
+    gpu.add_options(
+        commands.add_parser("gpu", help="products and construction on CUDA", parents=[common])
     )
     draw = commands.add_parser("plot", help="draw the JSON of an earlier run")
     draw.add_argument("document", type=words.json_path)

@@ -42,6 +42,8 @@ def run(options: Options, *, pinned: bool) -> None:
         document, text = _training(options, pinned=pinned)
     elif options.command == "never-slower":
         document, text = _never_slower(options, pinned=pinned)
+    elif options.command == "gpu":
+        document, text = _gpu(options)
     else:
         document = measure(options, pinned=pinned)
         text = table.markdown(document)
@@ -79,6 +81,12 @@ def _never_slower(options: Options, *, pinned: bool) -> tuple[dict[str, Any], st
 
     document = never_slower.measure(options, pinned=pinned)
     return document, never_slower_table.markdown(document)
+
+
+def _gpu(options: Options) -> tuple[dict[str, Any], str]:
+    from sparsecore.bench.gpu import run as gpu
+
+    return gpu.measure(options)
 
 
 def timer(options: Options) -> "partial[dict[str, Timing]]":

@@ -5,7 +5,16 @@ from typing import Any
 
 from sparsecore.bench.report import Row, labels
 
-__all__ = ["line", "markdown", "seconds"]
+__all__ = [
+    "about_contenders",
+    "about_every_row",
+    "in_every_row",
+    "joined",
+    "line",
+    "markdown",
+    "results",
+    "seconds",
+]
 
 _PACKING = {
     "none": "no packing",
@@ -16,16 +25,34 @@ _PACKING = {
 
 def markdown(document: Mapping[str, Any]) -> str:
     """Return a document as Markdown."""
-    common = _in_every_row([labels(row) for row in document["rows"]])
+    common = in_every_row(document)
     parts = [
         [f"# {document['title']}"],
-        [*_facts(document, common), *_contenders(document), *_absent(document)],
+        [*_facts(document, common), *about_contenders(document)],
+        *results(document),
+    ]
+    return joined(parts)
+
+
+def joined(parts: Sequence[Sequence[str]]) -> str:
+    """Return groups of lines as text, an empty line between them."""
+    return "\n\n".join("\n".join(lines) for lines in parts if lines) + "\n"
+
+
+def results(document: Mapping[str, Any]) -> list[list[str]]:
+    """Return the tables of a comparison, each as its lines."""
+    common = in_every_row(document)
+    return [
         list(_rows(document, common)),
         [_about(name, found, common) for name, found in document["summary"].items()],
         list(_best(document, common)),
         list(_break_even(document["break_even"])),
     ]
-    return "\n\n".join("\n".join(lines) for lines in parts if lines) + "\n"
+
+
+def about_contenders(document: Mapping[str, Any]) -> list[str]:
+    """Say who has packed when, and who is absent."""
+    return [*_contenders(document), *_absent(document)]
 
 
 def _facts(document: Mapping[str, Any], common: Row) -> list[str]:
@@ -45,7 +72,12 @@ def _facts(document: Mapping[str, Any], common: Row) -> list[str]:
     ]
     if not floor["quiet"]:
         lines.append("- **The machine was not quiet: differences as large as that are noise.**")
-    return [*lines, "- in every row: " + _listed(common)] if common else lines
+    return [*lines, *about_every_row(common)]
+
+
+def about_every_row(common: Row) -> list[str]:
+    """Say what all rows share."""
+    return ["- in every row: " + _listed(common)] if common else []
 
 
 def _contenders(document: Mapping[str, Any]) -> list[str]:
@@ -154,7 +186,9 @@ def _spread(found: Mapping[str, Any]) -> str:
     return f"{found['geometric_mean']:.2f} ({found['least']:.2f})"
 
 
-def _in_every_row(found: Sequence[Row]) -> dict[str, Any]:
+def in_every_row(document: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the labels that all rows of a comparison share."""
+    found = [labels(row) for row in document["rows"]]
     if len(found) == 1:
         return {}
     first, *others = found

@@ -1,0 +1,1 @@
+"""``python -m sparsecore.bench gpu``: construction, row reads and products on a CUDA device."""

@@ -1,0 +1,103 @@
+"""Products on the device: ours, cuSPARSE by each algorithm, torch's, CuPy's; dense cuBLAS."""
+
+import importlib.util
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+import torch
+import torch.utils.dlpack
+
+import sparsecore as sc
+from sparsecore.bench.arguments import Options
+from sparsecore.bench.comparison import Absent, Case, Comparison, Contender, Offers
+from sparsecore.bench.gpu import cusparse
+from sparsecore.bench.gpu.checks import product_excess
+from sparsecore.bench.gpu.clock import captured
+from sparsecore.bench.operands import Matrix, kind_of, matrices, product
+from sparsecore.interop import as_tensor
+
+__all__ = ["products"]
+
+_FORMULA = "useful operations, 2 * nnz * N / t, for every contender; a dense one does 2 * M * K * N"
+# Up to here a call is short beside its launch, and graphs are measured, too.
+_FEW_COLUMNS = 32
+
+
+def products(options: Options, device: torch.device) -> Comparison:
+    """Compare ``A @ X``; X is row-major, as cuSPARSE has its fast algorithms for."""
+
+    def cases() -> Iterator[Case]:
+        for dtype in options.dtypes:
+            for A in matrices(options, dtype):
+                shown = A.labelled(dtype=dtype)
+                for n in options.columns:
+                    yield _case(shown, n, options, device, dtype)
+
+    title = f"csr_matmul on a device, {', '.join(options.dtypes)}"
+    return Comparison("gpu products", title, "GFLOP/s", _FORMULA, cases())
+
+
+def _case(A: Matrix, n: int, options: Options, device: torch.device, dtype: str) -> Case:
+    X = as_tensor(product(A, n, options, kind_of(dtype)).X, device=device).reshape(-1, n)
+    W = as_tensor(A.dense, device=device)
+    arrays = tuple(as_tensor(a, device=device) for a in (A.data, A.indices, A.indptr))
+    offers = {**_ours(arrays, A.shape, X), **_peers(arrays, A.shape, X), **_dense(W, X)}
+    found = {name: offer for name, offer in offers.items() if isinstance(offer, Contender)}
+    absent = {name: str(offer) for name, offer in offers.items() if isinstance(offer, Absent)}
+    work = 2.0 * len(A.data) * n
+    return Case({**A.labels, "N": n}, work, found, product_excess(W, X), absent)
+
+
+def _ours(arrays: tuple[Any, ...], shape: tuple[int, int], X: Any) -> Offers:
+    data, indices, indptr = arrays
+    A = sc.CSR((data, indices, indptr), shape)
+    plan = A.prepare(n=X.shape[1])
+    offers: Offers = {
+        "sparsecore": Contender(partial(sc.csr_matmul, A, X), role="ours"),
+        "sparsecore plan": Contender(
+            partial(sc.csr_matmul, plan, X), role="ours", packing="beforehand"
+        ),
+    }
+    return offers | _with_graph("sparsecore plan", offers, X)
+
+
+def _with_graph(name: str, offers: Offers, X: Any) -> Offers:
+    offer = offers[name]
+    if X.shape[1] > _FEW_COLUMNS or isinstance(offer, Absent) or not X.is_cuda:
+        return {}
+    graph = Contender(captured(offer.call), offer.sums, offer.role, "beforehand")
+    return {f"{name}, graph": graph}
+
+
+def _peers(arrays: tuple[Any, ...], shape: tuple[int, int], X: Any) -> Offers:
+    data, indices, indptr = arrays
+    csr = torch.sparse_csr_tensor(indptr, indices, data, shape, check_invariants=False)
+    offers: Offers = {"torch csr": Contender(partial(torch.matmul, csr, X))}
+    for algorithm in cusparse.ALGORITHMS:
+        name = f"cusparse {algorithm}"
+        try:
+            call = cusparse.multiplier((data, indices, indptr), shape, X, algorithm)
+        except Absent as reason:
+            offers[name] = reason
+        else:
+            offers[name] = Contender(call, packing="beforehand")
+    return offers | _cupy(arrays, shape, X)
+
+
+def _cupy(arrays: tuple[Any, ...], shape: tuple[int, int], X: Any) -> Offers:
+    if importlib.util.find_spec("cupy") is None:
+        return {"cupy": Absent("not installed")}
+    if X.dtype != torch.float32:
+        return {"cupy": Absent(f"has no sparse matrices of {X.dtype}")}
+    import cupy
+    import cupyx.scipy.sparse
+
+    parts = tuple(cupy.from_dlpack(array) for array in arrays)
+    A, right = cupyx.scipy.sparse.csr_matrix(parts, shape), cupy.from_dlpack(X)
+    return {"cupy": Contender(lambda: torch.utils.dlpack.from_dlpack(A @ right))}
+
+
+def _dense(W: Any, X: Any) -> Offers:
+    offers: Offers = {"cublas dense": Contender(partial(torch.matmul, W, X), role="baseline")}
+    return offers | _with_graph("cublas dense", offers, X)

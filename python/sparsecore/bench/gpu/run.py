@@ -1,0 +1,111 @@
+"""The documents of a ``gpu`` run: floor, rows, floor again, for products and for construction."""
+
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any
+
+import torch
+
+import sparsecore as sc
+from sparsecore.bench import report, table
+from sparsecore.bench.arguments import Options
+from sparsecore.bench.comparison import Comparison, verify
+from sparsecore.bench.gpu.building import building
+from sparsecore.bench.gpu.clock import EMPTIED, interleaved_on_device, seconds_of_calls
+from sparsecore.bench.gpu.machine import device_facts, measure_device_floor
+from sparsecore.bench.gpu.products import products
+from sparsecore.bench.run import QUIET, checkout
+from sparsecore.timing import Timer, machine_facts
+
+__all__ = ["measure"]
+
+
+def measure(options: Options) -> tuple[dict[str, Any], str]:
+    """Return the document and its tables as Markdown.
+
+    Raises
+    ------
+    RuntimeError
+        Where there is no device, or no build for it; says why.
+    WrongResult
+        Where a result is off by more than rounding permits; names the case and the contender.
+    """
+    if not sc.cuda.is_available():
+        msg = f"gpu: {sc.cuda.reason()}"
+        raise RuntimeError(msg)
+    device = torch.device("cuda")
+    clock = partial(
+        interleaved_on_device, min_runs=options.min_runs, min_seconds=options.min_seconds
+    )
+    parts = [_part(make(options, device), clock) for make in (products, building)]
+    document = {
+        "name": "gpu",
+        "title": "sparsecore on a CUDA device",
+        "date": datetime.now(UTC).date().isoformat(),
+        "device": device_facts(),
+        "machine": machine_facts(checkout()),
+        "protocol": {
+            "min_runs": options.min_runs,
+            "min_seconds": options.min_seconds,
+            "emptied_bytes": EMPTIED,
+            "seed": options.seed,
+        },
+        "parts": parts,
+    }
+    return document, _markdown(document)
+
+
+def _part(compared: Comparison, clock: Timer) -> dict[str, Any]:
+    absent: dict[str, list[str]] = {}
+    before = measure_device_floor(clock)
+    rows = list(_rows(compared, clock, absent))
+    after = measure_device_floor(clock)
+    moved = report.drift(before, after)
+    return {
+        **{key: getattr(compared, key) for key in ("name", "title", "unit", "formula", "baseline")},
+        "absent": absent,
+        "floor": {"before": before, "after": after, "drift": moved, "quiet": moved <= QUIET},
+        "rows": rows,
+        "summary": report.summary(rows),
+        "best": report.against_best(rows),
+        "break_even": report.break_even(rows),
+    }
+
+
+def _rows(
+    compared: Comparison, clock: Timer, absent: dict[str, list[str]]
+) -> Iterator[dict[str, Any]]:
+    for case in compared.cases:
+        excess = verify(case)
+        calls = {name: contender.call for name, contender in case.contenders.items()}
+        row = report.row(case, compared.unit, clock(calls), excess)
+        for name, call in calls.items():
+            row["contenders"][name]["eager_seconds"] = seconds_of_calls(call)
+        yield row
+        for name, reason in case.absent.items():
+            if reason not in absent.setdefault(name, []):
+                absent[name].append(reason)
+        print(".", end="", file=sys.stderr, flush=True)
+    print(file=sys.stderr)
+
+
+def _markdown(document: dict[str, Any]) -> str:
+    facts = ", ".join(f"{name} {value}" for name, value in document["device"].items())
+    commit = document["machine"]["git_commit"]
+    parts = [[f"# {document['title']}"], [f"- {facts}", f"- {document['date']}, commit {commit}"]]
+    for part in document["parts"]:
+        floor = ", ".join(f"{name} {value:.4g}" for name, value in part["floor"]["before"].items())
+        moved = f"moved by {100 * part['floor']['drift']:.1f} % during the run"
+        parts += [
+            [f"## {part['title']}"],
+            [
+                f"- {part['unit']}: {part['formula']}",
+                f"- floor: {floor}; {moved}",
+                *table.about_every_row(table.in_every_row(part)),
+                *table.about_contenders(part),
+            ],
+            *table.results(part),
+        ]
+    return table.joined(parts)

@@ -45,6 +45,8 @@ function(sparsecore_cuda_environment target)
       INCLUDE_DIRECTORIES "${emulation};${PROJECT_SOURCE_DIR}/csrc")
     target_sources(${target} PRIVATE ${emulation}/simt.cpp)
   else()
+    set_source_files_properties(${ARGN} PROPERTIES
+      INCLUDE_DIRECTORIES "${PROJECT_SOURCE_DIR}/csrc/cuda/ptx;${PROJECT_SOURCE_DIR}/csrc")
     target_link_libraries(${target} PUBLIC CUDA::cudart_static)
   endif()
 endfunction()

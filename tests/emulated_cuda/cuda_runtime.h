@@ -148,3 +148,6 @@ T atomicMin(T* p, T value) {
   if (value < before) *p = value;
   return before;
 }
+
+inline float __uint_as_float(unsigned bits) { return __builtin_bit_cast(float, bits); }
+inline unsigned __float_as_uint(float value) { return __builtin_bit_cast(unsigned, value); }

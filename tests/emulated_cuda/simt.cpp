@@ -2,6 +2,7 @@
 
 #include <ucontext.h>
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdlib>
@@ -36,6 +37,7 @@ struct Fiber {
 struct Block {
   std::array<Fiber, kMostThreads> fibers;
   std::array<std::uint64_t, kMostThreads> handed{};
+  std::array<std::array<std::uint32_t, kHanded>, kMostThreads> words{};
   ucontext_t scheduler;
   const std::function<void()>* body = nullptr;
   unsigned size = 0, running = 0;
@@ -222,6 +224,17 @@ std::uint64_t from_lane(unsigned mask, std::uint64_t bits, unsigned lane) {
   wait(Wait::kLanes, mask);
   return found;
 }
+
+void hand_over(const std::uint32_t* words, int count) {
+  std::copy(words, words + count, block().words[block().running].begin());
+  wait(Wait::kLanes, ~0u);
+}
+
+const std::uint32_t* handed(unsigned lane) {
+  return block().words[block().running / kWarp * kWarp + lane].data();
+}
+
+void release_handed() { wait(Wait::kLanes, ~0u); }
 
 unsigned ballot(unsigned mask, bool predicate) {
   Block& b = block();

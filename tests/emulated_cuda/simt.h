@@ -33,4 +33,11 @@ std::uint64_t from_lane(unsigned mask, std::uint64_t bits, unsigned lane);
 unsigned ballot(unsigned mask, bool predicate);
 unsigned lane_of_this_thread();
 
+// For instructions of a whole warp: hands over up to kHanded words of each lane, so that
+// handed(lane) reads any lane's until release() is called by all.
+constexpr int kHanded = 8;
+void hand_over(const std::uint32_t* words, int count);
+const std::uint32_t* handed(unsigned lane);
+void release_handed();
+
 }  // namespace simt

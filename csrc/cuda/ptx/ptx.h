@@ -1,0 +1,51 @@
+// The instructions that CUDA's language has no name for (PTX ISA, "Warp Level Matrix Instructions").
+// The emulation of tests has a header of the same name.
+#pragma once
+
+#include <cstdint>
+
+#include "dtype.h"
+
+namespace sparsecore::cuda {
+
+// d += a b of a whole warp: a 16 x 16, b 16 x 8. With g = lane / 4 and t = lane % 4 a lane holds
+// a[0] = a(g, 2t ... 2t + 1), a[1] = a(g + 8, same), a[2] and a[3] the same at k + 8;
+// b[0] = b(2t ... 2t + 1, g), b[1] the same at k + 8; d(g, 2t ... 2t + 1), d(g + 8, same).
+template <class T>
+__device__ __forceinline__ void mma_m16n8k16(float (&d)[4], const std::uint32_t (&a)[4],
+                                             const std::uint32_t (&b)[2]);
+template <>
+__device__ __forceinline__ void mma_m16n8k16<Half>(float (&d)[4], const std::uint32_t (&a)[4],
+                                                   const std::uint32_t (&b)[2]) {
+  asm("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, "
+      "{%0,%1,%2,%3};"
+      : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+}
+template <>
+__device__ __forceinline__ void mma_m16n8k16<BFloat16>(float (&d)[4], const std::uint32_t (&a)[4],
+                                                       const std::uint32_t (&b)[2]) {
+  asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, "
+      "{%0,%1,%2,%3};"
+      : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+}
+
+// The nearest number of ten bits of mantissa, ties away from zero.
+__device__ __forceinline__ std::uint32_t to_tf32(float value) {
+  std::uint32_t bits;
+  asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(bits) : "f"(value));
+  return bits;
+}
+
+// The same with a 16 x 8, b 8 x 8, of tf32 numbers: a lane holds a(g, t), a(g + 8, t), a(g, t + 4),
+// a(g + 8, t + 4); b(t, g), b(t + 4, g).
+__device__ __forceinline__ void mma_m16n8k8_tf32(float (&d)[4], const std::uint32_t (&a)[4],
+                                                 const std::uint32_t (&b)[2]) {
+  asm("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, "
+      "{%0,%1,%2,%3};"
+      : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+}
+
+}  // namespace sparsecore::cuda

@@ -1,0 +1,69 @@
+// The warp's matrix products of csrc/cuda/ptx/ptx.h: the same fragments, summed one by one in fp32.
+#pragma once
+
+#include <cmath>
+
+#include "dtype.h"
+#include "simt.h"
+
+namespace sparsecore::cuda {
+
+inline float product_operand(Half v) { return to_float(v); }
+inline float product_operand(BFloat16 v) { return to_float(v); }
+
+// Item k of row r (of a) or of column r (of b), both 16 long, as the lanes hold them.
+template <class T>
+float item_of_a(int row, int k) {
+  const std::uint32_t* words = simt::handed(static_cast<unsigned>(row % 8 * 4 + k % 8 / 2));
+  const std::uint32_t word = words[k / 8 * 2 + row / 8];
+  return product_operand(T{static_cast<std::uint16_t>(word >> (k % 2 * 16))});
+}
+template <class T>
+float item_of_b(int k, int column) {
+  const std::uint32_t* words = simt::handed(static_cast<unsigned>(column * 4 + k % 8 / 2));
+  const std::uint32_t word = words[4 + k / 8];
+  return product_operand(T{static_cast<std::uint16_t>(word >> (k % 2 * 16))});
+}
+
+template <class Item>
+void sum_of_products(float (&d)[4], int length, Item item) {
+  const int lane = static_cast<int>(simt::lane_of_this_thread());
+  for (int i = 0; i < 4; ++i) {
+    const int row = lane / 4 + i / 2 * 8, column = lane % 4 * 2 + i % 2;
+    for (int k = 0; k < length; ++k) d[i] += item(row, k, column);
+  }
+}
+
+template <class T>
+void mma_m16n8k16(float (&d)[4], const std::uint32_t (&a)[4], const std::uint32_t (&b)[2]) {
+  const std::uint32_t words[6] = {a[0], a[1], a[2], a[3], b[0], b[1]};
+  simt::hand_over(words, 6);
+  sum_of_products(d, 16, [](int row, int k, int column) {
+    return item_of_a<T>(row, k) * item_of_b<T>(k, column);
+  });
+  simt::release_handed();
+}
+
+// Ten bits of mantissa, ties away from zero.
+inline std::uint32_t to_tf32(float value) {
+  const std::uint32_t bits = __builtin_bit_cast(std::uint32_t, value);
+  if ((bits & 0x7f800000u) == 0x7f800000u) return bits;
+  return (bits + 0x1000u) & ~0x1fffu;
+}
+
+inline void mma_m16n8k8_tf32(float (&d)[4], const std::uint32_t (&a)[4],
+                             const std::uint32_t (&b)[2]) {
+  const std::uint32_t words[6] = {a[0], a[1], a[2], a[3], b[0], b[1]};
+  simt::hand_over(words, 6);
+  sum_of_products(d, 8, [](int row, int k, int column) {
+    const auto of = [](unsigned lane, int word) {
+      // The unit ignores what is below the mantissa.
+      return __builtin_bit_cast(float, simt::handed(lane)[word] & ~0x1fffu);
+    };
+    return of(static_cast<unsigned>(row % 8 * 4 + k % 4), k / 4 * 2 + row / 8) *
+           of(static_cast<unsigned>(column * 4 + k % 4), 4 + k / 4);
+  });
+  simt::release_handed();
+}
+
+}  // namespace sparsecore::cuda

@@ -275,16 +275,23 @@ class DeviceCsr:
     def indices(self) -> Any: ...
 
 def device_csr_adopted(shape: tuple[int, int], offsets: Any, columns: Any) -> DeviceCsr: ...
+
+# Writes `out`. Where A.T is meant, `transposed` returns it with its values: it is called once the
+# arguments, which `csr` and `values` are of A for, are known to agree.
 def device_csr_matmul(
     csr: DeviceCsr,
     values: Any,
     x: Any,
     out: Any,
     name: str,
+    transposed: Callable[[], tuple[DeviceCsr, Any]] | None,
     scale: Any,
     bias: Any,
     residual: Any,
     activation: str | None,
     allocate: Callable[[int], Any],
     stream: int,
+) -> None: ...
+def device_csr_sddmm(
+    csr: DeviceCsr, u: Any, v: Any, out: Any, allocate: Callable[[int], Any], stream: int
 ) -> None: ...

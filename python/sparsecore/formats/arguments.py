@@ -161,6 +161,20 @@ def check_shape(values: Values, expected: tuple[int, ...], *, name: str) -> None
         raise ValueError(msg)
 
 
+def check_like(values: Values, like: Values, *, name: str) -> None:
+    """Raise TypeError where `values` is no tensor of the dtype and the device of the tensor `like`.
+
+    Both are named.
+    """
+    expected = f"expected a {like.dtype} tensor on {str(like.device)!r}"
+    if not interop.is_tensor(values):
+        msg = f"{name} is a {type(values).__name__}, {expected}"
+        raise TypeError(msg)
+    if values.dtype != like.dtype or values.device != like.device:
+        msg = f"{name} is a {values.dtype} tensor on {str(values.device)!r}, {expected}"
+        raise TypeError(msg)
+
+
 def on_device(values: Values, device: Any, *, name: str) -> Values:
     """Return `values` on `device`; only the CPU is there to be asked for.
 

@@ -6,12 +6,17 @@ on a device and by the emulation of one.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pytest
 
+import cases
+import oracle
 import sparsecore as sc
 from sparsecore import _core, interop
+from sparsecore.cuda import structure
 
 
 def device(patch: pytest.MonkeyPatch) -> Any:
@@ -42,3 +47,55 @@ def _emulate(patch: pytest.MonkeyPatch) -> None:
 
     patch.setattr(interop, "to_numpy", to_numpy)
     patch.setattr(interop, "on_device", interop.is_tensor)
+
+
+# ---- matrices and what they are multiplied by ----
+
+
+def tensor(array: oracle.Array, gpu: Any) -> Any:
+    """Return an array as a tensor on the device, in its memory order."""
+    return interop.as_tensor(np.asarray(array)).to(gpu)
+
+
+def on(A: sc.CSR, gpu: Any) -> sc.CSR:
+    """Return a matrix of numpy's as one on the device."""
+    made: Any = structure.adopted(A._structure, gpu)
+    return sc.CSR._wrap(made, tensor(np.array(A.data), gpu))
+
+
+def back(result: Any) -> oracle.Array:
+    """Return a result as an array on the host."""
+    return interop.to_host(result)
+
+
+@dataclass(frozen=True, slots=True)
+class Operand:
+    """A matrix on the device, and what it is in float64."""
+
+    matrix: sc.CSR
+    W: oracle.Float64
+    stored: oracle.Array
+
+
+def random_operand(
+    rng: np.random.Generator, shape: tuple[int, int], density: float, dtype: Any, gpu: Any
+) -> Operand:
+    """Return a matrix with about `density` non-zeros."""
+    return operand(cases.random_dense(rng, shape, density, dtype), gpu)
+
+
+def operand(dense: oracle.Array, gpu: Any) -> Operand:
+    """Return the non-zeros of a dense matrix."""
+    A = sc.CSR.from_dense(dense)
+    return Operand(on(A, gpu), dense.astype(np.float64), dense != 0)
+
+
+def with_long_rows(rng: np.random.Generator, dtype: Any) -> oracle.Array:
+    """Return a dense matrix with rows of several pieces, of exactly one or two, and of nothing.
+
+    Pieces hold 256 entries at least (csrc/cuda/pieces.h).
+    """
+    dense = np.zeros((9, 1100), dtype)
+    for row, entries in ((1, 1100), (2, 256), (3, 257), (5, 512), (7, 1)):
+        dense[row, :entries] = cases.numbers(rng, entries, dtype)
+    return dense

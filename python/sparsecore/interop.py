@@ -128,7 +128,20 @@ def to_numpy(x: object, *, name: str) -> Array:
     if x.layout != torch.strided:
         msg = f"{name} has layout {x.layout}, expected torch.strided"
         raise TypeError(msg)
-    tensor = x.detach() if x.requires_grad else x
+    return _viewed(x)
+
+
+def to_host(tensor: Any) -> Array:
+    """Return the values of a tensor of any device as a numpy array; of a device's, a copy.
+
+    This waits for the device. Whatever else takes a tensor for an array refuses one of a device.
+    """
+    return _viewed(tensor.cpu())
+
+
+def _viewed(tensor: Any) -> Array:
+    torch = import_torch()
+    tensor = tensor.detach() if tensor.requires_grad else tensor
     if tensor.dtype == torch.bfloat16:
         bits: Array = tensor.view(torch.int16).numpy()
         return bits.view(_BFLOAT16)

@@ -23,7 +23,7 @@ def device(patch: pytest.MonkeyPatch) -> Any:
     torch = pytest.importorskip("torch", reason="torch is not installed")
     if _core.cuda_is_emulated:
         _emulate(patch)
-        return torch.device("cpu")
+        return torch.device("cpu", 0)  # "cpu" itself is the host, for `A.to`
     if not sc.cuda.is_available():
         pytest.skip(sc.cuda.reason())
     if not torch.cuda.is_available():

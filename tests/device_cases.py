@@ -16,7 +16,6 @@ import cases
 import oracle
 import sparsecore as sc
 from sparsecore import _core, interop
-from sparsecore.cuda import structure
 
 
 def device(patch: pytest.MonkeyPatch) -> Any:
@@ -28,7 +27,7 @@ def device(patch: pytest.MonkeyPatch) -> Any:
     torch = pytest.importorskip("torch", reason="torch is not installed")
     if _core.cuda_is_emulated:
         _emulate(patch)
-        return torch.device("cpu")
+        return torch.device("cpu", 0)  # "cpu" itself is the host, for `A.to`
     if not sc.cuda.is_available():
         pytest.skip(sc.cuda.reason())
     if not torch.cuda.is_available():
@@ -59,8 +58,7 @@ def tensor(array: oracle.Array, gpu: Any) -> Any:
 
 def on(A: sc.CSR, gpu: Any) -> sc.CSR:
     """Return a matrix of numpy's as one on the device."""
-    made: Any = structure.adopted(A._structure, gpu)
-    return sc.CSR._wrap(made, tensor(np.array(A.data), gpu))
+    return A.to(gpu)
 
 
 def back(result: Any) -> oracle.Array:

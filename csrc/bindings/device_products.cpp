@@ -18,9 +18,8 @@ namespace {
 CsrView with_values(const DeviceCsr& csr, py::handle values, ArgName name) {
   const VectorView given = device_vector(values, name);
   if (given.size != csr.view.nnz()) {
-    const std::string shape = py::str(py::tuple(values.attr("shape")));
-    throw py::value_error(name.text() + " has shape " + shape + ", expected " +
-                          std::to_string(csr.view.nnz()) + " items");
+    throw py::value_error(name.text() + " has shape (" + std::to_string(given.size) +
+                          ",), expected " + std::to_string(csr.view.nnz()) + " items");
   }
   if (given.size > 1 && given.stride != 1) {
     throw py::value_error(name.text() + " must be contiguous");

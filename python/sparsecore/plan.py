@@ -134,8 +134,7 @@ class Plan:
 
     def tocsr(self) -> CSR:
         """Return the matrix in CSR, its values a copy."""
-        structure: Any = self._structure
-        return CSR._wrap(structure, self.unpack())
+        return CSR._wrap(self._structure, self.unpack())
 
     def __matmul__(self, X: Any) -> Values:
         """Return ``P @ X`` by `sparsecore.csr_matmul`."""

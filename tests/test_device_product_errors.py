@@ -156,11 +156,20 @@ def test_int8_sums_that_may_leave_int32_are_refused(gpu):
     longest = device_cases.operand(dense[:, :most], gpu).matrix
     assert (longest @ X[:most]).tolist() == [[most * 2**14]]
     A = device_cases.operand(dense, gpu).matrix
-    message = "A has a row of 131072 entries, on a device an int8 product takes 131071 at most"
     for _ in range(2):
-        with pytest.raises(OverflowError, match=f"csr_matmul: {message}"):
+        with pytest.raises(OverflowError, match="csr_matmul: A has a row of 131072 entries"):
             A @ X
-    with pytest.raises(OverflowError, match=f"csr_matmul: {message}"):
-        device_cases.operand(np.ascontiguousarray(dense.T), gpu).matrix.T @ X
-    scaled = sc.csr_matmul(A, X.float(), scale=torch.ones(1, device=gpu))
-    assert scaled.tolist() == [[2.0**31]], "a floating X has no such bound"
+
+
+def test_the_bound_of_int8_sums_is_that_of_the_rows_that_are_summed(gpu, monkeypatch):
+    monkeypatch.setattr(products, "LONGEST_INT8_ROW", 3)
+    dense = np.zeros((5, 9), np.int8)
+    dense[:4, 0] = dense[1, :3] = 1
+    for A in (device_cases.operand(dense, gpu).matrix, device_cases.operand(dense.T, gpu).matrix.T):
+        wide = torch.ones(9, 2, device=gpu)
+        assert (A @ wide.char()).tolist() == [[1, 1], [3, 3], [1, 1], [1, 1], [0, 0]]
+        with pytest.raises(OverflowError, match="a row of 4 entries, .* takes 3 at most"):
+            A.T @ wide[:5].char()
+        factors = torch.ones(9, device=gpu)
+        scaled = sc.csr_matmul(A.T, wide[:5], scale=factors)
+        assert scaled[:, 0].tolist() == [4, 1, 1] + [0] * 6, "a floating X has no such bound"

@@ -168,7 +168,7 @@ def test_the_bound_of_int8_sums_is_that_of_the_rows_that_are_summed(gpu, monkeyp
     for A in (device_cases.operand(dense, gpu).matrix, device_cases.operand(dense.T, gpu).matrix.T):
         wide = torch.ones(9, 2, device=gpu)
         assert (A @ wide.char()).tolist() == [[1, 1], [3, 3], [1, 1], [1, 1], [0, 0]]
-        with pytest.raises(OverflowError, match="a row of 4 entries, .* takes 3 at most"):
+        with pytest.raises(OverflowError, match=r"a row of 4 entries, .* takes 3 at most"):
             A.T @ wide[:5].char()
         factors = torch.ones(9, device=gpu)
         scaled = sc.csr_matmul(A.T, wide[:5], scale=factors)

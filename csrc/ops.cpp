@@ -211,7 +211,7 @@ DType sddmm_dtype(DType u, DType v) {
   return product_dtype("csr_sddmm", u, v, false);
 }
 
-void csr_sddmm(const CsrView& a, const MatrixView& u, const MatrixView& v, void* d, int threads) {
+void check_csr_sddmm(const CsrView& a, const MatrixView& u, const MatrixView& v) {
   check_columns("csr_sddmm", a.cols);
   if (u.rows != a.rows) {
     fail("csr_sddmm",
@@ -225,6 +225,10 @@ void csr_sddmm(const CsrView& a, const MatrixView& u, const MatrixView& v, void*
     fail("csr_sddmm",
          "U has " + std::to_string(u.cols) + " columns, V has " + std::to_string(v.cols));
   }
+}
+
+void csr_sddmm(const CsrView& a, const MatrixView& u, const MatrixView& v, void* d, int threads) {
+  check_csr_sddmm(a, u, v);
   sampled_product(a, u, v, d, sddmm_dtype(u.dtype, v.dtype), threads);
 }
 

@@ -46,6 +46,7 @@ void sparse24_matmul(const Sparse24View& a, const Product& product);
 
 // d holds a.nnz() items of sddmm_dtype(u, v).
 DType sddmm_dtype(DType u, DType v);
+void check_csr_sddmm(const CsrView& a, const MatrixView& u, const MatrixView& v);
 void csr_sddmm(const CsrView& a, const MatrixView& u, const MatrixView& v, void* d, int threads);
 
 }  // namespace sparsecore

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
+import device_cases
 import sparsecore as sc
 from ranks import Ranks
 from sparsecore import _core
@@ -40,6 +41,12 @@ def tuned_as_amd(request: pytest.FixtureRequest) -> Iterator[bool]:
     _core.tune_as_amd(request.param)
     yield request.param
     _core.tune_as_amd(None)
+
+
+@pytest.fixture
+def gpu(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Return the torch.device that tests marked `gpu` make their tensors on, or skip."""
+    return device_cases.device(monkeypatch)
 
 
 @pytest.fixture(scope="session")
@@ -83,6 +90,7 @@ _ANY_TARGET = (
     "cli",
     "compressed_tensors",
     "cuda",
+    "device",
     "distributed",
     "docs",
     "fork",

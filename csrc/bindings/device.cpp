@@ -21,21 +21,36 @@ std::string dtype_name_of(const DeviceArray& array) {
   return name.substr(name.find('.') + 1);
 }
 
-DType dtype_of(const DeviceArray& array, ArgName name) {
+DType dtype_of(const DeviceArray& array, ArgName name, DType integers = DType::kInt8) {
   const std::string given = dtype_name_of(array);
   for (const DType dtype : {DType::kFloat64, DType::kFloat32, DType::kFloat16, DType::kBFloat16,
-                            DType::kInt8, DType::kInt32}) {
+                            integers, DType::kInt8}) {
     if (given == dtype_name(dtype)) return dtype;
   }
-  throw py::type_error(name.text() + " has dtype torch." + given +
-                       ", expected one of float64, float32, float16, bfloat16, int8");
+  throw py::type_error(name.text() + " has dtype " + given +
+                       ", expected float64, float32, float16, bfloat16 or " + dtype_name(integers));
 }
 
 void require_axes(const DeviceArray& array, std::size_t least, std::size_t most, ArgName name) {
   if (array.shape.size() >= least && array.shape.size() <= most) return;
   throw py::type_error(name.text() + " has " + std::to_string(array.shape.size()) +
-                       " axes, expected " +
+                       " dimensions, expected " +
                        (least == most ? std::to_string(least) : "1 or 2"));
+}
+
+// A kernel that reads an item across its natural boundary would end the process's use of the
+// device.
+void require_aligned(const DeviceArray& array, DType dtype, ArgName name) {
+  const auto item = static_cast<std::uintptr_t>(item_size(dtype));
+  if (reinterpret_cast<std::uintptr_t>(array.data) % item == 0) return;
+  throw py::value_error(name.text() + " does not lie at a multiple of its items' " +
+                        std::to_string(item) + " bytes in memory");
+}
+
+MatrixView matrix_of(const DeviceArray& array, DType dtype, ArgName name) {
+  require_aligned(array, dtype, name);
+  if (array.shape.size() == 1) return {array.data, dtype, array.shape[0], 1, array.strides[0], 1};
+  return {array.data, dtype, array.shape[0], array.shape[1], array.strides[0], array.strides[1]};
 }
 
 }  // namespace
@@ -56,16 +71,20 @@ DType device_dtype(py::handle tensor, ArgName name) { return dtype_of(device_arr
 MatrixView device_matrix(py::handle tensor, ArgName name) {
   const DeviceArray array = device_array(tensor);
   require_axes(array, 1, 2, name);
-  const DType dtype = dtype_of(array, name);
-  if (array.shape.size() == 1) return {array.data, dtype, array.shape[0], 1, array.strides[0], 1};
-  return {array.data,       dtype, array.shape[0], array.shape[1], array.strides[0],
-          array.strides[1]};
+  return matrix_of(array, dtype_of(array, name), name);
+}
+
+MatrixView device_result(py::handle tensor, ArgName name) {
+  const DeviceArray array = device_array(tensor);
+  require_axes(array, 1, 2, name);
+  return matrix_of(array, dtype_of(array, name, DType::kInt32), name);
 }
 
 VectorView device_vector(py::handle tensor, ArgName name) {
   const DeviceArray array = device_array(tensor);
   require_axes(array, 1, 1, name);
-  return {array.data, dtype_of(array, name), array.shape[0], array.strides[0]};
+  const MatrixView column = matrix_of(array, dtype_of(array, name), name);
+  return {column.data, column.dtype, column.rows, column.row_stride};
 }
 
 IndexView device_indices(py::handle tensor, ArgName name) {

@@ -16,17 +16,19 @@ namespace sparsecore::bindings {
 // What a strided tensor says of itself. Of a tensor on a device, nothing is read.
 struct DeviceArray {
   std::byte* data = nullptr;
-  py::object dtype;  // torch's
+  py::object dtype;                          // torch's
   std::vector<std::int64_t> shape, strides;  // in items
 
   std::int64_t size() const;
 };
 DeviceArray device_array(py::handle tensor);
 
-// Views of tensors; a TypeError naming `name` for a dtype that is not a storage type (or int32, of a
-// result), or where there are other axes than 1 or 2 (1: seen as one column).
+// Views of tensors, with the errors that arrays get (arrays.h): a TypeError naming `name` for a
+// dtype that is not a storage type, or for other numbers of axes than 1 or 2 (1: seen as one
+// column).
 DType device_dtype(py::handle tensor, ArgName name);
 MatrixView device_matrix(py::handle tensor, ArgName name);
+MatrixView device_result(py::handle tensor, ArgName name);  // int32 too
 VectorView device_vector(py::handle tensor, ArgName name);
 // Contiguous integers, 1-D, of any width.
 IndexView device_indices(py::handle tensor, ArgName name);

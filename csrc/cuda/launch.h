@@ -46,4 +46,20 @@ void launch(const char* what, void (*kernel)(Expected...), const Grid& grid, Str
   check(cudaGetLastError(), what);
 }
 
+// Calls body with an unsigned integer of item_size bytes. (dtype.h's is for the device, too, where
+// the host's launches cannot be called.)
+template <class Body>
+decltype(auto) with_bits(std::int64_t item_size, Body&& body) {
+  switch (item_size) {
+    case 1:
+      return body(std::uint8_t{});
+    case 2:
+      return body(std::uint16_t{});
+    case 4:
+      return body(std::uint32_t{});
+    default:
+      return body(std::uint64_t{});
+  }
+}
+
 }  // namespace sparsecore::cuda

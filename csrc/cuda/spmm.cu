@@ -7,19 +7,17 @@
 // piece: A is streamed, and its bytes over the memory's bandwidth are the floor.
 //
 // X that is not row-major is copied first, and a result that is not, or a row of several pieces, is
-// written as sums to scratch and finished by a second kernel: 8 to 12 bytes an item of X and Y more,
-// beside nnz / m loads of X for each item of Y.
-#include "spmm.h"
-
+// written as sums to scratch and finished by a second kernel: 8 to 12 bytes an item of X and Y
+// more, beside nnz / m loads of X for each item of Y.
 #include "launch.h"
 #include "scalars.h"
+#include "segments.h"
+#include "spmm.h"
 #include "tile_copy.h"
 #include "write_out.h"
 
 namespace sparsecore::cuda {
 namespace {
-
-constexpr int kThreads = 128, kWarp = 32;
 
 // Where a piece's sums go: finished to the result, or to row i of `partial`, n items a row.
 struct Target {
@@ -27,13 +25,6 @@ struct Target {
   Epilogue epilogue;
   void* partial;  // null: none is needed
 };
-
-template <int kLanes>
-__device__ __forceinline__ unsigned lanes_of_segment() {
-  if (kLanes == kWarp) return ~0u;
-  const unsigned lane = threadIdx.x % kWarp;
-  return ((1u << (kLanes % kWarp)) - 1u) << (lane / kLanes * kLanes);
-}
 
 // One segment of kLanes lanes a piece, kVector columns a lane; tiles of columns along the grid's y.
 template <class X, int kLanes, int kVector>
@@ -164,12 +155,6 @@ __global__ void __launch_bounds__(kTile* kTileRows)
   }
 }
 
-bool is_aligned(const MatrixView& m, std::int64_t items) {
-  const std::int64_t bytes = items * item_size(m.dtype);
-  return m.cols % items == 0 && m.row_stride % items == 0 &&
-         reinterpret_cast<std::uintptr_t>(m.data) % static_cast<std::uintptr_t>(bytes) == 0;
-}
-
 template <class X, int kLanes, int kVector>
 void launch_wide(const CsrView& a, const Pieces& pieces, const MatrixView& x, const Target& target,
                  Stream stream) {
@@ -225,8 +210,8 @@ void product(const CsrView& a, const Pieces& pieces, MatrixView x, const Epilogu
       narrow<X, 8>(a, pieces, x, target, stream);
     }
   } else if (is_aligned(x, kVector) &&
-             (target.partial != nullptr || is_aligned(out, kVector * item_size(x.dtype) / 
-                                                               item_size(out.dtype)))) {
+             (target.partial != nullptr ||
+              is_aligned(out, kVector * item_size(x.dtype) / item_size(out.dtype)))) {
     wide<X, kVector>(a, pieces, x, target, stream);
   } else {
     wide<X, 1>(a, pieces, x, target, stream);
@@ -239,8 +224,7 @@ void product(const CsrView& a, const Pieces& pieces, MatrixView x, const Epilogu
 }  // namespace
 
 void csr_product(const CsrView& a, const Pieces& pieces, const MatrixView& x,
-                 const Epilogue& epilogue, const MatrixView& out, Memory& memory,
-                 Stream stream) {
+                 const Epilogue& epilogue, const MatrixView& out, Memory& memory, Stream stream) {
   switch (x.dtype) {
     case DType::kFloat64:
       return product<double>(a, pieces, x, epilogue, out, memory, stream);

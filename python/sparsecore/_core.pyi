@@ -270,21 +270,92 @@ class DeviceCsr:
     @property
     def nnz(self) -> int: ...
     @property
+    def pieces(self) -> int: ...
+    @property
+    def indptr_width(self) -> int: ...
+    @property
+    def indices_width(self) -> int: ...
+    @property
     def indptr(self) -> Any: ...
     @property
     def indices(self) -> Any: ...
 
-def device_csr_adopted(shape: tuple[int, int], offsets: Any, columns: Any) -> DeviceCsr: ...
+# Of valid arrays. Without `allocate` long rows stay whole.
+def device_csr_adopted(
+    shape: tuple[int, int],
+    offsets: Any,
+    columns: Any,
+    allocate: Callable[[int], Any] | None = None,
+    stream: int = 0,
+) -> DeviceCsr: ...
+
+# What follows returns results as uint8 tensors, and None where the host has to say what is wrong.
+# With it, whether rows are ascending; where not, it still has to be sorted.
+def device_csr_from_arrays(
+    indptr: Any,
+    indices: Any,
+    shape: tuple[int, int],
+    allocate: Callable[[int], Any],
+    stream: int,
+) -> tuple[DeviceCsr, bool] | None: ...
+
+# With the order and the starts.
+def device_csr_from_triplets(
+    row: Any,
+    col: Any,
+    shape: tuple[int, int],
+    with_duplicates: bool,
+    allocate: Callable[[int], Any],
+    stream: int,
+) -> tuple[DeviceCsr, Any, Any] | None: ...
+
+# (row, col, order, starts)
+def device_sum_triplets(
+    row: Any, col: Any, shape: tuple[int, int], allocate: Callable[[int], Any], stream: int
+) -> tuple[Any, Any, Any, Any]: ...
+def device_narrow(
+    indices: Any, limit: int, allocate: Callable[[int], Any], stream: int
+) -> Any | None: ...
+
+# Whether every sum fits the dtype.
+def device_sum_runs(
+    values: Any,
+    order: Any,
+    starts: Any,
+    out: Any,
+    allocate: Callable[[int], Any],
+    stream: int,
+) -> bool: ...
+def device_csr_from_dense(
+    dense: Any, allocate: Callable[[int], Any], stream: int
+) -> tuple[DeviceCsr, Any]: ...
+def device_csr_to_dense(csr: DeviceCsr, values: Any, out: Any, stream: int) -> None: ...
+def device_row_ids(csr: DeviceCsr, allocate: Callable[[int], Any], stream: int) -> Any: ...
+
+# With the values where they are given, else with the order.
+def device_gather_rows(
+    csr: DeviceCsr, rows: Any, values: Any, allocate: Callable[[int], Any], stream: int
+) -> tuple[DeviceCsr, Any, Any] | None: ...
+def device_transpose(
+    csr: DeviceCsr, allocate: Callable[[int], Any], stream: int
+) -> tuple[DeviceCsr, Any]: ...
+
+# Writes `out`. Where A.T is meant, `transposed` returns it with its values: it is called once the
+# arguments, which `csr` and `values` are of A for, are known to agree.
 def device_csr_matmul(
     csr: DeviceCsr,
     values: Any,
     x: Any,
     out: Any,
     name: str,
+    transposed: Callable[[], tuple[DeviceCsr, Any]] | None,
     scale: Any,
     bias: Any,
     residual: Any,
     activation: str | None,
     allocate: Callable[[int], Any],
     stream: int,
+) -> None: ...
+def device_csr_sddmm(
+    csr: DeviceCsr, u: Any, v: Any, out: Any, allocate: Callable[[int], Any], stream: int
 ) -> None: ...

@@ -11,6 +11,7 @@ import numpy as np
 
 from sparsecore import _core, dense, interop
 from sparsecore.conv_geometry import ConvGeometry
+from sparsecore.cuda.structure import DeviceStructure
 from sparsecore.formats import CSR
 from sparsecore.interop import Values
 from sparsecore.library.handle import handle_of
@@ -283,14 +284,22 @@ def _lifted(value: Values, name: str) -> Values:
     return value[None]
 
 
-def packed(structure: _core.CsrStructure, values: Values, geometry: ConvGeometry) -> _core.ConvPlan:
+def packed(
+    structure: _core.CsrStructure | DeviceStructure, values: Values, geometry: ConvGeometry
+) -> _core.ConvPlan:
     """Pack a weight for the core.
 
     Raises
     ------
+    TypeError
+        Where the weight is on a CUDA device: convolutions run on the host only.
     ValueError
-        Where the weight does not fit the geometry.
+        Where it does not fit the geometry.
     """
+    if isinstance(structure, DeviceStructure):
+        place = str(structure.device)
+        msg = f"conv2d: A is on device {place!r}, expected 'cpu': convolutions run there only"
+        raise TypeError(msg)
     g = geometry
     return _core.prepare_conv2d(
         structure,

@@ -35,6 +35,14 @@ def flattened(x: Values) -> Values:
     return x.reshape(rows, x.shape[-1])
 
 
+def ordered_like(x: Any, shape: list[int], dtype: Any) -> Any:
+    """Return an empty tensor in the memory order of the tensor x, as products' results have it."""
+    is_wide = x.ndim == 2 and x.shape[0] > 1 and x.shape[1] > 1
+    if is_wide and x.stride(0) < x.stride(1):
+        return x.new_empty(shape[::-1], dtype=dtype).t()
+    return x.new_empty(shape, dtype=dtype)
+
+
 def linear(x: Values, W: Values, epilogue: Epilogue, *, out: Values) -> Values:
     """Apply a layer: x (..., k), W (m, k) dense, of one kind."""
     if interop.is_tensor(x) != interop.is_tensor(W):

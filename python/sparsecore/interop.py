@@ -84,6 +84,16 @@ def on_device(x: object) -> bool:
     return is_tensor(x) and bool(x.is_cuda)  # type: ignore[attr-defined]
 
 
+_DLPACK_CUDA = (2, 13)  # kDLCUDA and kDLCUDAManaged of dlpack.h
+
+
+def as_met(x: Any) -> Any:
+    """Return `x`, or the torch tensor that shares the CUDA memory of another library's array."""
+    if isinstance(x, np.ndarray) or is_tensor(x) or not hasattr(x, "__dlpack_device__"):
+        return x
+    return import_torch().from_dlpack(x) if x.__dlpack_device__()[0] in _DLPACK_CUDA else x
+
+
 # ---- dtypes ----
 
 
@@ -128,7 +138,20 @@ def to_numpy(x: object, *, name: str) -> Array:
     if x.layout != torch.strided:
         msg = f"{name} has layout {x.layout}, expected torch.strided"
         raise TypeError(msg)
-    tensor = x.detach() if x.requires_grad else x
+    return _viewed(x)
+
+
+def to_host(tensor: Any) -> Array:
+    """Return the values of a tensor of any device as a numpy array; of a device's, a copy.
+
+    This waits for the device. Whatever else takes a tensor for an array refuses one of a device.
+    """
+    return _viewed(tensor.cpu())
+
+
+def _viewed(tensor: Any) -> Array:
+    torch = import_torch()
+    tensor = tensor.detach() if tensor.requires_grad else tensor
     if tensor.dtype == torch.bfloat16:
         bits: Array = tensor.view(torch.int16).numpy()
         return bits.view(_BFLOAT16)
@@ -159,13 +182,20 @@ def as_tensor(array: Array, *, device: Any = None) -> Any:
     return tensor if device is None else tensor.to(device)
 
 
-def index_view(index: Array, *, like: Values) -> Any:
+def torch_values(values: Values) -> Any:
+    """Return values as a torch tensor: itself, or a copy of the numpy array."""
+    return values if is_tensor(values) else as_tensor(values)
+
+
+def index_view(index: Any, *, like: Values) -> Any:
     """Return stored indices as the user sees them: the array itself, or an int64 tensor copy.
 
     (Torch takes a uint8 index for a mask, so its users never get the compact widths.)
     """
     if not is_tensor(like):
         return index
+    if is_tensor(index):
+        return index.to(import_torch().int64, copy=True)
     return as_tensor(index.astype(np.int64), device=like.device)
 
 
@@ -213,10 +243,15 @@ def _kind(values: Values) -> str:
     return str(values.dtype) if is_tensor(values) else f"numpy {values.dtype}"
 
 
-def take(data: Values, order: Int64 | None) -> Values:
-    """Return ``data[order]`` (`data` itself where `order` is None); differentiable for torch."""
+def take(data: Values, order: Any) -> Values:
+    """Return ``data[order]`` (`data` itself where `order` is None); differentiable for torch.
+
+    `order` holds int64: numpy's, or a tensor of the device of `data`.
+    """
     if order is None:
         return data
+    if is_tensor(order):
+        return data.index_select(0, order)
     if is_tensor(data):
         return data.index_select(0, as_tensor(order, device=data.device))
     return data[order]

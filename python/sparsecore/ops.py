@@ -1,7 +1,8 @@
-"""The operations. Each accepts numpy arrays or torch CPU tensors and returns what X is.
+"""The operations. Each accepts numpy arrays or torch tensors and returns what X is.
 
 Arguments become views here, torch calls that need a gradient go to ``torch_ops``, everything else
-goes straight to the core, which checks that the arguments agree.
+goes straight to the core, which checks that the arguments agree; products of matrices on a CUDA
+device by way of ``cuda.products``.
 """
 
 from typing import Any, Literal, TypeAlias, get_args
@@ -9,6 +10,9 @@ from typing import Any, Literal, TypeAlias, get_args
 import numpy as np
 
 from sparsecore import _core, dense, interop
+from sparsecore.cuda import products
+from sparsecore.cuda.plan import DevicePlan
+from sparsecore.cuda.structure import DeviceStructure
 from sparsecore.formats import COO, CSR, Sparse24, TransposedCSR
 from sparsecore.interop import Values
 from sparsecore.plan import Plan
@@ -28,6 +32,8 @@ Activation: TypeAlias = Literal["relu", "gelu", "silu"]
 ACTIVATIONS = (None, *get_args(Activation))
 # What products run on: a matrix or a plan, with A.T already taken apart.
 Left: TypeAlias = CSR | Plan | Sparse24
+Structure: TypeAlias = _core.CsrStructure | DeviceStructure
+_HostStructure, _HostPlan = _core.CsrStructure, _core.Plan
 
 
 def csr_matmul(
@@ -37,7 +43,8 @@ def csr_matmul(
 
     Entries that A does not store contribute nothing, whatever X holds there: also NaN and
     infinities. Sums are kept in fp64 for fp64, in fp32 for fp32, fp16 and bf16, in int32 for int8
-    (exactly; a sum outside int32 raises). The kernel depends on A's pattern, the shapes and the
+    (exactly; a sum outside int32 raises, and on a CUDA device a row of more than 131,071 entries,
+    as only then one could be). The kernel depends on A's pattern, the shapes and the
     dtypes only, and rows are never split over threads: the same call gives the same bits, with any
     number of threads.
 
@@ -45,7 +52,7 @@ def csr_matmul(
     ----------
     A : CSR, its transpose ``A.T``, Plan, scipy sparse, or torch sparse_csr; (m, k)
         The last two are converted in each call.
-    X : (k,) or (k, n) numpy array or torch CPU tensor
+    X : (k,) or (k, n) numpy array or torch tensor, on A's device
         Any strides. Its dtype equals A's, or: fp32 with fp16 or bf16 A; any floating dtype with
         int8 A and `scale`. A column-major X gives a column-major result.
     scale : (m,) floating array, optional
@@ -54,7 +61,8 @@ def csr_matmul(
         Written instead of a new array. It must not overlap an argument, and takes no part in
         gradients.
     threads : int, optional
-        At most this many; by default `get_num_threads()`.
+        At most this many; by default `get_num_threads()`. Of the processor: on a CUDA device it
+        changes nothing.
 
     Returns
     -------
@@ -70,7 +78,7 @@ def csr_matmul(
     TypeError
         Where dtypes, devices or kinds do not go together; both sides are named.
     OverflowError
-        Where a sum of int8 products does not fit int32.
+        Where a sum of int8 products does not fit int32 or, on a CUDA device, might not.
     RuntimeError
         Where `out` is given and a gradient is asked for.
 
@@ -97,8 +105,11 @@ def csr_matmul(
             if threads is not None:
                 threads = checked(threads, name="csr_matmul: threads")
             if kind is Plan:
-                return _core.plan_matmul(A._plan, X, out, threads, "csr_matmul")
-            return _core.csr_matmul(A._structure, values, X, out, threads, "csr_matmul")
+                if type(A._plan) is _HostPlan:
+                    return _core.plan_matmul(A._plan, X, out, threads, "csr_matmul")
+            elif type(A._structure) is _HostStructure:
+                return _core.csr_matmul(A._structure, values, X, out, threads, "csr_matmul")
+            return run(A, X, out, None, "csr_matmul")
     left, transposed = _left(A, "csr_matmul")
     return matmul(left, X, transposed=transposed, scale=scale, out=out, threads=threads)
 
@@ -159,7 +170,7 @@ def linear(
 
     Parameters
     ----------
-    x : (..., k) numpy array or torch CPU tensor
+    x : (..., k) numpy array or torch tensor, on A's device
     A : CSR, Plan or Sparse24, (m, k); or a dense (m, k) array like x
     bias : (m,) array, optional
     activation : {"relu", "gelu", "silu"}, optional
@@ -239,7 +250,7 @@ def csr_sddmm(A: CSR | Plan, U: Values, V: Values, *, threads: int | None = None
     ----------
     A : CSR or Plan, (m, k)
         Only its pattern is read.
-    U : (m,) or (m, n) numpy array or torch CPU tensor
+    U : (m,) or (m, n) numpy array or torch tensor, on A's device
     V : (k,) or (k, n), of U's kind and dtype
     threads : int, optional
         As in `csr_matmul`.
@@ -378,14 +389,27 @@ def run(
     if threads is not None:
         threads = checked(threads, name=f"{name}: threads")
     if isinstance(left, Plan):
-        return _core.plan_matmul(left._plan, X, out, threads, name, *options)
+        plan_matmul: Any = (
+            products.plan_matmul if isinstance(left._plan, DevicePlan) else _core.plan_matmul
+        )
+        return plan_matmul(left._plan, X, out, threads, name, *options)
     if isinstance(left, CSR):
-        return _core.csr_matmul(left._structure, left._data, X, out, threads, name, *options)
+        csr_matmul = csr_matmul_of(left._structure)
+        return csr_matmul(left._structure, left._data, X, out, threads, name, *options)
     return _core.sparse24_matmul(left._structure, left._values, X, out, threads, name, *options)
 
 
-def sampled(structure: _core.CsrStructure, U: Values, V: Values, threads: int | None) -> Values:
+def csr_matmul_of(structure: Structure) -> Any:
+    """Return the core's product for structures like this one, by the memory that it is in."""
+    return products.csr_matmul if isinstance(structure, DeviceStructure) else _core.csr_matmul
+
+
+def sampled(structure: Structure, U: Values, V: Values, threads: int | None) -> Values:
     """Return ``U @ V.T`` at the positions of a structure. Records nothing."""
+    if isinstance(structure, DeviceStructure):
+        if threads is not None:
+            checked(threads, name="csr_sddmm: threads")
+        return products.csr_sddmm(structure, U, V)
     data = _core.csr_sddmm(
         structure,
         interop.to_numpy(U, name="csr_sddmm: U"),

@@ -6,12 +6,15 @@ import numpy as np
 
 import sparsecore
 from sparsecore import _core, interop
+from sparsecore.cuda.plan import DevicePlan
+from sparsecore.cuda.structure import DeviceStructure
+from sparsecore.formats import arguments
 from sparsecore.formats.csr import CSR
 from sparsecore.interop import Values
 from sparsecore.library.handle import handle_of
 from sparsecore.threads import get_num_threads
 
-Kernel: TypeAlias = Literal["block_permute", "packed_sweep", "row_sweep"]
+Kernel: TypeAlias = Literal["block_permute", "packed_sweep", "row_sweep", "rows"]
 
 
 @final
@@ -47,10 +50,7 @@ class Plan:
         kernel: str = "",
         by_rows: bool = False,
     ) -> None:
-        data = interop.to_numpy(A.data, name="prepare: A.data")
-        self._plan = _core.prepare_csr(
-            A._structure, data, columns, backward, by_rows, kernel, get_num_threads()
-        )
+        self._plan = _packed(A, columns, backward, kernel, by_rows)
         self._options = (columns, backward, kernel, by_rows)  # for copies, which are made anew
         self._version = 0  # counts updates, for backward passes to notice one in between
         # An empty piece of the values: remembers their kind, dtype and device, not their memory.
@@ -60,7 +60,7 @@ class Plan:
         self._handle = handle_of(self, (*self.shape, self.nnz), like=self._like)
 
     @property
-    def _structure(self) -> _core.CsrStructure:
+    def _structure(self) -> _core.CsrStructure | DeviceStructure:
         return self._plan.structure
 
     @property
@@ -112,19 +112,24 @@ class Plan:
         ValueError
             Where the length differs.
         TypeError
-            Where the dtype differs.
+            Where the dtype or the device differs.
         """
-        values = interop.to_numpy(data, name="Plan.update: data")
-        if values.shape != (self.nnz,):
-            msg = f"Plan.update: data has shape {values.shape}, expected ({self.nnz},)"
-            raise ValueError(msg)
-        self._plan.update(values, get_num_threads())
+        if isinstance(self._plan, DevicePlan):
+            arguments.check_like(data, self._like, name="Plan.update: data")
+            arguments.check_shape(data, (self.nnz,), name="Plan.update: data")
+            self._plan.update(data)
+        else:
+            values = interop.to_numpy(data, name="Plan.update: data")
+            arguments.check_shape(values, (self.nnz,), name="Plan.update: data")
+            self._plan.update(values, get_num_threads())
         self._version += 1
         if self._handle is not None:
             self._handle.changed()
 
     def unpack(self) -> Values:
         """Return the values in CSR order, in memory of their own."""
+        if isinstance(self._plan, DevicePlan):
+            return self._plan.unpack()
         return interop.from_numpy(self._plan.unpack(get_num_threads()), like=self._like)
 
     def tocsr(self) -> CSR:
@@ -157,6 +162,21 @@ class Plan:
         )
 
 
+def _packed(
+    A: CSR, columns: int, backward: bool, kernel: str, by_rows: bool
+) -> _core.Plan | DevicePlan:
+    """Return the matrix as its products read it, on its device."""
+    structure = A._structure
+    if isinstance(structure, DeviceStructure):
+        if kernel not in ("", "rows"):
+            msg = f"prepare: kernel is {kernel!r}, expected None or 'rows' on {str(A.device)!r}"
+            raise ValueError(msg)
+        arguments.check_shape(A.data, (A.nnz,), name="prepare: A.data")
+        return DevicePlan(structure, A.data, backward=backward)
+    data = interop.to_numpy(A.data, name="prepare: A.data")
+    return _core.prepare_csr(structure, data, columns, backward, by_rows, kernel, get_num_threads())
+
+
 def prepare(
     A: CSR,
     *,
@@ -182,7 +202,8 @@ def prepare(
         Whether transposed products (``A.T @ X``, the gradient of X) will be run too: the plan then
         holds a second one, of the transpose. Without it they transpose or scatter in each call.
     kernel : {"block_permute", "packed_sweep", "row_sweep"}, optional
-        Instead of the one that suits `n`: for whoever measures, or wants less memory.
+        Instead of the one that suits `n`: for whoever measures, or wants less memory. On a CUDA
+        device there is one, "rows", which reads CSR's own order.
     by_rows : bool
         Whether products will be layers', by `sparsecore.linear`: x and the result hold a right-hand
         column a row. For two columns and more the matrix is then always packed.

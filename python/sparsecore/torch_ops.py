@@ -112,7 +112,7 @@ def _product(left: CSR | Plan, X: torch.Tensor, transposed: bool, call: Call) ->
     """``left @ X`` with nothing after it; int8 values need factors to meet a floating X: ones."""
     rows = left.shape[1] if transposed else left.shape[0]
     is_int8 = interop.numpy_dtype(left.dtype) == np.int8
-    ones = torch.ones(rows) if is_int8 and X.is_floating_point() else None
+    ones = torch.ones(rows, device=X.device) if is_int8 and X.is_floating_point() else None
     y: torch.Tensor = ops.matmul(
         left,
         X,

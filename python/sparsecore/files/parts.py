@@ -69,10 +69,14 @@ def take_apart(matrix: object) -> Parts:
     names = ARRAY_NAMES[matrix.format]
     arguments.check_shape(arrays[0], expected, name=f"save: {names[0]}")
     named = zip(names, arrays, strict=True)
-    contiguous = {
-        name: np.ascontiguousarray(interop.to_numpy(array, name=name)) for name, array in named
-    }
+    contiguous = {name: np.ascontiguousarray(_on_host(array, name)) for name, array in named}
     return Parts(matrix.format, matrix.shape, contiguous)
+
+
+def _on_host(array: Values, name: str) -> Array:
+    return (
+        interop.to_host(array) if interop.on_device(array) else interop.to_numpy(array, name=name)
+    )
 
 
 def put_together(parts: Parts, *, framework: str, sum_duplicates: bool) -> Matrix:

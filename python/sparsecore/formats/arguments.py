@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 
 from sparsecore import interop
 from sparsecore.interop import VALUE_DTYPES, DTypeLike, Int64, Values
@@ -38,24 +37,30 @@ def value_dtype(dtype: DTypeLike, *, name: str) -> np.dtype[Any]:
     raise TypeError(msg)
 
 
-def as_values(x: ValuesLike, *, name: str, ndim: int, like: Values | None = None) -> Values:
+def as_values(
+    x: ValuesLike, *, name: str, ndim: int, like: Values | None = None, device: bool = False
+) -> Values:
     """Return `x` as values: a tensor as it is, anything else as a contiguous numpy array.
 
     Parameters
     ----------
     x : numpy array, torch tensor or nested sequence of numbers
+        An array of another library in the memory of a CUDA device becomes a tensor.
     name : str
         The argument's name, for the message.
     ndim : int
         The number of axes that `x` must have.
     like : values, optional
         The kind and dtype that a sequence takes; arrays and tensors keep their own.
+    device : bool
+        Whether values may be in the memory of a CUDA device.
 
     Raises
     ------
     TypeError
         Where the dtype, the number of axes, the device or the layout is not one that works.
     """
+    x = interop.as_met(x)
     if interop.is_tensor(x):
         values = x
     elif isinstance(x, np.ndarray) or like is None:
@@ -67,42 +72,56 @@ def as_values(x: ValuesLike, *, name: str, ndim: int, like: Values | None = None
         msg = f"{name} has {values.ndim} axes, expected {ndim}"
         raise TypeError(msg)
     if interop.is_tensor(values):
-        if interop.is_plain(values):
+        if device and interop.on_device(values):
+            check_strided(values, name=name)
+        elif interop.is_plain(values):
             interop.to_numpy(values, name=name)  # refuses other devices and layouts
         return values
     return np.require(values, requirements=("C", "A"))
 
 
-def as_indices(x: IndexLike, *, name: str) -> Int64:
+def check_strided(tensor: Any, *, name: str) -> None:
+    """Raise TypeError where a tensor has another layout than torch.strided."""
+    if tensor.layout != interop.import_torch().strided:
+        msg = f"{name} has layout {tensor.layout}, expected torch.strided"
+        raise TypeError(msg)
+
+
+def as_indices(x: IndexLike, *, name: str, like: Values | None = None) -> Any:
     """Return `x` as a contiguous, aligned 1-D int64 array.
+
+    Where `like` is in the memory of a CUDA device: as `as_int32_or_64`.
 
     Raises
     ------
     TypeError, IndexError
         As `as_int32_or_64`.
     """
-    return as_int32_or_64(x, name=name).astype(np.int64, copy=False)
+    indices = as_int32_or_64(x, name=name, like=like)
+    return indices if interop.is_tensor(indices) else indices.astype(np.int64, copy=False)
 
 
-def as_int32_or_64(x: IndexLike, *, name: str) -> Int64 | npt.NDArray[np.int32]:
+def as_int32_or_64(x: IndexLike, *, name: str, like: Values | None = None) -> Any:
     """Return `x` as a contiguous, aligned 1-D array of int64, or of int32 where it is that.
+
+    Where `like`, the values that they are indices of, is in the memory of a CUDA device, as a
+    contiguous 1-D tensor there, which may also be of an unsigned dtype: a sequence is copied to it,
+    an array or tensor has to be there.
 
     Raises
     ------
     TypeError
-        Where `x` is not 1-D or does not hold integers (booleans are none).
+        Where `x` is not 1-D, does not hold integers (booleans are none), or is in other memory.
     IndexError
         Where an unsigned 64-bit index is past int64.
     """
+    x = interop.as_met(x)
+    if interop.on_device(like):
+        return _device_indices(x, name=name, like=like)
     array = interop.to_numpy(x, name=name) if interop.is_tensor(x) else np.asarray(x)
     if isinstance(x, list | tuple) and not x:
         array = array.astype(np.int64)
-    if array.dtype.kind not in "iu":
-        msg = f"{name} has dtype {array.dtype}, expected integers"
-        raise TypeError(msg)
-    if array.ndim != 1:
-        msg = f"{name} has {array.ndim} axes, expected 1"
-        raise TypeError(msg)
+    check_integers(array, name=name)
     if array.dtype.kind == "u" and array.dtype.itemsize == 8:
         outside = array > _INT64_MAX
         if outside.any():
@@ -113,6 +132,46 @@ def as_int32_or_64(x: IndexLike, *, name: str) -> Int64 | npt.NDArray[np.int32]:
     return np.require(array, dtype, ("C", "A", "E"))
 
 
+def check_integers(indices: Any, *, name: str) -> None:
+    """Raise TypeError where an array or tensor does not hold integers along one axis."""
+    kinds = ("torch.int", "torch.uint")
+    is_tensor = interop.is_tensor(indices)
+    if not (str(indices.dtype).startswith(kinds) if is_tensor else indices.dtype.kind in "iu"):
+        msg = f"{name} has dtype {str(indices.dtype).removeprefix('torch.')}, expected integers"
+        raise TypeError(msg)
+    if indices.ndim != 1:
+        msg = f"{name} has {indices.ndim} axes, expected 1"
+        raise TypeError(msg)
+
+
+def _device_indices(x: Any, *, name: str, like: Any) -> Any:
+    if isinstance(x, list | tuple | range):
+        return interop.as_tensor(as_int32_or_64(x, name=name), device=like.device)
+    check_same_memory(x, like, name=name)
+    check_integers(x, name=name)
+    torch = interop.import_torch()
+    return (x.to(torch.int64) if x.dtype in (torch.int8, torch.int16) else x).contiguous()
+
+
+def check_same_memory(x: Any, like: Values, *, name: str) -> None:
+    """Raise TypeError where one of two is in the memory of a device, and the other is not there.
+
+    Also where they are on two devices. numpy's arrays and tensors of the host share theirs.
+    """
+    if not interop.on_device(like) and not interop.on_device(x):
+        return
+    if interop.on_device(like) and interop.on_device(x) and x.device == like.device:
+        return
+    msg = f"{name} is {_place_of(x)}, the values are {_place_of(like)}: move one of them"
+    raise TypeError(msg)
+
+
+def _place_of(x: Any) -> str:
+    if interop.is_tensor(x):
+        return f"on device {str(x.device)!r}"
+    return f"a numpy {x.dtype} array" if isinstance(x, np.ndarray) else f"a {type(x).__name__}"
+
+
 def as_positions(x: IndexLike, size: int, *, name: str) -> Int64:
     """Return `x` as positions into `size` things; negative ones count from the end.
 
@@ -121,7 +180,7 @@ def as_positions(x: IndexLike, size: int, *, name: str) -> Int64:
     IndexError
         Where one is outside; names it.
     """
-    positions = as_indices(x, name=name)
+    positions: Int64 = as_indices(x, name=name)
     outside = (positions < -size) | (positions >= size)
     if outside.any():
         where = int(np.argmax(outside))
@@ -161,15 +220,67 @@ def check_shape(values: Values, expected: tuple[int, ...], *, name: str) -> None
         raise ValueError(msg)
 
 
-def on_device(values: Values, device: Any, *, name: str) -> Values:
-    """Return `values` on `device`; only the CPU is there to be asked for.
+def check_like(values: Values, like: Values, *, name: str) -> None:
+    """Raise TypeError where `values` is no tensor of the dtype and the device of the tensor `like`.
+
+    Both are named.
+    """
+    expected = f"expected a {like.dtype} tensor on {str(like.device)!r}"
+    if not interop.is_tensor(values):
+        msg = f"{name} is a {type(values).__name__}, {expected}"
+        raise TypeError(msg)
+    if values.dtype != like.dtype or values.device != like.device:
+        msg = f"{name} is a {values.dtype} tensor on {str(values.device)!r}, {expected}"
+        raise TypeError(msg)
+
+
+def moved(values: Values, device: Any, *, name: str) -> Values:
+    """Return `values` on `device`: "cpu", or a CUDA device, where numpy's become a tensor.
 
     Raises
     ------
     RuntimeError
-        For every device other than the CPU.
+        Where the device is none that is there; says why.
     """
-    if str(device) == "cpu":
+    if is_host(device):
+        return values.cpu() if interop.on_device(values) else values
+    why = _why_not(device)
+    if why:
+        msg = f"{name}: device {str(device)!r} is not available: {why}"
+        raise RuntimeError(msg)
+    there = interop.torch_values(values).to(device)
+    return there if interop.on_device(there) else values
+
+
+def is_host(device: Any) -> bool:
+    """Whether `device`, as a caller names one, is the host."""
+    return str(device) == "cpu"
+
+
+def _why_not(device: Any) -> str:
+    try:
+        torch = interop.import_torch()
+        kind = torch.device(device).type
+    except (ImportError, RuntimeError, TypeError) as error:
+        return str(error).partition("\n")[0]
+    if kind == "cpu":
+        return ""
+    if kind != "cuda":
+        return "matrices live on 'cpu' or on a CUDA device"
+    from sparsecore import cuda
+
+    return cuda.reason() or ("" if torch.cuda.is_available() else "this torch has no CUDA")
+
+
+def on_host(values: Values, device: Any, *, name: str) -> Values:
+    """Return `values` where `device` is the host, the only one that they can be on.
+
+    Raises
+    ------
+    RuntimeError
+        For every other device.
+    """
+    if is_host(device):
         return values
-    msg = f"{name}: device {str(device)!r} is not available, matrices live on 'cpu'"
+    msg = f"{name}: device {str(device)!r} is not available, these matrices live on 'cpu'"
     raise RuntimeError(msg)

@@ -25,7 +25,7 @@ class Tolerance:
 
 def same_values(a: Values, b: Values) -> bool:
     """Whether dtypes, shapes and values agree; NaN equals NaN, and -0.0 equals 0.0."""
-    a, b = interop.to_numpy(a, name="a"), interop.to_numpy(b, name="b")
+    a, b = _on_host(a), _on_host(b)
     if a.dtype != b.dtype or a.shape != b.shape:
         return False
     # Only NaN differs from itself; this form works for every dtype, those of ml_dtypes included.
@@ -52,4 +52,10 @@ def close_triplets(
 
 
 def _float64(values: Values) -> Array:
-    return interop.to_numpy(values, name="values").astype(np.float64)
+    return _on_host(values).astype(np.float64)
+
+
+def _on_host(values: Values) -> Array:
+    if interop.on_device(values):
+        return interop.to_host(values)
+    return interop.to_numpy(values, name="values")

@@ -4,28 +4,47 @@ import sys
 import warnings
 from collections.abc import Callable
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 
 from sparsecore import _core, interop
 from sparsecore.formats import arguments
 from sparsecore.formats.arguments import ValuesLike
-from sparsecore.interop import Array, Int64, Values
+from sparsecore.formats.frozen import frozen
+from sparsecore.interop import Array, Values
 from sparsecore.threads import get_num_threads
 
 Made = TypeVar("Made")
+
+# What makes matrices where their values are: `_core` on the host, `sparsecore.cuda.construct` for
+# those of a device, with the same functions.
+Maker: TypeAlias = Any
+# A `_core.CsrStructure`, or a `sparsecore.cuda.structure.DeviceStructure` with the same methods.
+Structure: TypeAlias = Any
+
+
+def maker_of(values: Values) -> Maker:
+    """Return what makes matrices of such values."""
+    if not interop.on_device(values):
+        return _core
+    from sparsecore.cuda import construct
+
+    return construct
+
 
 # ---- sorted, duplicates summed ----
 
 
 def canonical(
-    build: Callable[[Array | None, int], tuple[Made, Any, Any, Any]], values: Values, *, name: str
+    build: Callable[[Any, int], tuple[Made, Any, Any, Any]], values: Values, *, name: str
 ) -> tuple[Made, Values]:
     """Return what `build(values, threads)` makes of a matrix, and its values; differentiable.
 
     The core sorts and sums values itself; those that autograd follows are moved by torch.
     """
+    if interop.on_device(values):
+        return _canonical_on_device(build, values)
     if tracks_gradient(values):
         made, order, starts, _ = build(None, get_num_threads())
         return made, interop.combine(values, order, starts)
@@ -33,23 +52,39 @@ def canonical(
     return made, values if moved is None else interop.from_numpy(moved, like=values)
 
 
+def _canonical_on_device(
+    build: Callable[[Any, int], tuple[Made, Any, Any, Any]], values: Values
+) -> tuple[Made, Values]:
+    if not tracks_gradient(values):
+        made, _, _, moved = build(values.detach(), get_num_threads())
+        return made, values if moved is None else moved
+    from sparsecore.cuda import duplicates
+
+    made, order, starts, _ = build(None, get_num_threads())
+    return made, duplicates.combined(values, order, starts)
+
+
 def sum_triplets(
-    data: Values, position: tuple[Array, Array], shape: tuple[int, int]
-) -> tuple[tuple[Array, Array], Values]:
+    data: Values, position: tuple[Any, Any], shape: tuple[int, int]
+) -> tuple[tuple[Any, Any], Values]:
     """Return ((row, col), data) by row, then column, one entry a coordinate; differentiable.
 
     Takes no memory for rows that hold nothing. The indices are immutable and in stored widths.
     """
-    return canonical(partial(_core.sum_triplets, *position, shape), data, name="data")
+    return canonical(partial(maker_of(data).sum_triplets, *position, shape), data, name="data")
 
 
 # ---- dense ----
 
 
-def dense_values(W: ValuesLike, *, name: str) -> Values:
-    """Return `W` as 2-D values: an array or tensor as it is, in whatever memory order it has."""
+def dense_values(W: ValuesLike, *, name: str, device: bool = False) -> Values:
+    """Return `W` as 2-D values: an array or tensor as it is, in whatever memory order it has.
+
+    `device` says whether it may be in the memory of a CUDA device.
+    """
+    W = interop.as_met(W)
     if interop.is_tensor(W):
-        return arguments.as_values(W, name=name, ndim=2)
+        return arguments.as_values(W, name=name, ndim=2, device=device)
     array = np.asarray(W)
     arguments.value_dtype(array.dtype, name=name)
     if array.ndim != 2:
@@ -76,21 +111,81 @@ def check_addressable(shape: tuple[int, int], values: Values, *, name: str) -> N
         raise MemoryError(msg)
 
 
-def scatter_dense(structure: _core.CsrStructure, data: Values) -> Values:
+def nonzeros(W: Values, *, name: str) -> tuple[Structure, Values]:
+    """Return the structure and the values of a dense matrix's non-zeros; differentiable."""
+    maker = maker_of(W)
+    dense = W if maker is not _core else interop.to_numpy(W, name=name)
+    structure, values = maker.csr_from_dense(dense, get_num_threads())
+    if tracks_gradient(W):
+        return structure, gather_dense(structure, W)
+    return structure, values if maker is not _core else interop.from_numpy(values, like=W)
+
+
+def scatter_dense(structure: Structure, data: Values) -> Values:
     """Return the dense (m, n) matrix; differentiable for torch."""
-    if not interop.is_tensor(data):
+    if not interop.is_tensor(data) or (interop.on_device(data) and not tracks_gradient(data)):
         return structure.to_dense(data)
-    return data.new_zeros(structure.shape).index_put(_position(structure, data.device), data)
+    return data.new_zeros(structure.shape).index_put(_position(structure, data), data)
 
 
-def gather_dense(structure: _core.CsrStructure, W: Values) -> Values:
+def gather_dense(structure: Structure, W: Values) -> Values:
     """Return the values of a tensor `W` at the stored positions; differentiable."""
-    return W[_position(structure, W.device)]
+    return W[_position(structure, W)]
 
 
-def _position(structure: _core.CsrStructure, device: Any) -> tuple[Any, Any]:
-    row, col = structure.row_ids(), structure.indices.astype(np.int64)
-    return interop.as_tensor(row, device=device), interop.as_tensor(col, device=device)
+def _position(structure: Structure, like: Values) -> tuple[Any, Any]:
+    rows, columns = structure.row_ids(), structure.indices
+    return interop.index_view(rows, like=like), interop.index_view(columns, like=like)
+
+
+# ---- from one memory to another ----
+
+
+def moved_structure(structure: Structure, data: Values, device: Any) -> Structure:
+    """Return a structure where `data`, moved to `device` as a caller named it, now are."""
+    if arguments.is_host(device) or not interop.on_device(data):
+        return structure if isinstance(structure, _core.CsrStructure) else structure.to_host()
+    from sparsecore.cuda import construct
+
+    if isinstance(structure, _core.CsrStructure):
+        return construct.from_host(structure, data.device)
+    return construct.to_device(structure, data.device)
+
+
+def moved_index(index: Any, data: Values, device: Any) -> Any:
+    """Return stored indices where `data`, moved to `device`, now are; immutable on the host."""
+    if arguments.is_host(device) or not interop.on_device(data):
+        return frozen(interop.to_host(index)) if interop.is_tensor(index) else index
+    if interop.is_tensor(index):
+        return index.to(data.device)
+    from sparsecore.cuda import construct
+
+    return construct.index_from_host(index, data.device)
+
+
+def joined_indices(a: Any, b: Any) -> Any:
+    """Return two vectors of stored indices of one width as one, immutable on the host."""
+    if not interop.is_tensor(a):
+        return frozen(np.concatenate([a, b]))
+    bits = interop.import_torch().uint8  # torch.cat does not take every unsigned width
+    return interop.import_torch().cat([a.view(bits), b.view(bits)]).view(a.dtype)
+
+
+def taken_indices(index: Any, positions: Any) -> Any:
+    """Return some of a vector of stored indices, immutable on the host."""
+    if not interop.is_tensor(index):
+        return frozen(index[positions])
+    wide = index.to(interop.import_torch().int64)  # index_select does not take every unsigned width
+    return wide.index_select(0, positions).to(index.dtype)
+
+
+def same_structure(a: Structure, b: Structure) -> bool:
+    """Whether two structures, of whatever memory, have the same shape and positions."""
+    if type(a) is type(b) and getattr(a, "device", None) == getattr(b, "device", None):
+        return bool(a.equals(b))
+    on_host = (s if isinstance(s, _core.CsrStructure) else s.to_host() for s in (a, b))
+    mine, theirs = on_host
+    return bool(mine.equals(theirs))
 
 
 # ---- scipy ----
@@ -143,11 +238,6 @@ def widen(index: Array, largest: int) -> Array:
 # ---- torch ----
 
 
-def torch_values(data: Values) -> Any:
-    """Return values as a torch tensor: itself, or a copy of the numpy array."""
-    return data if interop.is_tensor(data) else interop.as_tensor(data)
-
-
 def require_layout(tensor: Any, *allowed: str, name: str) -> str:
     """Return the layout of `tensor` ("strided", "sparse_coo", ...), which must be in `allowed`.
 
@@ -185,13 +275,12 @@ def coo_parts(tensor: Any, *, name: str) -> tuple[Any, Any, Any]:
     return values, indices[0], indices[1]
 
 
-def csr_tensor(structure: _core.CsrStructure, data: Values) -> Any:
+def csr_tensor(structure: Structure, data: Values) -> Any:
     """Return a torch.sparse_csr tensor that shares the values where they are torch's."""
     torch = interop.import_torch()
-    values = torch_values(data)
+    values = interop.torch_values(data)
     offsets, columns = (
-        interop.as_tensor(index.astype(np.int64), device=values.device)
-        for index in (structure.indptr, structure.indices)
+        interop.index_view(index, like=values) for index in (structure.indptr, structure.indices)
     )
     with warnings.catch_warnings():
         # Torch says once per process that its CSR layout is in beta; the user asked for it by name.
@@ -201,9 +290,8 @@ def csr_tensor(structure: _core.CsrStructure, data: Values) -> Any:
         )
 
 
-def coo_tensor(shape: tuple[int, int], data: Values, row: Int64, col: Int64) -> Any:
+def coo_tensor(shape: tuple[int, int], data: Values, row: Any, col: Any) -> Any:
     """Return a torch.sparse_coo tensor in the order given, not coalesced."""
-    values = torch_values(data)
-    indices = interop.as_tensor(np.stack([row, col]), device=values.device)
-    torch = interop.import_torch()
+    torch, values = interop.import_torch(), interop.torch_values(data)
+    indices = torch.stack([interop.index_view(index, like=values) for index in (row, col)])
     return torch.sparse_coo_tensor(indices, values, size=shape, check_invariants=False)

@@ -6,11 +6,10 @@ from typing import TYPE_CHECKING, Any, Literal, final
 
 import numpy as np
 
-from sparsecore import _core, interop
+from sparsecore import interop
 from sparsecore.formats import arguments, compare, convert, storage
 from sparsecore.formats.arguments import IndexLike, ValuesLike
 from sparsecore.formats.csr import CSR
-from sparsecore.formats.frozen import frozen
 from sparsecore.formats.storage import Storage
 from sparsecore.interop import Array, DTypeLike, Values
 
@@ -24,7 +23,9 @@ class COO:
 
     Entries keep the order they came in, and a coordinate may come more than once: the matrix that
     they stand for has the sum there. Indices are copied into the smallest unsigned width that holds
-    them; values stay the caller's array or tensor. Every edit returns a new matrix.
+    them; values stay the caller's array or tensor. Every edit returns a new matrix. With values in
+    the memory of a CUDA device everything is there, indices included: tensors have to be on it, and
+    sequences are copied to it.
 
     Parameters
     ----------
@@ -58,8 +59,8 @@ class COO:
 
     _shape: tuple[int, int]
     _data: Values
-    _row: Array
-    _col: Array
+    _row: Any
+    _col: Any
 
     # numpy then leaves `array @ A` and the like to A, or refuses them, but never densifies.
     __array_ufunc__ = None
@@ -75,19 +76,20 @@ class COO:
             msg = "COO: expected (data, (row, col))"
             raise TypeError(msg) from None
         sizes = arguments.as_shape(shape, name="COO")
-        values = arguments.as_values(data, name="COO: data", ndim=1)
-        rows = arguments.as_int32_or_64(row, name="COO: row")
-        cols = arguments.as_int32_or_64(col, name="COO: col")
+        values = arguments.as_values(data, name="COO: data", ndim=1, device=True)
+        rows = arguments.as_int32_or_64(row, name="COO: row", like=values)
+        cols = arguments.as_int32_or_64(col, name="COO: col", like=values)
         if not len(values) == len(rows) == len(cols):
             msg = f"COO: data, row and col have lengths {len(values)}, {len(rows)}, {len(cols)}"
             raise ValueError(msg)
         self._shape = sizes
-        self._row = _core.narrow(rows, sizes[0], "COO: row")
-        self._col = _core.narrow(cols, sizes[1], "COO: column")
+        narrow = convert.maker_of(values).narrow
+        self._row = narrow(rows, sizes[0], "COO: row")
+        self._col = narrow(cols, sizes[1], "COO: column")
         self._data = interop.read_only(values)
 
     @classmethod
-    def _wrap(cls, shape: tuple[int, int], data: Values, row: Array, col: Array) -> "COO":
+    def _wrap(cls, shape: tuple[int, int], data: Values, row: Any, col: Any) -> "COO":
         """Put together valid parts; `row` and `col` are in stored widths and immutable."""
         self = object.__new__(cls)
         self._shape = shape
@@ -160,6 +162,8 @@ class COO:
         """Return a scipy coo_array with a copy of the values and int32 or int64 indices."""
         import scipy.sparse
 
+        if interop.on_device(self._data):
+            return self._to_host().to_scipy()
         data = convert.scipy_values(self._data, name="COO.to_scipy")
         largest = max(self._shape)
         position = convert.widen(self._row, largest), convert.widen(self._col, largest)
@@ -168,8 +172,7 @@ class COO:
     def to_torch(self) -> Any:
         """Return an uncoalesced torch.sparse_coo tensor in the stored order."""
         arguments.check_shape(self._data, (self.nnz,), name="COO.to_torch: data")
-        row, col = self._row.astype(np.int64), self._col.astype(np.int64)
-        return convert.coo_tensor(self._shape, self._data, row, col)
+        return convert.coo_tensor(self._shape, self._data, self._row, self._col)
 
     # ---- what it is ----
 
@@ -245,13 +248,15 @@ class COO:
         ([1.0, 5.0], [0, 1], [0, 0])
         """
         arguments.check_shape(self._data, (self.nnz,), name="COO.append: the matrix's data")
-        more = arguments.as_values(data, name="COO.append: data", ndim=1, like=self._data)
+        name = "COO.append: data"
+        more = arguments.as_values(data, name=name, ndim=1, like=self._data, device=True)
+        arguments.check_same_memory(more, self._data, name=name)
         added = COO((more, position), self._shape)
         return COO._wrap(
             self._shape,
-            interop.concatenate(self._data, added._data, name="COO.append: data"),
-            frozen(np.concatenate([self._row, added._row])),
-            frozen(np.concatenate([self._col, added._col])),
+            interop.concatenate(self._data, added._data, name=name),
+            convert.joined_indices(self._row, added._row),
+            convert.joined_indices(self._col, added._col),
         )
 
     def drop(self, entries: IndexLike) -> "COO":
@@ -261,7 +266,8 @@ class COO:
         ----------
         entries : (nnz,) bool, or (k,) integers
             True for each entry to drop (as in numpy.delete; not a mask of what is kept), or the
-            positions to drop; negative positions count from the end.
+            positions to drop; negative positions count from the end. In any memory: of a CUDA
+            device they are read by the host, which chooses.
 
         Raises
         ------
@@ -277,12 +283,16 @@ class COO:
         >>> A.drop(A.data < 0.5).data.tolist(), A.drop([0, -1]).data.tolist()
         ([1.0, 2.0], [0.1])
         """
-        keep = np.flatnonzero(~self._dropped(entries))
-        row, col = frozen(self._row[keep]), frozen(self._col[keep])
+        keep: Any = np.flatnonzero(~self._dropped(entries))
+        if interop.on_device(self._data):
+            keep = interop.as_tensor(keep, device=self._data.device)
+        row, col = (convert.taken_indices(index, keep) for index in (self._row, self._col))
         return COO._wrap(self._shape, interop.take(self._data, keep), row, col)
 
     def _dropped(self, entries: IndexLike) -> Array:
         tensor = interop.is_tensor(entries)
+        if interop.on_device(entries):
+            entries, tensor = interop.to_host(entries), False
         array = interop.to_numpy(entries, name="COO.drop") if tensor else np.asarray(entries)
         if array.dtype == np.bool_:
             if array.shape != (self.nnz,):
@@ -318,8 +328,25 @@ class COO:
         return self._with(interop.cast(self._data, target))
 
     def to(self, device: Any) -> "COO":
-        """Return the matrix on `device`, which can only be the CPU; else RuntimeError."""
-        return self._with(arguments.on_device(self._data, device, name="COO.to"))
+        """Return the matrix on `device`: "cpu", or a CUDA device, where values are torch's.
+
+        What is there already is shared. Differentiable.
+
+        Raises
+        ------
+        RuntimeError
+            Where the device is none that this sparsecore and this machine have; says why.
+        """
+        data = arguments.moved(self._data, device, name="COO.to")
+        row, col = (convert.moved_index(index, data, device) for index in (self._row, self._col))
+        return COO._wrap(self._shape, data, row, col)
+
+    def _to_host(self) -> "COO":
+        if not interop.on_device(self._data):
+            return self
+        data = interop.to_host(self._data)
+        row, col = (convert.moved_index(index, data, "cpu") for index in (self._row, self._col))
+        return COO._wrap(self._shape, data, row, col)
 
     def copy(self) -> "COO":
         """Return a matrix with its own values; the immutable indices are shared."""
@@ -330,12 +357,13 @@ class COO:
 
         NaN equals NaN. Whether numpy or torch holds the values makes no difference.
         """
+        if not isinstance(other, COO) or self._shape != other._shape:
+            return False
+        mine, theirs = self._to_host(), other._to_host()
         return (
-            isinstance(other, COO)
-            and self._shape == other._shape
-            and np.array_equal(self._row, other._row)
-            and np.array_equal(self._col, other._col)
-            and compare.same_values(self._data, other._data)
+            np.array_equal(mine._row, theirs._row)
+            and np.array_equal(mine._col, theirs._col)
+            and compare.same_values(mine._data, theirs._data)
         )
 
     def allclose(
@@ -348,7 +376,7 @@ class COO:
         if self._shape != other.shape:
             return False
         tolerance = compare.Tolerance(rtol, atol, equal_nan)
-        mine, theirs = (self._data, self._row, self._col), (other._data, other._row, other._col)
+        mine, theirs = ((A._data, A._row, A._col) for A in (self._to_host(), other._to_host()))
         return compare.close_triplets(mine, theirs, self._shape, tolerance)
 
     def check(self) -> None:
@@ -376,5 +404,5 @@ class COO:
 
     def __repr__(self) -> str:
         """Return one line: shape, nnz, density, dtype, index widths, bytes."""
-        widths = f"rows {self._row.dtype}, columns {self._col.dtype}"
+        widths = f"rows {self._row.dtype}, columns {self._col.dtype}".replace("torch.", "")
         return storage.describe("COO", self._shape, self.nnz, self.dtype, widths, self.nbytes)

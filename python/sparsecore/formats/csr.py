@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any, Literal, final
 import numpy as np
 
 import sparsecore
-from sparsecore import _core, interop
+from sparsecore import interop
 from sparsecore.formats import arguments, compare, convert, storage
 from sparsecore.formats.arguments import IndexLike, ValuesLike
+from sparsecore.formats.convert import Structure
 from sparsecore.formats.storage import Storage
 from sparsecore.formats.transposed import TransposedCSR, product_from_left
 from sparsecore.interop import Array, DTypeLike, Values
 from sparsecore.library.handle import Handle, handle_of
-from sparsecore.threads import get_num_threads
 
 if TYPE_CHECKING:
     import scipy.sparse
@@ -68,7 +68,7 @@ class CSR:
 
     __slots__ = ("__weakref__", "_data", "_handle", "_structure")
 
-    _structure: _core.CsrStructure
+    _structure: Structure
     _data: Values
     _handle: Handle | None
 
@@ -90,21 +90,20 @@ class CSR:
             msg = "CSR: expected (data, indices, indptr); a dense matrix goes to CSR.from_dense"
             raise TypeError(msg) from None
         sizes = arguments.as_shape(shape, name="CSR")
-        values = arguments.as_values(data, name="CSR: data", ndim=1)
-        columns = arguments.as_indices(indices, name="CSR: indices")
-        offsets = arguments.as_indices(indptr, name="CSR: indptr")
+        values = arguments.as_values(data, name="CSR: data", ndim=1, device=True)
+        columns = arguments.as_indices(indices, name="CSR: indices", like=values)
+        offsets = arguments.as_indices(indptr, name="CSR: indptr", like=values)
         if len(values) != len(columns):
             msg = f"CSR: data has length {len(values)}, indices {len(columns)}"
             raise ValueError(msg)
-        build = partial(_core.csr_from_arrays, offsets, columns, sizes, duplicates)
+        from_arrays = convert.maker_of(values).csr_from_arrays
+        build = partial(from_arrays, offsets, columns, sizes, duplicates)
         self._structure, values = convert.canonical(build, values, name="CSR: data")
         self._data = interop.read_only(values)
         self._handle = _handle_of(self._structure, values)
 
     @classmethod
-    def _wrap(
-        cls, structure: _core.CsrStructure, data: Values, handle: Handle | None = None
-    ) -> "CSR":
+    def _wrap(cls, structure: Structure, data: Values, handle: Handle | None = None) -> "CSR":
         """Put together a validated structure and values that are known to fit it.
 
         `handle` is the structure's, where it has one.
@@ -119,11 +118,11 @@ class CSR:
     def _from_triplets(
         cls,
         data: Values,
-        position: tuple[Array, Array],
+        position: tuple[Any, Any],
         shape: tuple[int, int],
         duplicates: Literal["sum", "error"],
     ) -> "CSR":
-        build = partial(_core.csr_from_triplets, *position, shape, duplicates)
+        build = partial(convert.maker_of(data).csr_from_triplets, *position, shape, duplicates)
         return cls._wrap(*convert.canonical(build, data, name="COO.tocsr: data"))
 
     # ---- from and to ----
@@ -138,12 +137,9 @@ class CSR:
             NaN is a non-zero, -0.0 a zero. Where `W` requires grad, the values are a differentiable
             gather of it.
         """
-        W = convert.dense_values(W, name="CSR.from_dense: W")
-        array = interop.to_numpy(W, name="CSR.from_dense: W")
-        structure, values = _core.csr_from_dense(array, get_num_threads())
-        if convert.tracks_gradient(W):
-            return cls._wrap(structure, convert.gather_dense(structure, W))
-        return cls._wrap(structure, interop.from_numpy(values, like=W))
+        name = "CSR.from_dense: W"
+        W = convert.dense_values(W, name=name, device=True)
+        return cls._wrap(*convert.nonzeros(W, name=name))
 
     @classmethod
     def from_scipy(cls, matrix: Any) -> "CSR":
@@ -197,7 +193,8 @@ class CSR:
         from sparsecore.formats.coo import COO
 
         arguments.check_shape(self._data, (self.nnz,), name="CSR.tocoo: data")
-        row = _core.narrow(self._structure.row_ids(), self.shape[0], "CSR.tocoo: row")
+        rows, maker = self._structure.row_ids(), convert.maker_of(self._data)
+        row = maker.narrow(rows, self.shape[0], "CSR.tocoo: row")
         return COO._wrap(self.shape, self._data, row, self._structure.indices)
 
     def tocsr(self) -> "CSR":
@@ -208,6 +205,8 @@ class CSR:
         """Return a scipy csr_array with a copy of the values and int32 or int64 indices."""
         import scipy.sparse
 
+        if interop.on_device(self._data):
+            return self._to_host().to_scipy()
         data = convert.scipy_values(self._data, name="CSR.to_scipy")
         largest = max(*self.shape, self.nnz)
         columns = convert.widen(self._structure.indices, largest)
@@ -224,7 +223,8 @@ class CSR:
     @property
     def shape(self) -> tuple[int, int]:
         """(rows, columns)."""
-        return self._structure.shape
+        shape: tuple[int, int] = self._structure.shape
+        return shape
 
     @property
     def data(self) -> Values:
@@ -249,7 +249,8 @@ class CSR:
     @property
     def nnz(self) -> int:
         """Number of stored entries, stored zeros included."""
-        return self._structure.nnz
+        nnz: int = self._structure.nnz
+        return nnz
 
     @property
     def density(self) -> float:
@@ -295,7 +296,9 @@ class CSR:
             raise IndexError(msg)
         index %= m
         begin, end = self._structure.row_bounds(index)
-        columns = interop.from_numpy(self._structure.row_columns(index), like=self._data)
+        columns = self._structure.row_columns(index)
+        if not interop.is_tensor(columns):
+            columns = interop.from_numpy(columns, like=self._data)
         return columns, self._data[begin:end]
 
     def gather_rows(self, row_ids: IndexLike) -> "CSR":
@@ -304,9 +307,10 @@ class CSR:
         Parameters
         ----------
         row_ids : (r,) integers
-            In any order, repeated or not; negative ones count from the end.
+            In any order, repeated or not; negative ones count from the end. For a matrix on a CUDA
+            device on that device, or a sequence, which is copied to it.
         """
-        rows = arguments.as_indices(row_ids, name="CSR.gather_rows: row")
+        rows = arguments.as_indices(row_ids, name="CSR.gather_rows: row", like=self._data)
         gather = partial(self._structure.gather_rows, rows)
         return CSR._wrap(*convert.canonical(gather, self._data, name="CSR.gather_rows: data"))
 
@@ -348,11 +352,13 @@ class CSR:
         ValueError
             Where `data` does not have nnz values.
         """
-        values = arguments.as_values(data, name="CSR.with_data: data", ndim=1, like=self._data)
+        name = "CSR.with_data: data"
+        values = arguments.as_values(data, name=name, ndim=1, like=self._data, device=True)
+        arguments.check_same_memory(values, self._data, name=name)
         # Of a handle while torch traces, which cannot look into the structure.
         count = self.nnz if self._handle is None else self._handle.sizes[2]
         if len(values) != count:
-            msg = f"CSR.with_data: data has length {len(values)}, the matrix {count} entries"
+            msg = f"{name} has length {len(values)}, the matrix {count} entries"
             raise ValueError(msg)
         return CSR._wrap(self._structure, values, self._handle)
 
@@ -362,8 +368,21 @@ class CSR:
         return CSR._wrap(self._structure, interop.cast(self._data, target), self._handle)
 
     def to(self, device: Any) -> "CSR":
-        """Return the matrix on `device`, which can only be the CPU; else RuntimeError."""
-        return CSR._wrap(self._structure, arguments.on_device(self._data, device, name="CSR.to"))
+        """Return the matrix on `device`: "cpu", or a CUDA device, where values are torch's.
+
+        What is there already is shared. Differentiable.
+
+        Raises
+        ------
+        RuntimeError
+            Where the device is none that this sparsecore and this machine have; says why.
+        """
+        data = arguments.moved(self._data, device, name="CSR.to")
+        return CSR._wrap(convert.moved_structure(self._structure, data, device), data)
+
+    def _to_host(self) -> "CSR":
+        data = interop.to_host(self._data)
+        return CSR._wrap(convert.moved_structure(self._structure, data, "cpu"), data)
 
     def copy(self) -> "CSR":
         """Return a matrix with its own values; the immutable structure is shared."""
@@ -371,7 +390,8 @@ class CSR:
 
     def same_structure(self, other: "CSR") -> bool:
         """Whether two matrices have the same shape and store the same positions."""
-        return self._structure is other._structure or self._structure.equals(other._structure)
+        mine, theirs = self._structure, other._structure
+        return mine is theirs or convert.same_structure(mine, theirs)
 
     def equals(self, other: object) -> bool:
         """Whether `other` is a CSR of equal shape, dtype, structure and values.
@@ -411,8 +431,11 @@ class CSR:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle through the constructor, so that what is loaded is validated."""
-        arrays = self._data, np.array(self._structure.indices), np.array(self._structure.indptr)
-        return CSR, (arrays, self.shape)
+        structure = self._structure
+        indices = structure.indices, structure.indptr
+        if not interop.on_device(self._data):
+            indices = np.array(structure.indices), np.array(structure.indptr)
+        return CSR, ((self._data, *indices), self.shape)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
         """Refuse: making a matrix dense is asked for by name, ``A.toarray()``."""
@@ -422,8 +445,9 @@ class CSR:
         """Return one line: shape, nnz, density, dtype, index widths, bytes."""
         structure = self._structure
         widths = f"columns {structure.indices.dtype}, offsets {structure.indptr.dtype}"
+        widths = widths.replace("torch.", "")
         return storage.describe("CSR", self.shape, self.nnz, self.dtype, widths, self.nbytes)
 
 
-def _handle_of(structure: _core.CsrStructure, data: Values) -> Handle | None:
+def _handle_of(structure: Structure, data: Values) -> Handle | None:
     return handle_of(structure, (*structure.shape, structure.nnz), like=data)

@@ -211,7 +211,7 @@ class Sparse24:
 
     def to(self, device: Any) -> "Sparse24":
         """Return the matrix on `device`, which can only be the CPU; else RuntimeError."""
-        values = arguments.on_device(self._values, device, name="Sparse24.to")
+        values = arguments.on_host(self._values, device, name="Sparse24.to")
         return Sparse24._wrap(self._structure, values)
 
     def copy(self) -> "Sparse24":

@@ -6,9 +6,12 @@ from typing import Any
 from torch import Tensor
 
 from sparsecore import _core
+from sparsecore.cuda import products
+from sparsecore.cuda.plan import DevicePlan
+from sparsecore.cuda.structure import DeviceStructure
 from sparsecore.library import shapes, structures
-from sparsecore.library.kinds import Kind, Product, name_of
-from sparsecore.ops import sampled
+from sparsecore.library.kinds import SPARSE24, Kind, Product, name_of
+from sparsecore.ops import csr_matmul_of, sampled
 from sparsecore.plan import Plan
 
 
@@ -20,10 +23,12 @@ def matmul(kind: Kind, x: Tensor, values: Tensor, *rest: Any) -> Tensor:
     call = (x, None, threads, name_of(kind, by_rows=product.by_rows), transposed, *options)
     if isinstance(thing, Plan):
         if values.numel() == 0:
-            return _multiplied(_core.plan_matmul, thing._plan, *call)
+            is_host = not isinstance(thing._plan, DevicePlan)
+            function = _core.plan_matmul if is_host else products.plan_matmul
+            return _multiplied(function, thing._plan, *call)
         thing = thing._structure
-    if isinstance(thing, _core.CsrStructure):
-        return _multiplied(_core.csr_matmul, thing, values, *call)
+    if isinstance(thing, _core.CsrStructure | DeviceStructure):
+        return _multiplied(csr_matmul_of(thing), thing, values, *call)
     if not transposed:
         return _multiplied(_core.sparse24_matmul, thing, values, *call)
     slots = structures.slots_of(thing)
@@ -41,11 +46,19 @@ def sddmm(kind: Kind, u: Tensor, v: Tensor, *rest: Any) -> Tensor:
     threads = rest[kind.width] if len(rest) > kind.width else None
     if isinstance(thing, Plan):
         thing = thing._structure
-    if isinstance(thing, _core.CsrStructure):
+    if isinstance(thing, _core.CsrStructure | DeviceStructure):
         d: Tensor = sampled(thing, u, v, threads)
         return d
     slots = structures.slots_of(thing)
     return slots.slots(sampled(slots.structure, u, v, threads))
+
+
+def refused(kind: Kind, x: Tensor, *rest: Any) -> Tensor:
+    """Say that a product does not run on a CUDA device."""
+    del rest
+    what = "products of 2:4 matrices" if kind is SPARSE24 else "convolutions"
+    msg = f"sparsecore: an operand is on device {str(x.device)!r}, but {what} run on 'cpu' only"
+    raise TypeError(msg)
 
 
 # ---- without numbers ----

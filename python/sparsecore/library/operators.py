@@ -39,14 +39,14 @@ def _autocast(
     given: Product | Convolution,
 ) -> Tensor:
     x, residual = torch_state.under_autocast(x, given.residual, to=values.dtype)
-    with torch.autocast("cpu", enabled=False):
+    with torch.autocast(x.device.type, enabled=False):
         y: Tensor = operator(x, values, *structure, *given._replace(residual=residual))
     return y
 
 
 def _autocast_sddmm(kind: Kind, u: Tensor, v: Tensor, *rest: Any) -> Tensor:
     u, v = torch_state.under_autocast(u, v)
-    with torch.autocast("cpu", enabled=False):
+    with torch.autocast(u.device.type, enabled=False):
         d: Tensor = sddmm_of(kind)(u, v, *rest)
     return d
 
@@ -79,8 +79,10 @@ def _register(name: str, schema: str, kind: Kind, functions: dict[str, Callable[
     library: Any = _LIBRARY
     library.define(f"{name}({schema}) -> Tensor", tags=[torch.Tag.pt2_compliant_tag])
     library.impl(name, of_kind(functions["kernel"]), "CPU")
+    library.impl(name, of_kind(functions["on_device"]), "CUDA")
     if "autocast" in functions:
-        library.impl(name, of_kind(functions["autocast"]), "AutocastCPU")
+        for key in ("AutocastCPU", "AutocastCUDA"):
+            library.impl(name, of_kind(functions["autocast"]), key)
     qualified = f"sparsecore::{name}"
     torch.library.register_fake(qualified, of_kind(functions["fake"]), lib=_LIBRARY)
     torch.library.register_autograd(
@@ -96,12 +98,14 @@ def _register(name: str, schema: str, kind: Kind, functions: dict[str, Callable[
 
 
 for _kind in (kinds.CSR, kinds.SPARSE24, kinds.HELD):
+    _is_host_only = _kind is kinds.SPARSE24
     _register(
         f"{_kind.name}_matmul",
         f"Tensor x, Tensor values, {_kind.schema}, {kinds.PRODUCT_SCHEMA}",
         _kind,
         {
             "kernel": kernels.matmul,
+            "on_device": kernels.refused if _is_host_only else kernels.matmul,
             "fake": kernels.fake_matmul,
             "backward": recorded.matmul_backward,
             "autocast": _autocast_matmul,
@@ -113,6 +117,7 @@ for _kind in (kinds.CSR, kinds.SPARSE24, kinds.HELD):
         _kind,
         {
             "kernel": kernels.sddmm,
+            "on_device": kernels.refused if _is_host_only else kernels.sddmm,
             "fake": kernels.fake_sddmm,
             "backward": recorded.sddmm_backward,
             "autocast": _autocast_sddmm,
@@ -126,6 +131,7 @@ for _kind in (kinds.CSR, kinds.HELD):
         _kind,
         {
             "kernel": convolution.conv2d,
+            "on_device": kernels.refused,
             "fake": convolution.fake_conv2d,
             "backward": convolution.conv2d_backward,
             "autocast": _autocast_conv2d,
@@ -138,6 +144,7 @@ for _kind in (kinds.CSR, kinds.HELD):
         _kind,
         {
             "kernel": convolution.image_gradient,
+            "on_device": kernels.refused,
             "fake": convolution.fake_image_gradient,
             "backward": convolution.image_gradient_backward,
         },
@@ -148,6 +155,7 @@ for _kind in (kinds.CSR, kinds.HELD):
         _kind,
         {
             "kernel": convolution.values_gradient,
+            "on_device": kernels.refused,
             "fake": convolution.fake_values_gradient,
             "backward": convolution.values_gradient_backward,
         },

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sparsecore import _core, interop
+from sparsecore import _core, dense, interop
 from sparsecore.conv_geometry import ConvGeometry
 
 
@@ -30,7 +30,7 @@ def product(
     """
     scale, bias, residual, activation = epilogue
     rows, columns = sizes
-    _check_device(x, f"{name}: X")
+    _check_device(x, str(values.device), f"{name}: X")
     shape = _layer_shape(x, rows, columns) if by_rows else _shape(x, rows, columns, name)
     dtype = _core.product_dtype(name, _like(values), _like(x), scale is not None)
     for what, vector in (("scale", scale), ("bias", bias)):
@@ -39,7 +39,8 @@ def product(
     if residual is not None:
         _check_residual(residual, shape, dtype, name)
     _check_activation(activation, dtype, name)
-    return _ordered(x, shape, getattr(torch, dtype.name))
+    result: Tensor = dense.ordered_like(x, shape, getattr(torch, dtype.name))
+    return result
 
 
 def sampled(u: Tensor, v: Tensor, sizes: Sequence[int], shape: Sequence[int]) -> Tensor:
@@ -71,7 +72,7 @@ def convolved(
     """Return an empty result; `sizes` are the weight's rows and columns, the rest as `product`."""
     name, (rows, columns) = "conv2d", sizes
     scale, bias, residual, activation = epilogue
-    _check_device(x, f"{name}: x")
+    _check_device(x, "cpu", f"{name}: x")
     for what, images in (("x", x), ("residual", residual)):
         if images is not None and images.ndim != 4:
             msg = (
@@ -120,9 +121,10 @@ def conv_size(x: Tensor, geometry: ConvGeometry) -> list[int]:
     return [left // step + 1 for left, step in zip(room, g.stride, strict=True)]
 
 
-def _check_device(x: Tensor, what: str) -> None:
-    if x.device.type not in ("cpu", "meta"):
-        msg = f"{what} is on device {str(x.device)!r}, expected 'cpu'"
+def _check_device(x: Tensor, expected: str, what: str) -> None:
+    """Raise where x is neither on the matrix's device nor on none at all."""
+    if str(x.device) not in (expected, "meta"):
+        msg = f"{what} is on device {str(x.device)!r}, expected {expected!r}"
         raise TypeError(msg)
 
 
@@ -185,14 +187,6 @@ def _check_residual(residual: Tensor, shape: list[int], result: Any, name: str) 
 
 def _like(x: Tensor) -> Any:
     return np.empty(0, interop.numpy_dtype(x.dtype))
-
-
-def _ordered(x: Tensor, shape: list[int], dtype: torch.dtype) -> Tensor:
-    """Return an empty tensor in the memory order of x, as the core makes its results."""
-    is_wide = x.ndim == 2 and x.shape[0] > 1 and x.shape[1] > 1
-    if is_wide and x.stride(0) < x.stride(1):
-        return x.new_empty(shape[::-1], dtype=dtype).t()
-    return x.new_empty(shape, dtype=dtype)
 
 
 def _ordered_images(x: Tensor, shape: list[int], dtype: torch.dtype) -> Tensor:

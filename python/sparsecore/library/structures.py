@@ -14,8 +14,9 @@ import torch
 from torch import Tensor
 from torch.multiprocessing.reductions import StorageWeakRef
 
-from sparsecore import _core
-from sparsecore.formats import arguments
+from sparsecore import _core, interop
+from sparsecore.cuda.structure import DeviceStructure
+from sparsecore.formats import CSR, arguments
 from sparsecore.formats.sparse24 import metadata_bytes
 from sparsecore.interop import Int64, Values
 from sparsecore.threads import get_num_threads
@@ -36,15 +37,16 @@ _entries: dict[Key, _Entry] = {}
 _sweep_at = _SPARE
 
 
-def csr(indices: Tensor, indptr: Tensor, shape: list[int]) -> _core.CsrStructure:
-    """Return the structure of columns and row offsets.
+def csr(indices: Tensor, indptr: Tensor, shape: list[int]) -> _core.CsrStructure | DeviceStructure:
+    """Return the structure of columns and row offsets, on their device.
 
     Raises
     ------
     TypeError, ValueError, IndexError
         As `sparsecore.CSR`; and where columns of a row are not ascending.
     """
-    structure: _core.CsrStructure = _kept((indices, indptr), shape, _csr)
+    build = _csr_on_device if interop.on_device(indices) else _csr
+    structure: _core.CsrStructure | DeviceStructure = _kept((indices, indptr), shape, build)
     return structure
 
 
@@ -62,9 +64,22 @@ def _csr(tensors: tuple[Tensor, ...], shape: list[int]) -> _core.CsrStructure:
         offsets, columns, sizes, "error", None, get_num_threads()
     )
     if order is not None:
-        msg = "csr_matmul: the columns of a row in indices are not ascending"
-        raise ValueError(msg)
+        raise _unsorted()
     return structure
+
+
+def _csr_on_device(tensors: tuple[Tensor, ...], shape: list[int]) -> DeviceStructure:
+    indices, indptr = tensors
+    values = torch.empty(indices.shape, dtype=torch.int8, device=indices.device)
+    matrix = CSR((values, indices, indptr), shape)
+    if matrix.data is not values:  # which were sorted
+        raise _unsorted()
+    assert isinstance(matrix._structure, DeviceStructure)
+    return matrix._structure
+
+
+def _unsorted() -> ValueError:
+    return ValueError("csr_matmul: the columns of a row in indices are not ascending")
 
 
 def _sparse24(tensors: tuple[Tensor, ...], shape: list[int]) -> _core.Sparse24Structure:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn.modules import module as torch_module
 
 from sparsecore import _core, interop
+from sparsecore.cuda.plan import DevicePlan
 from sparsecore.nn.chain_steps import Pooled, Step, Subsampled
 from sparsecore.nn.conv import CSRConv2d
 from sparsecore.nn.csr_layer import CSRLayer
@@ -34,7 +35,9 @@ def kind_of(module: nn.Module) -> str | None:
     if kind is None or watched(module) or "forward" in vars(module):
         return None
     if isinstance(module, CSRLayer):
-        return kind if module._plan is not None and "bias" in module._parameters else None
+        if module._plan is None or isinstance(module._plan._plan, DevicePlan):
+            return None
+        return kind if "bias" in module._parameters else None
     if isinstance(module, nn.MaxPool2d):
         return kind if Pooled.of_module(module) is not None else None
     return kind

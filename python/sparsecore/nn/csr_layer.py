@@ -7,6 +7,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
+from sparsecore import cuda, interop
 from sparsecore.conv import ConvPlan
 from sparsecore.formats import CSR
 from sparsecore.library import kinds
@@ -141,9 +142,12 @@ class CSRLayer(SparseLayer[CSR]):
         was_prepared = self._plan is not None
         self.restore_()
         super()._apply(fn, recurse)
-        if was_prepared and self.values.is_cpu:
+        if was_prepared and (self.values.is_cpu or self._has_device_kernels()):
             self.prepare_(self._prepared_for)
         return self
+
+    def _has_device_kernels(self) -> bool:
+        return self._runs_on_device and interop.on_device(self.values) and cuda.is_available()
 
     def _build(self, *tensors: Tensor) -> CSR:
         values, indices, indptr = tensors

@@ -18,11 +18,11 @@ Matrix = TypeVar("Matrix", CSR, Sparse24)
 class Held(Generic[Matrix]):
     """A matrix and the state of the tensors it was made of."""
 
-    __slots__ = ("_aliases", "_buffers", "_count", "_values", "matrix")
+    __slots__ = ("_aliases", "_buffers", "_count", "_is_cpu", "_values", "matrix")
 
     def __init__(self, matrix: Matrix, values: Tensor, buffers: tuple[Tensor, ...]) -> None:
         self.matrix: Matrix = matrix
-        self._values, self._count = values, values.numel()
+        self._values, self._count, self._is_cpu = values, values.numel(), values.is_cpu
         self._buffers = [(b, b.data_ptr(), b.numel(), b.dtype, _version(b)) for b in buffers]
         # Keep the storages alive, so that none that `.data` brings later can have their addresses.
         self._aliases = [buffer.detach() for buffer in buffers]
@@ -30,11 +30,14 @@ class Held(Generic[Matrix]):
     def is_of(self, values: Tensor, buffers: tuple[Tensor, ...]) -> bool:
         """Whether the matrix was made of these tensors as they are now.
 
-        The values are read where they lie, so of them only the number counts, and the device.
+        The values are read where they lie, so of them only the number counts, and whether they are
+        on the CPU. (Buffers that are moved are other tensors.)
         """
         # Runs in each forward, where shape and strides would cost another microsecond. What this
         # does not see, a view of the same storage put in through `.data`, leaves the old matrix.
-        if values is not self._values or values.numel() != self._count or not values.is_cpu:
+        if values is not self._values or values.numel() != self._count:
+            return False
+        if values.is_cpu is not self._is_cpu:
             return False
         for buffer, (kept, address, count, dtype, version) in zip(
             buffers, self._buffers, strict=True

@@ -59,6 +59,8 @@ class CSRLinear(CSRLayer, SparseLinear[CSR]):
     version counter, at the next use; one that torch cannot see (through numpy, or by another
     process on shared memory) is not used.
 
+    After ``layer.to("cuda")`` the products run there.
+
     Examples
     --------
     >>> import torch
@@ -72,6 +74,8 @@ class CSRLinear(CSRLayer, SparseLinear[CSR]):
     >>> torch.allclose(sparse(x), dense(x))
     True
     """
+
+    _runs_on_device = True
 
     def _prepared(self, matrix: CSR, n: int | None) -> Plan:
         return matrix.prepare(n=n, by_rows=True)

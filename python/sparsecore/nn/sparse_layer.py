@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Generic, Self
 import torch
 from torch import Tensor, nn
 
+from sparsecore import interop
 from sparsecore.library import kinds
 from sparsecore.nn.fused import finished
 from sparsecore.nn.held import Held, Matrix, refreshed
@@ -47,6 +48,8 @@ class SparseLayer(nn.Module, Generic[Matrix]):
     _buffer_names: ClassVar[tuple[str, ...]]
     _format: ClassVar[str]
     _kind: ClassVar[kinds.Kind]
+    # Whether products of the layer run on a CUDA device, too.
+    _runs_on_device: ClassVar[bool] = False
 
     def _weight_shape(self) -> tuple[int, int]:
         """Return rows and columns of the matrix."""
@@ -141,7 +144,7 @@ class SparseLayer(nn.Module, Generic[Matrix]):
         ValueError, IndexError, TypeError
             If a buffer was edited into something that is not a matrix of this format and shape.
         RuntimeError
-            If the layer is not on the CPU.
+            If the layer is where it has no kernels.
         """
         now = refreshed(self._held, self._validated, *self._tensors())
         if now is not self._held:  # Module.__setattr__ costs more than the rest
@@ -160,7 +163,8 @@ class SparseLayer(nn.Module, Generic[Matrix]):
 
     def _validated(self, *tensors: Tensor) -> Matrix:
         for tensor in tensors:
-            if tensor.device.type != "cpu":
+            is_place = self._runs_on_device and interop.on_device(tensor)
+            if tensor.device.type != "cpu" and not is_place:
                 msg = (
                     f"{type(self).__name__}: its tensors are on {tensor.device}, but its kernels "
                     'run on the CPU: call .to("cpu"), or convert it back with .to_dense() before '

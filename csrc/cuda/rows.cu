@@ -1,0 +1,120 @@
+// Entries are written by pieces of the result's rows, a warp each: coalesced reads and writes.
+//
+// gather_rows: a pass over the ids finds each row's first entry and its length, whose sums are the
+// offsets; a second copies, columns in their width and values by their size.
+#include "rows.h"
+
+#include "found.h"
+#include "row_pieces.h"
+#include "scan.h"
+
+namespace sparsecore::cuda {
+namespace {
+
+constexpr int kThreads = 128, kWarp = 32;
+
+inline Grid grid_of_pieces(const Pieces& pieces) {
+  return {blocks_for(pieces.count, kThreads / kWarp), 1, kThreads};
+}
+__device__ __forceinline__ std::int64_t piece_of_warp() {
+  return std::int64_t{blockIdx.x} * (kThreads / kWarp) + static_cast<int>(threadIdx.x) / kWarp;
+}
+
+__global__ void __launch_bounds__(kThreads)
+    write_rows(IndexView offsets, Pieces pieces, std::int64_t* to) {
+  const std::int64_t i = piece_of_warp();
+  if (i >= pieces.count) return;
+  const Piece piece = piece_at(pieces, offsets, i);
+  for (std::int64_t p = piece.begin + static_cast<int>(threadIdx.x) % kWarp; p < piece.end;
+       p += kWarp) {
+    to[p] = piece.row;
+  }
+}
+
+// Of one item more than there are ids, so that the scan ends with the number of entries.
+__global__ void __launch_bounds__(kItemThreads)
+    look_up(IndexView offsets, GivenIndices ids, std::int64_t* first, std::int64_t* lengths,
+            std::uint32_t* found) {
+  const std::int64_t i = item_of_thread(), rows = offsets.size - 1;
+  bool is_outside = false;
+  if (i < ids.view.size) {
+    const std::int64_t id = ids[i], row = id < 0 ? id + rows : id;
+    is_outside = row < 0 || row >= rows;
+    first[i] = is_outside ? 0 : offsets[row];
+    lengths[i] = is_outside ? 0 : offsets[row + 1] - offsets[row];
+  } else if (i == ids.view.size) {
+    lengths[i] = 0;
+  }
+  report(found, kInvalid, is_outside);
+}
+
+__global__ void __launch_bounds__(kItemThreads)
+    narrow_offsets(const std::int64_t* from, std::int64_t count, IndexTarget to) {
+  const std::int64_t i = item_of_thread();
+  if (i < count) to.set(i, from[i]);
+}
+
+// Where entries come from, and where they go: `values` or `order` may be null.
+struct Move {
+  CsrView a;
+  const std::int64_t* first;
+  IndexView offsets;  // of the result
+  IndexTarget columns;
+  void* values;
+  std::int64_t* order;
+};
+
+template <class Bits>
+__global__ void __launch_bounds__(kThreads) copy_rows(Move move, Pieces pieces) {
+  const std::int64_t i = piece_of_warp();
+  if (i >= pieces.count) return;
+  const Piece piece = piece_at(pieces, move.offsets, i);
+  const std::int64_t shift = move.first[piece.row] - move.offsets[piece.row];
+  for (std::int64_t p = piece.begin + static_cast<int>(threadIdx.x) % kWarp; p < piece.end;
+       p += kWarp) {
+    move.columns.set(p, move.a.columns[p + shift]);
+    if (move.order != nullptr) {
+      move.order[p] = p + shift;
+    } else {
+      static_cast<Bits*>(move.values)[p] = static_cast<const Bits*>(move.a.values)[p + shift];
+    }
+  }
+}
+
+}  // namespace
+
+void row_ids(const CsrView& a, const Pieces& pieces, std::int64_t* to, Stream stream) {
+  launch("naming rows", write_rows, grid_of_pieces(pieces), stream, a.offsets, pieces, to);
+}
+
+std::optional<GatheredRows> gather_rows(const CsrView& a, const GivenIndices& ids, Memory& memory,
+                                        Stream stream) {
+  const std::int64_t rows = ids.view.size;
+  auto* const first = memory.take_items<std::int64_t>(rows);
+  auto* const offsets = memory.take_items<std::int64_t>(rows + 1);
+  std::uint32_t* const word = nothing_found(memory, stream);
+  launch("looking up rows", look_up, grid_of(rows + 1), stream, a.offsets, ids, first, offsets,
+         word);
+  exclusive_sum(offsets, rows + 1, memory, stream);
+  const std::int64_t nnz = read_back(offsets + rows, stream);
+  if ((read_back(word, stream) & kInvalid) != 0) return std::nullopt;
+  const IndexTarget stored =
+      index_room(rows + 1, width_for(static_cast<std::uint64_t>(nnz)), memory);
+  launch("narrowing offsets", narrow_offsets, grid_of(rows + 1), stream, offsets, rows + 1, stored);
+  const IndexTarget columns = index_room(nnz, a.columns.width, memory);
+  GatheredRows result{{stored.view(rows + 1), columns.view(nnz), {}}};
+  result.pattern.pieces = row_pieces(result.pattern.offsets, nnz, memory, stream);
+  Move move{a, first, result.pattern.offsets, columns, nullptr, nullptr};
+  if (a.values == nullptr) {
+    result.order = move.order = memory.take_items<std::int64_t>(nnz);
+  } else {
+    result.values = move.values = memory.take(nnz * item_size(a.dtype));
+  }
+  with_bits(item_size(a.dtype), [&](auto item) {
+    launch("copying rows", copy_rows<decltype(item)>, grid_of_pieces(result.pattern.pieces), stream,
+           move, result.pattern.pieces);
+  });
+  return result;
+}
+
+}  // namespace sparsecore::cuda

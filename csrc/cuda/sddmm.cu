@@ -1,0 +1,162 @@
+// D = (U V^T) at the positions of A, by rows of A. A warp, or a part of one, takes a piece of a row
+// (pieces.h), and so one row of U.
+//
+// Wide (n > 8): lanes hold neighbouring columns of U and V. Four entries at a time share what is
+// read of U; each costs one load of V for every 16 bytes: 2 flops for every item of V that the L1
+// delivers, which bounds it, as it does the product (spmm.cu). The four sums are added up over the
+// lanes together, each step handing half of them over: 6 shuffles in a warp instead of 20.
+// Narrow (n <= 8): lanes hold entries.
+//
+// U or V that is not row-major is copied first where it is wide.
+#include "launch.h"
+#include "scalars.h"
+#include "sddmm.h"
+#include "segments.h"
+#include "tile_copy.h"
+
+namespace sparsecore::cuda {
+namespace {
+
+constexpr int kEntries = 4;  // taken at once
+
+// The sum of sums[e] over the lanes of a segment, for the e that entry_of names.
+template <int kLanes, class Acc>
+__device__ __forceinline__ Acc added_up(Acc (&sums)[kEntries], int lane, unsigned segment) {
+  int half = kLanes / 2;
+#pragma unroll
+  for (int kept = kEntries / 2; kept > 0; kept /= 2, half /= 2) {
+    const bool is_upper = (lane & half) != 0;
+#pragma unroll
+    for (int e = 0; e < kept; ++e) {
+      const Acc handed = is_upper ? sums[e] : sums[e + kept];
+      const Acc own = is_upper ? sums[e + kept] : sums[e];
+      sums[e] = own + __shfl_xor_sync(segment, handed, half, kLanes);
+    }
+  }
+#pragma unroll
+  for (; half > 0; half /= 2) sums[0] += __shfl_xor_sync(segment, sums[0], half, kLanes);
+  return sums[0];
+}
+
+// Which of the entries is a lane's; the lanes of one entry are neighbours, kLanes / kEntries of
+// them.
+template <int kLanes>
+__device__ __forceinline__ int entry_of(int lane) {
+  return lane / (kLanes / kEntries);
+}
+
+// One segment of kLanes lanes a piece, kVector columns a lane at a time.
+template <class X, int kLanes, int kVector>
+__global__ void __launch_bounds__(kThreads)
+    wide_dots(CsrView a, Pieces pieces, MatrixView u, MatrixView v, OutOf<X>* d) {
+  using Acc = AccOf<X>;
+  using Xs = Vector<X, kVector>;
+  const unsigned segment = lanes_of_segment<kLanes>();
+  const int lane = static_cast<int>(threadIdx.x) % kLanes;
+  const std::int64_t i =
+      std::int64_t{blockIdx.x} * (kThreads / kLanes) + static_cast<int>(threadIdx.x) / kLanes;
+  if (i >= pieces.count) return;
+  const Piece piece = piece_at(pieces, a.offsets, i);
+  const X* const left = static_cast<const X*>(u.data) + piece.row * u.row_stride;
+  for (std::int64_t p = piece.begin; p < piece.end; p += kEntries) {
+    const X* right[kEntries];
+#pragma unroll
+    for (int e = 0; e < kEntries; ++e) {  // past the end, the last one again
+      const std::int64_t entry = p + e < piece.end ? p + e : piece.end - 1;
+      right[e] = static_cast<const X*>(v.data) + a.columns[entry] * v.row_stride;
+    }
+    Acc sums[kEntries] = {};
+    for (std::int64_t column = lane * kVector; column < u.cols; column += kLanes * kVector) {
+      const Xs us = *reinterpret_cast<const Xs*>(left + column);
+#pragma unroll
+      for (int e = 0; e < kEntries; ++e) {
+        const Xs vs = *reinterpret_cast<const Xs*>(right[e] + column);
+#pragma unroll
+        for (int j = 0; j < kVector; ++j) {
+          sums[e] += widened<Acc>(us.items[j]) * widened<Acc>(vs.items[j]);
+        }
+      }
+    }
+    const Acc sum = added_up<kLanes>(sums, lane, segment);
+    const std::int64_t entry = p + entry_of<kLanes>(lane);
+    if (lane % (kLanes / kEntries) == 0 && entry < piece.end) store(d + entry, sum);
+  }
+}
+
+// An entry a lane; a warp a piece. Any strides.
+template <class X>
+__global__ void __launch_bounds__(kThreads)
+    narrow_dots(CsrView a, Pieces pieces, MatrixView u, MatrixView v, OutOf<X>* d) {
+  using Acc = AccOf<X>;
+  const int lane = static_cast<int>(threadIdx.x) % kWarp;
+  const std::int64_t i =
+      std::int64_t{blockIdx.x} * (kThreads / kWarp) + static_cast<int>(threadIdx.x) / kWarp;
+  if (i >= pieces.count) return;
+  const Piece piece = piece_at(pieces, a.offsets, i);
+  const X* const left = static_cast<const X*>(u.data) + piece.row * u.row_stride;
+  for (std::int64_t p = piece.begin + lane; p < piece.end; p += kWarp) {
+    const X* const right = static_cast<const X*>(v.data) + a.columns[p] * v.row_stride;
+    Acc sum{};
+    for (std::int64_t j = 0; j < u.cols; ++j) {
+      sum += widened<Acc>(left[j * u.col_stride]) * widened<Acc>(right[j * v.col_stride]);
+    }
+    store(d + p, sum);
+  }
+}
+
+template <class X, int kVector>
+void wide(const CsrView& a, const Pieces& pieces, const MatrixView& u, const MatrixView& v,
+          OutOf<X>* d, Stream stream) {
+  const auto start = [&](auto kernel, int lanes) {
+    const Grid grid{blocks_for(pieces.count, kThreads / lanes), 1, kThreads};
+    launch("csr_sddmm", kernel, grid, stream, a, pieces, u, v, d);
+  };
+  if (u.cols <= 8 * kVector) {
+    start(wide_dots<X, 8, kVector>, 8);
+  } else if (u.cols <= 16 * kVector) {
+    start(wide_dots<X, 16, kVector>, 16);
+  } else {
+    start(wide_dots<X, 32, kVector>, 32);
+  }
+}
+
+template <class X>
+void sampled(const CsrView& a, const Pieces& pieces, MatrixView u, MatrixView v, void* d,
+             Memory& memory, Stream stream) {
+  constexpr int kVector = 16 / sizeof(X);
+  constexpr std::int64_t kNarrow = 8;
+  auto* const out = static_cast<OutOf<X>*>(d);
+  if (a.nnz() == 0) return;
+  if (u.cols <= kNarrow) {
+    const Grid grid{blocks_for(pieces.count, kThreads / kWarp), 1, kThreads};
+    launch("csr_sddmm", narrow_dots<X>, grid, stream, a, pieces, u, v, out);
+    return;
+  }
+  if (u.col_stride != 1) u = row_major_copy(u, memory, stream);
+  if (v.col_stride != 1) v = row_major_copy(v, memory, stream);
+  if (is_aligned(u, kVector) && is_aligned(v, kVector)) {
+    wide<X, kVector>(a, pieces, u, v, out, stream);
+  } else {
+    wide<X, 1>(a, pieces, u, v, out, stream);
+  }
+}
+
+}  // namespace
+
+void csr_sampled_product(const CsrView& a, const Pieces& pieces, const MatrixView& u,
+                         const MatrixView& v, void* d, Memory& memory, Stream stream) {
+  switch (u.dtype) {
+    case DType::kFloat64:
+      return sampled<double>(a, pieces, u, v, d, memory, stream);
+    case DType::kFloat32:
+      return sampled<float>(a, pieces, u, v, d, memory, stream);
+    case DType::kFloat16:
+      return sampled<Half>(a, pieces, u, v, d, memory, stream);
+    case DType::kBFloat16:
+      return sampled<BFloat16>(a, pieces, u, v, d, memory, stream);
+    default:
+      return sampled<std::int8_t>(a, pieces, u, v, d, memory, stream);
+  }
+}
+
+}  // namespace sparsecore::cuda

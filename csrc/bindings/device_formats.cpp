@@ -191,8 +191,9 @@ py::tuple from_dense(py::handle dense, py::object allocate, std::uintptr_t strea
 void to_dense(const DeviceCsr& csr, py::handle values, py::handle out, std::uintptr_t stream) {
   const CsrView view = with_values(csr, values);
   const MatrixView to = device_matrix(out, "out");
-  if (to.rows != view.rows || to.cols != view.cols || to.dtype != view.dtype ||
-      to.row_stride != view.cols || (to.cols > 1 && to.col_stride != 1)) {
+  const bool is_contiguous = (to.rows <= 1 || to.cols == 0 || to.row_stride == to.cols) &&
+                             (to.cols <= 1 || to.col_stride == 1);
+  if (to.rows != view.rows || to.cols != view.cols || to.dtype != view.dtype || !is_contiguous) {
     throw std::invalid_argument("out is a contiguous matrix of the same shape and dtype");
   }
   cuda::scatter_dense(view, csr.pieces, item_size(view.dtype), to.data, stream_arg(stream));

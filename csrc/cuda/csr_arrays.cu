@@ -68,7 +68,7 @@ CsrArrays csr_arrays(const GivenIndices& indptr, const GivenIndices& indices, st
   CsrArrays result{{offsets.view(rows + 1), columns.view(nnz), {}},
                    (found & kInvalid) == 0,
                    (found & kDescends) == 0};
-  if (!result.is_valid || !result.is_ascending) return result;
+  if (!result.is_valid) return result;
   result.pattern.pieces.count = rows;
   if ((found & kLongRow) != 0) {
     result.pattern.pieces = split_rows(result.pattern.offsets, nnz, memory, stream);

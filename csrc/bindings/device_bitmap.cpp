@@ -1,6 +1,7 @@
 // DeviceBitmap: a 16-bit matrix packed for products with few columns (cuda/bitmap.h).
 #include <pybind11/pybind11.h>
 
+#include <algorithm>
 #include <string>
 #include <utility>
 
@@ -18,6 +19,14 @@ struct DeviceBitmap {
   py::object masks, offsets, values;  // tensors
 };
 
+// In memory of `memory`; of a matrix without entries, too, which needs none.
+void* taken_values(const CsrView& a, const cuda::BitmapView& bitmap, TorchMemory& memory,
+                   cuda::Stream stream) {
+  void* room = memory.take(std::max<std::int64_t>(1, 2 * a.nnz()));
+  cuda::place_bitmap_values(a, bitmap, room, memory, stream);
+  return room;
+}
+
 DeviceBitmap packed(const DeviceCsr& csr, py::handle values, const py::object& allocate,
                     std::uintptr_t stream) {
   const CsrView a = with_values(csr, values, "A.data");
@@ -32,8 +41,7 @@ DeviceBitmap packed(const DeviceCsr& csr, py::handle values, const py::object& a
   TorchMemory memory(allocate);
   DeviceBitmap made;
   made.view = cuda::bitmap_of(a, memory, stream_arg(stream));
-  void* room = memory.take(2 * a.nnz());
-  cuda::place_bitmap_values(a, made.view, room, memory, stream_arg(stream));
+  void* room = taken_values(a, made.view, memory, stream_arg(stream));
   made.view.values = room;
   made.masks = memory.tensor_at(made.view.masks);
   made.offsets = memory.tensor_at(made.view.offsets);
@@ -51,8 +59,7 @@ DeviceBitmap with_new_values(const DeviceBitmap& old, const DeviceCsr& csr, py::
   }
   TorchMemory memory(allocate);
   DeviceBitmap made = old;
-  void* room = memory.take(2 * a.nnz());
-  cuda::place_bitmap_values(a, made.view, room, memory, stream_arg(stream));
+  void* room = taken_values(a, made.view, memory, stream_arg(stream));
   made.view.values = room;
   made.values = memory.tensor_at(room);
   return made;
@@ -69,7 +76,7 @@ void unpacked(const DeviceBitmap& bitmap, const DeviceCsr& csr, py::handle value
 void multiplied(const DeviceBitmap& bitmap, const DeviceCsr& csr, py::handle x, py::handle out,
                 const std::string& name, py::handle scale, py::handle bias, py::handle residual,
                 py::handle activation, const py::object& allocate, std::uintptr_t stream) {
-  const Product product = device_product(x, out, name, scale, bias, residual, activation);
+  const Product product = DeviceOperands{x, out, scale, bias, residual, activation}.product(name);
   CsrView a = csr.view;
   a.values = bitmap.view.values;
   a.dtype = bitmap.view.dtype;

@@ -3,71 +3,57 @@
 #include <pybind11/stl.h>
 
 #include <string>
+#include <string_view>
 #include <utility>
 
 #include "../cuda/sddmm.h"
 #include "../cuda/spmm.h"
+#include "../cuda/tf32_tiles.h"
 #include "../ops.h"
 #include "device.h"
-#include "options.h"
+#include "device_operands.h"
 #include "registration.h"
 
 namespace sparsecore::bindings {
 namespace {
 
-CsrView with_values(const DeviceCsr& csr, py::handle values, ArgName name) {
-  const VectorView given = device_vector(values, name);
-  if (given.size != csr.view.nnz()) {
-    throw py::value_error(name.text() + " has shape (" + std::to_string(given.size) +
-                          ",), expected " + std::to_string(csr.view.nnz()) + " items");
-  }
-  if (given.size > 1 && given.stride != 1) {
-    throw py::value_error(name.text() + " must be contiguous");
-  }
-  CsrView view = csr.view;
-  view.values = given.data;
-  view.dtype = given.dtype;
-  return view;
+using Kernel = void (*)(const CsrView&, const cuda::Pieces&, const Product&, TorchMemory&,
+                        cuda::Stream);
+
+void by_rows(const CsrView& a, const cuda::Pieces& pieces, const Product& p, TorchMemory& memory,
+             cuda::Stream stream) {
+  cuda::csr_product(a, pieces, p.x, p.epilogue, p.out, memory, stream);
 }
 
-// torch gives empty tensors no address, where views without one are absent ones.
-template <class View>
-View present(View view) {
-  static std::byte nothing;
-  if (view.data == nullptr) view.data = &nothing;
-  return view;
+template <cuda::Tf32 kHow>
+void by_tiles(const CsrView& a, const cuda::Pieces&, const Product& p, TorchMemory& memory,
+              cuda::Stream stream) {
+  cuda::tf32_product(a, p.x, p.epilogue, p.out, kHow, memory, stream);
 }
 
-MatrixView optional_matrix(py::handle tensor, ArgName name) {
-  return tensor.is_none() ? MatrixView{} : present(device_result(tensor, name));
-}
-
-VectorView optional_vector(py::handle tensor, ArgName name) {
-  return tensor.is_none() ? VectorView{} : present(device_vector(tensor, name));
+// Of a plan that names one; tiles are of fp32 only, and all else goes by rows.
+Kernel kernel_of(std::string_view kernel, DType values, DType x) {
+  const bool is_fp32 = values == DType::kFloat32 && x == DType::kFloat32;
+  if (is_fp32 && kernel == "tf32") return by_tiles<cuda::Tf32::kOnce>;
+  if (is_fp32 && kernel == "3xtf32") return by_tiles<cuda::Tf32::kThreeTimes>;
+  return by_rows;
 }
 
 void csr_matmul_run(const DeviceCsr& csr, py::handle values, py::handle x, py::handle out,
                     const std::string& name, const py::object& transposed, py::handle scale,
                     py::handle bias, py::handle residual, py::handle activation,
-                    py::object allocate, std::uintptr_t stream) {
+                    std::string_view kernel, py::object allocate, std::uintptr_t stream) {
   const CsrView a = with_values(csr, values, {name, "A.data"});
-  const Product product{
-      .x = device_matrix(x, {name, "X"}),
-      .epilogue = {optional_vector(scale, {name, "scale"}), optional_vector(bias, {name, "bias"}),
-                   optional_matrix(residual, {name, "residual"}), activation_arg(activation, name)},
-      .out = device_result(out, {name, "out"}),
-      .transposed = !transposed.is_none(),
-      .name = name};
+  Product product = DeviceOperands{x, out, scale, bias, residual, activation}.product(name);
+  product.transposed = !transposed.is_none();
   check_csr_matmul(a, product);
   TorchMemory memory(std::move(allocate));
-  const auto run = [&](const CsrView& matrix, const cuda::Pieces& pieces) {
-    cuda::csr_product(matrix, pieces, product.x, product.epilogue, product.out, memory,
-                      stream_arg(stream));
-  };
-  if (!product.transposed) return run(a, csr.pieces);
+  const Kernel run = kernel_of(kernel, a.dtype, product.x.dtype);
+  if (!product.transposed) return run(a, csr.pieces, product, memory, stream_arg(stream));
   const py::tuple turned = transposed();
   const auto& matrix = turned[0].cast<const DeviceCsr&>();
-  run(with_values(matrix, turned[1], {name, "A.T's values"}), matrix.pieces);
+  const CsrView turned_view = with_values(matrix, turned[1], {name, "A.T's values"});
+  run(turned_view, matrix.pieces, product, memory, stream_arg(stream));
 }
 
 void csr_sddmm_run(const DeviceCsr& csr, py::handle u_in, py::handle v_in, py::handle out,
@@ -89,8 +75,8 @@ void csr_sddmm_run(const DeviceCsr& csr, py::handle u_in, py::handle v_in, py::h
 void register_device_products(py::module_& module) {
   module.def("device_csr_matmul", csr_matmul_run, py::arg("csr"), py::arg("values"), py::arg("x"),
              py::arg("out"), py::arg("name"), py::arg("transposed"), py::arg("scale"),
-             py::arg("bias"), py::arg("residual"), py::arg("activation"), py::arg("allocate"),
-             py::arg("stream"));
+             py::arg("bias"), py::arg("residual"), py::arg("activation"), py::arg("kernel"),
+             py::arg("allocate"), py::arg("stream"));
   module.def("device_csr_sddmm", csr_sddmm_run, py::arg("csr"), py::arg("u"), py::arg("v"),
              py::arg("out"), py::arg("allocate"), py::arg("stream"));
 }

@@ -1,8 +1,9 @@
-// A build without CUDA has none of the functions of device_formats.cpp and device_products.cpp.
+// A build without CUDA has nothing of the files device_*.cpp.
 #include "registration.h"
 
 namespace sparsecore::bindings {
 
+void register_device_bitmap(pybind11::module_&) {}
 void register_device_formats(pybind11::module_&) {}
 void register_device_products(pybind11::module_&) {}
 

@@ -271,8 +271,9 @@ BitmapView bitmap_of(const CsrView& a, Memory& memory, Stream stream) {
   bitmap.nnz = a.nnz();
   bitmap.dtype = a.dtype;
   const std::int64_t count = bitmap.strips() * bitmap.blocks();
-  auto* masks = memory.take_items<std::uint32_t>(count * kWarp);
-  auto* offsets = memory.take_items<std::uint32_t>(count);
+  // One word at least, so that there is an address.
+  auto* masks = memory.take_items<std::uint32_t>(count > 0 ? count * kWarp : 1);
+  auto* offsets = memory.take_items<std::uint32_t>(count > 0 ? count : 1);
   bitmap.masks = masks;
   bitmap.offsets = offsets;
   if (count == 0) return bitmap;

@@ -353,9 +353,38 @@ def device_csr_matmul(
     bias: Any,
     residual: Any,
     activation: str | None,
+    kernel: str,
     allocate: Callable[[int], Any],
     stream: int,
 ) -> None: ...
+
+@final
+class DeviceBitmap:
+    def __init__(
+        self, csr: DeviceCsr, values: Any, allocate: Callable[[int], Any], stream: int
+    ) -> None: ...
+    @property
+    def nbytes(self) -> int: ...
+    def with_values(
+        self, csr: DeviceCsr, values: Any, allocate: Callable[[int], Any], stream: int
+    ) -> DeviceBitmap: ...
+    def unpack(
+        self, csr: DeviceCsr, values: Any, allocate: Callable[[int], Any], stream: int
+    ) -> None: ...
+    def matmul(
+        self,
+        csr: DeviceCsr,
+        x: Any,
+        out: Any,
+        name: str,
+        scale: Any,
+        bias: Any,
+        residual: Any,
+        activation: str | None,
+        allocate: Callable[[int], Any],
+        stream: int,
+    ) -> None: ...
+
 def device_csr_sddmm(
     csr: DeviceCsr, u: Any, v: Any, out: Any, allocate: Callable[[int], Any], stream: int
 ) -> None: ...

@@ -6,7 +6,7 @@ import numpy as np
 
 import sparsecore
 from sparsecore import _core, interop
-from sparsecore.cuda.plan import DevicePlan
+from sparsecore.cuda.plan import KERNELS, DeviceKernel, DevicePlan, choose_kernel
 from sparsecore.cuda.structure import DeviceStructure
 from sparsecore.formats import arguments
 from sparsecore.formats.csr import CSR
@@ -14,7 +14,7 @@ from sparsecore.interop import Values
 from sparsecore.library.handle import handle_of
 from sparsecore.threads import get_num_threads
 
-Kernel: TypeAlias = Literal["block_permute", "packed_sweep", "row_sweep", "rows"]
+Kernel: TypeAlias = Literal["block_permute", "packed_sweep", "row_sweep"] | DeviceKernel
 
 
 @final
@@ -168,11 +168,13 @@ def _packed(
     """Return the matrix as its products read it, on its device."""
     structure = A._structure
     if isinstance(structure, DeviceStructure):
-        if kernel not in ("", "rows"):
-            msg = f"prepare: kernel is {kernel!r}, expected None or 'rows' on {str(A.device)!r}"
+        if kernel not in ("", *KERNELS):
+            among = ", ".join(map(repr, KERNELS))
+            msg = f"prepare: kernel is {kernel!r}, expected None or {among} on {str(A.device)!r}"
             raise ValueError(msg)
         arguments.check_shape(A.data, (A.nnz,), name="prepare: A.data")
-        return DevicePlan(structure, A.data, backward=backward)
+        chosen: Any = kernel or choose_kernel(structure, A.dtype, columns)
+        return DevicePlan(structure, A.data, backward=backward, kernel=chosen)
     data = interop.to_numpy(A.data, name="prepare: A.data")
     return _core.prepare_csr(structure, data, columns, backward, by_rows, kernel, get_num_threads())
 
@@ -203,7 +205,11 @@ def prepare(
         holds a second one, of the transpose. Without it they transpose or scatter in each call.
     kernel : {"block_permute", "packed_sweep", "row_sweep"}, optional
         Instead of the one that suits `n`: for whoever measures, or wants less memory. On a CUDA
-        device there is one, "rows", which reads CSR's own order.
+        device (none was measured, the choice is by bytes): "rows" reads CSR's own order; "bitmap",
+        for fp16 and bf16 and what `n` of up to 32 gets, a mask and values in the order of tensor
+        cores, 0.13 bytes a position and 2 an entry. By name only: "tf32" multiplies fp32 on tensor
+        cores with operands of 10 bits of mantissa (2^-11 of each product), "3xtf32" with three such
+        products for each (2^-21).
     by_rows : bool
         Whether products will be layers', by `sparsecore.linear`: x and the result hold a right-hand
         column a row. For two columns and more the matrix is then always packed.

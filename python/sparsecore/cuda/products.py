@@ -33,6 +33,16 @@ class _Options(NamedTuple):
     activation: str | None = None
 
 
+class _Matrix(NamedTuple):
+    """A matrix as a product reads it: CSR, by a kernel that is named or not; or a bitmap of it."""
+
+    structure: DeviceStructure
+    values: Any
+    transpose: Transpose
+    kernel: str = ""
+    bitmap: _core.DeviceBitmap | None = None
+
+
 def csr_matmul(
     structure: DeviceStructure,
     values: Any,
@@ -73,7 +83,8 @@ def csr_matmul(
         turned, order = structure.transposed()
         return turned, values.index_select(0, order)
 
-    return _multiplied(structure, values, transpose, X, out, name, _Options(*options))
+    matrix = _Matrix(structure, values, transpose)
+    return _multiplied(matrix, X, out, name, _Options(*options))
 
 
 def plan_matmul(
@@ -82,7 +93,11 @@ def plan_matmul(
     """Multiply as `_core.plan_matmul`; parameters and errors as in `csr_matmul`."""
     del threads
     given = _Options(*options)
-    return _multiplied(plan.structure, plan.values, plan.transposed, X, out, name, given)
+    if plan.bitmap is not None and X.dtype == plan.dtype and not given.transposed:
+        packed = _Matrix(plan.structure, plan.no_values, plan.transposed, bitmap=plan.bitmap)
+        return _multiplied(packed, X, out, name, given)
+    matrix = _Matrix(plan.structure, plan.values, plan.transposed, kernel=plan.kernel)
+    return _multiplied(matrix, X, out, name, given)
 
 
 def csr_sddmm(structure: DeviceStructure, U: Values, V: Values) -> Any:
@@ -110,15 +125,8 @@ def csr_sddmm(structure: DeviceStructure, U: Values, V: Values) -> Any:
     return d
 
 
-def _multiplied(
-    structure: DeviceStructure,
-    values: Any,
-    transpose: Transpose,
-    X: Values,
-    out: Values,
-    name: str,
-    given: _Options,
-) -> Any:
+def _multiplied(matrix: _Matrix, X: Values, out: Values, name: str, given: _Options) -> Any:
+    structure, values = matrix.structure, matrix.values
     operands.require_place(X, structure.device, name, "x" if given.by_rows else "X")
     for what, operand in (
         ("scale", given.scale),
@@ -136,27 +144,28 @@ def _multiplied(
     torch = interop.import_torch()
     is_int8 = values.dtype == X.dtype == torch.int8
     if is_int8:
-        _require_short_rows(transpose()[0] if given.transposed else structure, name)
+        _require_short_rows(matrix.transpose()[0] if given.transposed else structure, name)
     y = _result(X, rows, torch.int32 if is_int8 else X.dtype, given) if out is None else out
     written = _as_columns(y, given)
-    with current(values) as (allocate, stream):
-        _core.device_csr_matmul(
-            structure.csr,
-            values.contiguous(),
-            _as_columns(X, given),
-            written,
-            name,
-            (lambda: _core_parts(*transpose())) if given.transposed else None,
-            given.scale,
-            given.bias,
-            None if given.residual is None else _as_columns(given.residual, given),
-            given.activation,
-            allocate,
-            stream,
-        )
+    _run(matrix, _as_columns(X, given), written, name, given)
     if written.data_ptr() != y.data_ptr():  # no strides say that `out` consists of rows
         y.copy_(written.t().reshape(y.shape))
     return y
+
+
+def _run(matrix: _Matrix, X: Any, out: Any, name: str, given: _Options) -> None:
+    residual = None if given.residual is None else _as_columns(given.residual, given)
+    epilogue = (given.scale, given.bias, residual, given.activation)
+    csr = matrix.structure.csr
+    with current(matrix.values) as (allocate, stream):
+        if matrix.bitmap is not None:
+            matrix.bitmap.matmul(csr, X, out, name, *epilogue, allocate, stream)
+            return
+        transposed = (lambda: _core_parts(*matrix.transpose())) if given.transposed else None
+        values, kernel = matrix.values.contiguous(), matrix.kernel
+        _core.device_csr_matmul(
+            csr, values, X, out, name, transposed, *epilogue, kernel, allocate, stream
+        )
 
 
 def _core_parts(structure: DeviceStructure, values: Any) -> tuple[_core.DeviceCsr, Any]:

@@ -24,7 +24,7 @@ def small(gpu, dtype=np.float64):
 
 def test_it_says_what_it_is(gpu):
     A = small(gpu, np.float16)
-    P = A.prepare(n=4, by_rows=True)
+    P = A.prepare(n=40, by_rows=True)
     assert (P.shape, P.nnz, P.dtype, P.kernel) == ((2, 3), 3, torch.float16, "rows")
     assert P.device == A.data.device
     assert P.nbytes == A.data.nbytes

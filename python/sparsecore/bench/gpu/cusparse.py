@@ -27,6 +27,9 @@ _TYPES = {
 
 
 def _library() -> ctypes.CDLL:
+    if not torch.cuda.is_available():
+        msg = "torch has no CUDA device"
+        raise Absent(msg)
     torch.cuda.init()  # type: ignore[no-untyped-call]  # loads what torch needs
     for name in _SONAMES:
         try:

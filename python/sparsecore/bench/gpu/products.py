@@ -1,7 +1,7 @@
 """Products on the device: ours, cuSPARSE by each algorithm, torch's, CuPy's; dense cuBLAS."""
 
 import importlib.util
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
@@ -73,7 +73,7 @@ def _with_graph(name: str, offers: Offers, X: Any) -> Offers:
 def _peers(arrays: tuple[Any, ...], shape: tuple[int, int], X: Any) -> Offers:
     data, indices, indptr = arrays
     csr = torch.sparse_csr_tensor(indptr, indices, data, shape, check_invariants=False)
-    offers: Offers = {"torch csr": Contender(partial(torch.matmul, csr, X))}
+    offers: Offers = {"torch csr": _tried(partial(torch.matmul, csr, X))}
     for algorithm in cusparse.ALGORITHMS:
         name = f"cusparse {algorithm}"
         try:
@@ -83,6 +83,15 @@ def _peers(arrays: tuple[Any, ...], shape: tuple[int, int], X: Any) -> Offers:
         else:
             offers[name] = Contender(call, packing="beforehand")
     return offers | _cupy(arrays, shape, X)
+
+
+def _tried(call: Callable[[], Any]) -> Contender | Absent:
+    """Return a call of torch's as a contender, if it can do what is asked."""
+    try:
+        call()
+    except RuntimeError as reason:  # which NotImplementedError is, too
+        return Absent(str(reason).partition("\n")[0])
+    return Contender(call)
 
 
 def _cupy(arrays: tuple[Any, ...], shape: tuple[int, int], X: Any) -> Offers:

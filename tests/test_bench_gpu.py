@@ -1,0 +1,64 @@
+"""What the benchmarks of a device compare: every contender's result, checked as before timing."""
+
+import dataclasses
+from functools import partial
+
+import pytest
+
+from sparsecore.bench.arguments import parse
+from sparsecore.bench.comparison import WrongResult, verify
+
+torch = pytest.importorskip("torch", reason="torch is not installed")
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.filterwarnings("ignore:Sparse CSR tensor support is in beta"),
+]
+
+TINY = ["--shape", "32x48", "--sparsities", "70", "--columns", "1", "9", "--triplets", "300"]
+
+
+def tables(gpu, *words):
+    from sparsecore.bench.gpu.building import building
+    from sparsecore.bench.gpu.products import products
+
+    options = parse(["gpu", *TINY, *words])
+    return [list(make(options, gpu).cases) for make in (products, building)]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_every_contender_of_a_product_is_right(dtype, gpu):
+    cases, _ = tables(gpu, "--dtype", dtype)
+    assert [case.labels["N"] for case in cases] == [1, 9]
+    for case in cases:
+        assert max(verify(case).values()) <= 1
+        assert list(case.contenders)[:2] == ["sparsecore", "sparsecore plan"]
+        assert "cublas dense" in case.contenders
+        others = set(case.contenders) | set(case.absent)
+        assert {"torch csr", "cusparse alg1", "cusparse alg2", "cusparse alg3", "cupy"} <= others
+
+
+def test_every_construction_is_right(gpu):
+    _, cases = tables(gpu)
+    kinds = [case.labels["build"] for case in cases]
+    assert kinds == ["triplets to CSR", "dense to CSR", "arrays to the transpose", "4096 rows"]
+    for case in cases:
+        assert max(verify(case).values()) == 0
+
+
+def test_a_wrong_result_is_found(gpu):
+    (case, *_), (made, *_) = tables(gpu)
+    product, matrix = (found.contenders["sparsecore"].call() for found in (case, made))
+    for found, wrong in ((case, 2 * product), (made, matrix.with_data(2 * matrix.data))):
+        off = dataclasses.replace(found.contenders["sparsecore"], call=partial(lambda y: y, wrong))
+        with pytest.raises(WrongResult, match="sparsecore is off by"):
+            verify(dataclasses.replace(found, contenders={"sparsecore": off}))
+
+
+def test_without_a_device_it_says_why(monkeypatch):
+    from sparsecore.bench.gpu import run
+
+    monkeypatch.setattr(run.sc.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(run.sc.cuda, "reason", lambda: "no device")
+    with pytest.raises(RuntimeError, match="gpu: no device"):
+        run.measure(parse(["gpu", "--quick"]))

@@ -66,8 +66,8 @@ def test_a_bitmap_is_what_few_columns_of_16_bits_get(gpu):
     found = [plan.kernel for plan in (A.prepare(n=32), A.prepare(n=33), A.prepare())]
     assert found == ["bitmap", "rows", "rows"]
     assert (sparse.prepare(n=1).kernel, wide.prepare(n=1).kernel) == ("rows", "rows")
-    # 4 x 2 blocks of 128 bytes of masks and 4 of offset; 2 bytes a value.
-    assert A.prepare(n=1).nbytes == 8 * 132 + 2 * A.nnz
+    # 4 x 2 blocks of 128 bytes of masks, 8 of offset and 16 for padding; 2 bytes a value.
+    assert A.prepare(n=1).nbytes == 8 * 152 + 8 + 2 * A.nnz
 
 
 @pytest.mark.parametrize("backward", [False, True])

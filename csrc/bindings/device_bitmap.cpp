@@ -22,7 +22,7 @@ struct DeviceBitmap {
 // In memory of `memory`; of a matrix without entries, too, which needs none.
 void* taken_values(const CsrView& a, const cuda::BitmapView& bitmap, TorchMemory& memory,
                    cuda::Stream stream) {
-  void* room = memory.take(std::max<std::int64_t>(1, 2 * a.nnz()));
+  void* room = memory.take(std::max<std::int64_t>(1, 2 * bitmap.most_items()));
   cuda::place_bitmap_values(a, bitmap, room, memory, stream);
   return room;
 }
@@ -33,10 +33,6 @@ DeviceBitmap packed(const DeviceCsr& csr, py::handle values, const py::object& a
   if (a.dtype != DType::kFloat16 && a.dtype != DType::kBFloat16) {
     throw py::type_error(std::string("prepare: A is ") + dtype_name(a.dtype) +
                          ", expected float16 or bfloat16 for the kernel bitmap");
-  }
-  if (a.nnz() > cuda::kMostBitmapEntries) {
-    throw py::value_error("prepare: A has " + std::to_string(a.nnz()) +
-                          " entries, the kernel bitmap takes at most 2^32 - 1");
   }
   TorchMemory memory(allocate);
   DeviceBitmap made;

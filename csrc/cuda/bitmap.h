@@ -7,21 +7,18 @@
 
 namespace sparsecore::cuda {
 
-// The bytes of a matrix's masks and offsets, and the most entries that offsets can count.
-constexpr std::int64_t kMostBitmapEntries = 0xffffffff;
-
 // Masks and offsets of a pattern, in memory of `memory`; no values yet.
 BitmapView bitmap_of(const CsrView& a, Memory& memory, Stream stream);
 
-// values[of the bitmap] = a.values, or back: a.values are written where `to_csr`. Items of 2 bytes.
+// Between CSR's order and the bitmap's, which has room for most_items().
 void place_bitmap_values(const CsrView& a, const BitmapView& bitmap, void* bitmap_values,
                          Memory& memory, Stream stream);
 void unpack_bitmap_values(const CsrView& a, const BitmapView& bitmap, void* csr_values,
                           Memory& memory, Stream stream);
 
 // out = epilogue(a @ x); x has the values' dtype. 32 columns at a time, the matrix read once for
-// each. An item of x that is not finite makes nothing of what it does not meet: 64 rows of x that hold
-// one are multiplied item by item.
+// each. An item of x that is not finite makes nothing of what it does not meet: an x that holds one is
+// multiplied item by item, slowly.
 void bitmap_product(const BitmapView& a, const MatrixView& x, const Epilogue& epilogue,
                     const MatrixView& out, Memory& memory, Stream stream);
 

@@ -207,7 +207,7 @@ def prepare(
         Instead of the one that suits `n`: for whoever measures, or wants less memory. On a CUDA
         device (none was measured, the choice is by bytes): "rows" reads CSR's own order; "bitmap",
         for fp16 and bf16 and what `n` of up to 32 gets, a mask and values in the order of tensor
-        cores, 0.13 bytes a position and 2 an entry. By name only: "tf32" multiplies fp32 on tensor
+        cores, 0.15 bytes a position and 2 an entry. By name only: "tf32" multiplies fp32 on tensor
         cores with operands of 10 bits of mantissa (2^-11 of each product), "3xtf32" with three such
         products for each (2^-21).
     by_rows : bool

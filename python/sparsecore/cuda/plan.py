@@ -9,10 +9,10 @@ from sparsecore.cuda.structure import DeviceStructure
 DeviceKernel: TypeAlias = Literal["rows", "bitmap", "tf32", "3xtf32"]
 KERNELS: tuple[str, ...] = ("rows", "bitmap", "tf32", "3xtf32")
 _BITMAP_DTYPES = ("float16", "bfloat16")
-# What a bitmap is made for, and from which density on it has fewer bytes than CSR: 2 a value and
-# 0.129 a position, against 4 an entry.
+# What a bitmap is made for, and from which density on it has fewer bytes than CSR: 2 a value and up
+# to 152 for 1024 positions (bitmap_layout.h), against 4 an entry.
 _FEW_COLUMNS = 32
-_LEAST_BITMAP_DENSITY = 0.0645
+_LEAST_BITMAP_DENSITY = 152 / 1024 / 2
 
 
 def choose_kernel(structure: DeviceStructure, dtype: Any, columns: int) -> DeviceKernel:

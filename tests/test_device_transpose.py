@@ -5,7 +5,15 @@ import pytest
 import scipy.sparse
 
 import sparsecore as sc
-from device_format_cases import assert_is, back, canonical, compressed, csr_there, one_long_row, there
+from device_format_cases import (
+    assert_is,
+    back,
+    canonical,
+    compressed,
+    csr_there,
+    one_long_row,
+    there,
+)
 
 pytestmark = pytest.mark.gpu
 

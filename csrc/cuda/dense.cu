@@ -6,8 +6,8 @@
 //
 // Bytes: 2 b an element of b bytes, and b + w a nonzero with columns of width w.
 #include "dense.h"
-
 #include "found.h"
+#include "piece_lanes.h"
 #include "row_pieces.h"
 #include "scalars.h"
 #include "scan.h"
@@ -16,7 +16,7 @@
 namespace sparsecore::cuda {
 namespace {
 
-constexpr int kThreads = 128, kWarp = 32;
+constexpr int kThreads = 128;
 constexpr std::int64_t kSegment = 2048;  // columns
 
 struct Segments {
@@ -57,8 +57,8 @@ struct Segment {
 };
 __device__ __forceinline__ Segment segment_at(const Segments& segments, std::int64_t i) {
   const std::int64_t row = i / segments.per_row, begin = i % segments.per_row * kSegment;
-  const std::int64_t end = begin + kSegment < segments.dense.cols ? begin + kSegment
-                                                                  : segments.dense.cols;
+  const std::int64_t end =
+      begin + kSegment < segments.dense.cols ? begin + kSegment : segments.dense.cols;
   return {row, begin, end};
 }
 __device__ __forceinline__ std::int64_t segment_of_warp() {
@@ -66,7 +66,8 @@ __device__ __forceinline__ std::int64_t segment_of_warp() {
 }
 
 template <class Bits, int kVector>
-__global__ void __launch_bounds__(kThreads) count_nonzeros(Segments segments, std::int64_t* counts) {
+__global__ void __launch_bounds__(kThreads)
+    count_nonzeros(Segments segments, std::int64_t* counts) {
   const std::int64_t i = segment_of_warp();
   if (i >= segments.count()) return;
   const int lane = static_cast<int>(threadIdx.x) % kWarp;
@@ -154,14 +155,12 @@ Nonzeros nonzeros_of(const Segments& segments, Memory& memory, Stream stream) {
                     : extracted<Bits, 1>(segments, memory, stream);
 }
 
-template <class Bits>
-__global__ void __launch_bounds__(kThreads)
-    scatter(CsrView a, Pieces pieces, Bits* out) {
-  const std::int64_t i = segment_of_warp();
+template <class Bits, int kLanes>
+__global__ void __launch_bounds__(kPieceThreads) scatter(CsrView a, Pieces pieces, Bits* out) {
+  const std::int64_t i = piece_of_lanes<kLanes>();
   if (i >= pieces.count) return;
-  const int lane = static_cast<int>(threadIdx.x) % kWarp;
   const Piece piece = piece_at(pieces, a.offsets, i);
-  for (std::int64_t p = piece.begin + lane; p < piece.end; p += kWarp) {
+  for (std::int64_t p = piece.begin + lane_of<kLanes>(); p < piece.end; p += kLanes) {
     out[piece.row * a.cols + a.columns[p]] = static_cast<const Bits*>(a.values)[p];
   }
 }
@@ -182,10 +181,16 @@ Nonzeros nonzeros(const MatrixView& given, Memory& memory, Stream stream) {
 
 void scatter_dense(const CsrView& a, const Pieces& pieces, std::int64_t item_size, void* out,
                    Stream stream) {
-  const Grid grid{blocks_for(pieces.count, kThreads / kWarp), 1, kThreads};
   with_bits(item_size, [&](auto item) {
     using Bits = decltype(item);
-    launch("scattering values", scatter<Bits>, grid, stream, a, pieces, static_cast<Bits*>(out));
+    auto* const to = static_cast<Bits*>(out);
+    if (are_short(pieces, a.nnz())) {
+      launch("scattering values", scatter<Bits, kFewLanes>, grid_of<kFewLanes>(pieces), stream, a,
+             pieces, to);
+    } else {
+      launch("scattering values", scatter<Bits, kWarp>, grid_of<kWarp>(pieces), stream, a, pieces,
+             to);
+    }
   });
 }
 

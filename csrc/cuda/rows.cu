@@ -1,32 +1,24 @@
-// Entries are written by pieces of the result's rows, a warp each: coalesced reads and writes.
+// Entries are written by pieces of the result's rows, a warp or a quarter of one each: coalesced
+// reads and writes.
 //
 // gather_rows: a pass over the ids finds each row's first entry and its length, whose sums are the
 // offsets; a second copies, columns in their width and values by their size.
-#include "rows.h"
-
 #include "found.h"
+#include "piece_lanes.h"
 #include "row_pieces.h"
+#include "rows.h"
 #include "scan.h"
 
 namespace sparsecore::cuda {
 namespace {
 
-constexpr int kThreads = 128, kWarp = 32;
-
-inline Grid grid_of_pieces(const Pieces& pieces) {
-  return {blocks_for(pieces.count, kThreads / kWarp), 1, kThreads};
-}
-__device__ __forceinline__ std::int64_t piece_of_warp() {
-  return std::int64_t{blockIdx.x} * (kThreads / kWarp) + static_cast<int>(threadIdx.x) / kWarp;
-}
-
-__global__ void __launch_bounds__(kThreads)
+template <int kLanes>
+__global__ void __launch_bounds__(kPieceThreads)
     write_rows(IndexView offsets, Pieces pieces, std::int64_t* to) {
-  const std::int64_t i = piece_of_warp();
+  const std::int64_t i = piece_of_lanes<kLanes>();
   if (i >= pieces.count) return;
   const Piece piece = piece_at(pieces, offsets, i);
-  for (std::int64_t p = piece.begin + static_cast<int>(threadIdx.x) % kWarp; p < piece.end;
-       p += kWarp) {
+  for (std::int64_t p = piece.begin + lane_of<kLanes>(); p < piece.end; p += kLanes) {
     to[p] = piece.row;
   }
 }
@@ -64,14 +56,13 @@ struct Move {
   std::int64_t* order;
 };
 
-template <class Bits>
-__global__ void __launch_bounds__(kThreads) copy_rows(Move move, Pieces pieces) {
-  const std::int64_t i = piece_of_warp();
+template <class Bits, int kLanes>
+__global__ void __launch_bounds__(kPieceThreads) copy_rows(Move move, Pieces pieces) {
+  const std::int64_t i = piece_of_lanes<kLanes>();
   if (i >= pieces.count) return;
   const Piece piece = piece_at(pieces, move.offsets, i);
   const std::int64_t shift = move.first[piece.row] - move.offsets[piece.row];
-  for (std::int64_t p = piece.begin + static_cast<int>(threadIdx.x) % kWarp; p < piece.end;
-       p += kWarp) {
+  for (std::int64_t p = piece.begin + lane_of<kLanes>(); p < piece.end; p += kLanes) {
     move.columns.set(p, move.a.columns[p + shift]);
     if (move.order != nullptr) {
       move.order[p] = p + shift;
@@ -84,7 +75,12 @@ __global__ void __launch_bounds__(kThreads) copy_rows(Move move, Pieces pieces) 
 }  // namespace
 
 void row_ids(const CsrView& a, const Pieces& pieces, std::int64_t* to, Stream stream) {
-  launch("naming rows", write_rows, grid_of_pieces(pieces), stream, a.offsets, pieces, to);
+  if (are_short(pieces, a.nnz())) {
+    launch("naming rows", write_rows<kFewLanes>, grid_of<kFewLanes>(pieces), stream, a.offsets,
+           pieces, to);
+  } else {
+    launch("naming rows", write_rows<kWarp>, grid_of<kWarp>(pieces), stream, a.offsets, pieces, to);
+  }
 }
 
 std::optional<GatheredRows> gather_rows(const CsrView& a, const GivenIndices& ids, Memory& memory,
@@ -110,9 +106,15 @@ std::optional<GatheredRows> gather_rows(const CsrView& a, const GivenIndices& id
   } else {
     result.values = move.values = memory.take(nnz * item_size(a.dtype));
   }
+  const Pieces& pieces = result.pattern.pieces;
   with_bits(item_size(a.dtype), [&](auto item) {
-    launch("copying rows", copy_rows<decltype(item)>, grid_of_pieces(result.pattern.pieces), stream,
-           move, result.pattern.pieces);
+    using Bits = decltype(item);
+    if (are_short(pieces, nnz)) {
+      launch("copying rows", copy_rows<Bits, kFewLanes>, grid_of<kFewLanes>(pieces), stream, move,
+             pieces);
+    } else {
+      launch("copying rows", copy_rows<Bits, kWarp>, grid_of<kWarp>(pieces), stream, move, pieces);
+    }
   });
   return result;
 }

@@ -1,0 +1,30 @@
+// Kernels that go through entries piece by piece (pieces.h), some lanes of a warp each.
+#pragma once
+
+#include "launch.h"
+#include "pieces.h"
+
+namespace sparsecore::cuda {
+
+constexpr int kPieceThreads = 128, kWarp = 32, kFewLanes = 8;
+
+// Whether kFewLanes a piece leave fewer of them idle than a warp.
+inline bool are_short(const Pieces& pieces, std::int64_t entries) {
+  return entries < 16 * pieces.count;
+}
+
+template <int kLanes>
+Grid grid_of(const Pieces& pieces) {
+  return {blocks_for(pieces.count, kPieceThreads / kLanes), 1, kPieceThreads};
+}
+template <int kLanes>
+__device__ __forceinline__ std::int64_t piece_of_lanes() {
+  return std::int64_t{blockIdx.x} * (kPieceThreads / kLanes) +
+         static_cast<int>(threadIdx.x) / kLanes;
+}
+template <int kLanes>
+__device__ __forceinline__ int lane_of() {
+  return static_cast<int>(threadIdx.x) % kLanes;
+}
+
+}  // namespace sparsecore::cuda

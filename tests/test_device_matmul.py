@@ -88,6 +88,15 @@ def test_vectors_and_products_from_the_right(gpu):
     oracle.check(back(operand.matrix.T @ X.t()), want, "A.T @ X")
 
 
+@pytest.mark.filterwarnings("ignore:Sparse CSR tensor support is in beta")
+def test_torchs_own_sparse_tensors(gpu):
+    rng = np.random.default_rng(8)
+    dense = cases.random_dense(rng, (12, 33), 0.3, F32)
+    A, X = tensor(dense, gpu).to_sparse_csr(), tensor(cases.numbers(rng, (33, 9), F32), gpu)
+    want = oracle.product(dense.astype(np.float64), dense != 0, back(X), F32)
+    oracle.check(back(sc.csr_matmul(A, X)), want, "torch.sparse_csr")
+
+
 @pytest.mark.parametrize("mix", [cases.Mix(F16, F32), cases.Mix(I8, BF16, scaled=True)], ids=str)
 def test_transposed_products_take_the_factors_of_their_own_rows(mix, gpu):
     rng = np.random.default_rng(5)

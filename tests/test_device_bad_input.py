@@ -126,6 +126,19 @@ def test_values_of_the_other_memory(gpu):
         A.tocoo().to(gpu).append(np.ones(1), ([0], [0]))
 
 
+def test_a_negated_view(gpu):
+    negated = there(np.ones(2) * 1j, gpu).conj().imag
+    assert negated.is_neg()
+    with pytest.raises(TypeError, match="CSR: data is a negated view"):
+        sc.CSR((negated, [0, 1], [0, 2]), (1, 4))
+
+
+def test_a_sparse_tensor(gpu):
+    sparse = there(np.eye(2), gpu).to_sparse_coo()
+    with pytest.raises(TypeError, match=r"from_dense: W has layout torch.sparse_coo, expected"):
+        sc.CSR.from_dense(sparse)
+
+
 def test_2_4_stays_on_the_host(gpu):
     with pytest.raises(TypeError, match=r"Sparse24.from_dense: W is on device .*expected 'cpu'"):
         sc.Sparse24.from_dense(there(np.zeros((1, 4)), gpu))

@@ -107,4 +107,11 @@ def test_the_transpose_of_a_matrix_and_a_dense_one(gpu):
     x = cases.numbers(rng, (5, 30), F64)
     want = x @ operand.W
     check(sc.linear(tensor(x, gpu), operand.matrix.T), want, F64)
-    check(sc.linear(tensor(x, gpu), tensor(operand.W.T.copy(), gpu)), want, F64)
+    dense = tensor(operand.W.T.copy(), gpu)
+    check(sc.linear(tensor(x, gpu), dense), want, F64)
+    both = torch.zeros(5, 24, dtype=torch.float64, device=gpu)
+    out = both[:, :12]
+    assert sc.linear(tensor(x, gpu), dense, out=out) is out
+    check(out, want, F64)
+    with pytest.raises(ValueError, match="linear: out overlaps residual in memory"):
+        sc.linear(tensor(x, gpu), dense, residual=both[:, 12:], out=out)

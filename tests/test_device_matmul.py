@@ -88,6 +88,15 @@ def test_vectors_and_products_from_the_right(gpu):
     oracle.check(back(operand.matrix.T @ X.t()), want, "A.T @ X")
 
 
+@pytest.mark.filterwarnings("ignore:Sparse CSR tensor support is in beta")
+def test_torchs_own_sparse_tensors(gpu):
+    rng = np.random.default_rng(8)
+    dense = cases.random_dense(rng, (12, 33), 0.3, F32)
+    A, X = tensor(dense, gpu).to_sparse_csr(), tensor(cases.numbers(rng, (33, 9), F32), gpu)
+    want = oracle.product(dense.astype(np.float64), dense != 0, back(X), F32)
+    oracle.check(back(sc.csr_matmul(A, X)), want, "torch.sparse_csr")
+
+
 @pytest.mark.parametrize("mix", [cases.Mix(F16, F32), cases.Mix(I8, BF16, scaled=True)], ids=str)
 def test_transposed_products_take_the_factors_of_their_own_rows(mix, gpu):
     rng = np.random.default_rng(5)
@@ -116,20 +125,22 @@ def test_the_same_call_gives_the_same_bits(gpu):
         assert (oracle.bits(first) == oracle.bits(second)).all()
 
 
-@pytest.mark.parametrize("n", [4, 24])
-def test_out_is_written_in_place_in_every_memory_order(n, gpu):
+@pytest.mark.parametrize("n", [4, 24, 48])
+@pytest.mark.parametrize("dtype", [F32, I8], ids=str)
+def test_out_is_written_in_place_in_every_memory_order(dtype, n, gpu):
     rng = np.random.default_rng(7)
-    operand = device_cases.random_operand(rng, (11, 30), 0.4, F32, gpu)
-    X = tensor(cases.numbers(rng, (30, n), F32), gpu)
-    want = oracle.product(operand.W, operand.stored, back(X), F32)
-    beside = torch.full((22, 3 * n), 77.0, device=gpu)
+    operand = device_cases.random_operand(rng, (11, 30), 0.4, dtype, gpu)
+    X = tensor(cases.numbers(rng, (30, n), dtype), gpu)
+    want = oracle.product(operand.W, operand.stored, back(X), oracle.result_dtype(dtype, dtype))
+    result = operand.matrix @ X
+    beside = torch.full((22, 3 * n), 77, dtype=result.dtype, device=gpu)
     for out in (
-        torch.empty(11, n, device=gpu),
-        torch.empty(n, 11, device=gpu).t(),
+        torch.empty_like(result),
+        torch.empty_like(result.t().contiguous()).t(),
+        beside[:11, 4 : n + 4],  # rows that begin at multiples of 16 bytes, not of 64
         beside[::2, ::3],
     ):
         assert sc.csr_matmul(operand.matrix, X, out=out) is out
         oracle.check(back(out), want, out.stride())
-    untouched = back(beside)
-    untouched[::2, ::3] = 77
-    assert (untouched == 77).all(), "something beside `out` was written"
+        out.fill_(77)
+        assert (back(beside) == 77).all(), "something beside `out` was written"

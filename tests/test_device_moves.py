@@ -133,9 +133,11 @@ class Foreign:
         self.tensor = tensor
 
     def __dlpack_device__(self):
+        """Name the first CUDA device, as dlpack.h numbers kinds."""
         return (2, 0)
 
     def __dlpack__(self, **options):
+        """Hand the tensor out."""
         return self.tensor.__dlpack__(**options)
 
 

@@ -97,8 +97,8 @@ DeviceCsr adopted(const Shape& shape, py::object offsets, py::object columns,
         cuda::row_pieces(pattern.offsets, pattern.columns.size, space.memory, space.stream);
   }
   DeviceCsr csr;
-  csr.view = {shape.first, shape.second, pattern.offsets, pattern.columns, nullptr,
-              DType::kFloat32};
+  csr.view = {shape.first,     shape.second, pattern.offsets,
+              pattern.columns, nullptr,      DType::kFloat32};
   csr.pieces = pattern.pieces;
   csr.offsets = std::move(offsets);
   csr.columns = std::move(columns);
@@ -224,8 +224,7 @@ py::object gathered(const DeviceCsr& csr, py::handle ids, py::handle values, py:
 py::tuple transposed(const DeviceCsr& csr, py::object allocate, std::uintptr_t stream) {
   check_rows(csr.view.cols);
   Workspace space(std::move(allocate), stream);
-  const cuda::Transposed made =
-      cuda::transpose(csr.view, csr.pieces, space.memory, space.stream);
+  const cuda::Transposed made = cuda::transpose(csr.view, csr.pieces, space.memory, space.stream);
   return py::make_tuple(space.csr({csr.view.cols, csr.view.rows}, made.pattern),
                         space.tensor(made.order, csr.view.nnz()));
 }
@@ -240,7 +239,8 @@ void register_device_formats(py::module_& module) {
       .def_property_readonly("pieces", [](const DeviceCsr& s) { return s.pieces.count; })
       .def_property_readonly("indptr", [](const DeviceCsr& s) { return s.offsets; })
       .def_property_readonly("indices", [](const DeviceCsr& s) { return s.columns; })
-      .def_property_readonly("indptr_width", [](const DeviceCsr& s) { return s.view.offsets.width; })
+      .def_property_readonly("indptr_width",
+                             [](const DeviceCsr& s) { return s.view.offsets.width; })
       .def_property_readonly("indices_width",
                              [](const DeviceCsr& s) { return s.view.columns.width; });
   module.def("device_csr_adopted", adopted, py::arg("shape"), py::arg("offsets"),

@@ -1,11 +1,10 @@
 // Two passes, one thread an item, each reading what is given and writing the stored width.
 //
 // Offsets: 0 = indptr[0] <= indptr[1] <= ... <= indptr[rows] = nnz. One that is not in 0 ... nnz is
-// stored as 0, so that later passes stay inside their arrays before anybody has read what was found.
-// Columns: each in 0 ... cols - 1 and above the one before it, unless it is the first of its row:
-// only where it is not above is the place looked up among the offsets.
+// stored as 0, so that later passes stay inside their arrays before anybody has read what was
+// found. Columns: each in 0 ... cols - 1 and above the one before it, unless it is the first of its
+// row: only where it is not above is the place looked up among the offsets.
 #include "csr_arrays.h"
-
 #include "found.h"
 #include "row_pieces.h"
 #include "search.h"
@@ -62,8 +61,8 @@ CsrArrays csr_arrays(const GivenIndices& indptr, const GivenIndices& indices, st
   std::uint32_t* const word = nothing_found(memory, stream);
   launch("checking indptr", check_offsets, grid_of(rows + 1), stream, indptr, nnz,
          piece_length(nnz), offsets, word);
-  launch("checking indices", check_columns, grid_of(nnz), stream, indices,
-         offsets.view(rows + 1), cols, columns, word);
+  launch("checking indices", check_columns, grid_of(nnz), stream, indices, offsets.view(rows + 1),
+         cols, columns, word);
   const std::uint32_t found = read_back(word, stream);
   CsrArrays result{{offsets.view(rows + 1), columns.view(nnz), {}},
                    (found & kInvalid) == 0,

@@ -12,8 +12,8 @@ struct Pattern {
   Pieces pieces;
 };
 
-// Where the arrays are no CSR pattern at all, nothing of `pattern` is to be used; where columns of a
-// row are not ascending and unique, it has to be sorted yet.
+// Where the arrays are no CSR pattern at all, nothing of `pattern` is to be used; where columns of
+// a row are not ascending and unique, it has to be sorted yet.
 struct CsrArrays {
   Pattern pattern;
   bool is_valid, is_ascending;

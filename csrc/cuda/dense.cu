@@ -6,7 +6,6 @@
 //
 // Bytes: 2 b an element of b bytes, and b + w a nonzero with columns of width w.
 #include "dense.h"
-
 #include "found.h"
 #include "piece_lanes.h"
 #include "row_pieces.h"
@@ -58,8 +57,8 @@ struct Segment {
 };
 __device__ __forceinline__ Segment segment_at(const Segments& segments, std::int64_t i) {
   const std::int64_t row = i / segments.per_row, begin = i % segments.per_row * kSegment;
-  const std::int64_t end = begin + kSegment < segments.dense.cols ? begin + kSegment
-                                                                  : segments.dense.cols;
+  const std::int64_t end =
+      begin + kSegment < segments.dense.cols ? begin + kSegment : segments.dense.cols;
   return {row, begin, end};
 }
 __device__ __forceinline__ std::int64_t segment_of_warp() {
@@ -67,7 +66,8 @@ __device__ __forceinline__ std::int64_t segment_of_warp() {
 }
 
 template <class Bits, int kVector>
-__global__ void __launch_bounds__(kThreads) count_nonzeros(Segments segments, std::int64_t* counts) {
+__global__ void __launch_bounds__(kThreads)
+    count_nonzeros(Segments segments, std::int64_t* counts) {
   const std::int64_t i = segment_of_warp();
   if (i >= segments.count()) return;
   const int lane = static_cast<int>(threadIdx.x) % kWarp;

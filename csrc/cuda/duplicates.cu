@@ -1,6 +1,5 @@
 // One thread a run, so that its order, and every bit of the sum, is the host's. Runs are short.
 #include "duplicates.h"
-
 #include "found.h"
 #include "scalars.h"
 
@@ -42,8 +41,8 @@ bool sum_runs(const VectorView& values, const ValueRuns& runs, std::int64_t coun
   std::uint32_t* const found = nothing_found(memory, stream);
   const auto start = [&](auto kernel, auto item) {
     using T = decltype(item);
-    launch("summing duplicates", kernel, grid_of(count), stream,
-           static_cast<const T*>(values.data), runs, count, static_cast<T*>(to), found);
+    launch("summing duplicates", kernel, grid_of(count), stream, static_cast<const T*>(values.data),
+           runs, count, static_cast<T*>(to), found);
   };
   switch (values.dtype) {
     case DType::kFloat64:

@@ -1,7 +1,6 @@
 // One thread an index: reads what is given and writes the stored width, both coalesced.
-#include "index_arrays.h"
-
 #include "found.h"
+#include "index_arrays.h"
 
 namespace sparsecore::cuda {
 namespace {

@@ -1,9 +1,8 @@
 // Where a row is longer than a piece: ceil(entries / length) pieces a row, summed to where each
 // row's begin (8 bytes a row), and the row of each piece found by a search in those (4 bytes a
 // piece). Everything else is left whole, and costs one pass over the offsets.
-#include "row_pieces.h"
-
 #include "found.h"
+#include "row_pieces.h"
 #include "scan.h"
 #include "search.h"
 
@@ -13,8 +12,7 @@ namespace {
 __global__ void __launch_bounds__(kItemThreads)
     find_long_rows(IndexView offsets, std::int64_t length, std::uint32_t* found) {
   const std::int64_t row = item_of_thread();
-  const bool is_long =
-      row < offsets.size - 1 && offsets[row + 1] - offsets[row] > length;
+  const bool is_long = row < offsets.size - 1 && offsets[row + 1] - offsets[row] > length;
   report(found, kLongRow, is_long);
 }
 

@@ -3,11 +3,10 @@
 //
 // gather_rows: a pass over the ids finds each row's first entry and its length, whose sums are the
 // offsets; a second copies, columns in their width and values by their size.
-#include "rows.h"
-
 #include "found.h"
 #include "piece_lanes.h"
 #include "row_pieces.h"
+#include "rows.h"
 #include "scan.h"
 
 namespace sparsecore::cuda {

@@ -12,8 +12,8 @@ void row_ids(const CsrView& a, const Pieces& pieces, std::int64_t* to, Stream st
 
 struct GatheredRows {
   Pattern pattern;
-  const void* values = nullptr;          // where those of `a` were given
-  const std::int64_t* order = nullptr;   // else: entry p is the matrix's entry order[p]
+  const void* values = nullptr;         // where those of `a` were given
+  const std::int64_t* order = nullptr;  // else: entry p is the matrix's entry order[p]
 };
 // Rows `ids` in that order, repeated or not; negative ones count from the end. Nothing where one is
 // outside.

@@ -84,9 +84,9 @@ __device__ __forceinline__ Acc load_as(const void* data, DType dtype, std::int64
   }
 }
 
-// A few items that move as one: 16 bytes where that many are there.
+// A few items that move as one, or 16 bytes at a time where they are more.
 template <class T, int kCount>
-struct alignas(sizeof(T) * kCount) Vector {
+struct alignas(sizeof(T) * kCount < 16 ? sizeof(T) * kCount : 16) Vector {
   T items[kCount];
 };
 

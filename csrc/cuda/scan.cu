@@ -1,9 +1,8 @@
 // CUB's, which reads and writes each item once.
-#include "scan.h"
-
 #include <cub/device/device_scan.cuh>
 
 #include "launch.h"
+#include "scan.h"
 
 namespace sparsecore::cuda {
 

@@ -8,7 +8,6 @@
 // Narrow (n <= 8): lanes hold entries.
 //
 // U or V that is not row-major is copied first where it is wide.
-#include "launch.h"
 #include "scalars.h"
 #include "sddmm.h"
 #include "segments.h"
@@ -47,14 +46,13 @@ __device__ __forceinline__ int entry_of(int lane) {
 
 // One segment of kLanes lanes a piece, kVector columns a lane at a time.
 template <class X, int kLanes, int kVector>
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kPieceThreads)
     wide_dots(CsrView a, Pieces pieces, MatrixView u, MatrixView v, OutOf<X>* d) {
   using Acc = AccOf<X>;
   using Xs = Vector<X, kVector>;
   const unsigned segment = lanes_of_segment<kLanes>();
-  const int lane = static_cast<int>(threadIdx.x) % kLanes;
-  const std::int64_t i =
-      std::int64_t{blockIdx.x} * (kThreads / kLanes) + static_cast<int>(threadIdx.x) / kLanes;
+  const int lane = lane_of<kLanes>();
+  const std::int64_t i = piece_of_lanes<kLanes>();
   if (i >= pieces.count) return;
   const Piece piece = piece_at(pieces, a.offsets, i);
   const X* const left = static_cast<const X*>(u.data) + piece.row * u.row_stride;
@@ -85,12 +83,11 @@ __global__ void __launch_bounds__(kThreads)
 
 // An entry a lane; a warp a piece. Any strides.
 template <class X>
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kPieceThreads)
     narrow_dots(CsrView a, Pieces pieces, MatrixView u, MatrixView v, OutOf<X>* d) {
   using Acc = AccOf<X>;
-  const int lane = static_cast<int>(threadIdx.x) % kWarp;
-  const std::int64_t i =
-      std::int64_t{blockIdx.x} * (kThreads / kWarp) + static_cast<int>(threadIdx.x) / kWarp;
+  const int lane = lane_of<kWarp>();
+  const std::int64_t i = piece_of_lanes<kWarp>();
   if (i >= pieces.count) return;
   const Piece piece = piece_at(pieces, a.offsets, i);
   const X* const left = static_cast<const X*>(u.data) + piece.row * u.row_stride;
@@ -107,16 +104,15 @@ __global__ void __launch_bounds__(kThreads)
 template <class X, int kVector>
 void wide(const CsrView& a, const Pieces& pieces, const MatrixView& u, const MatrixView& v,
           OutOf<X>* d, Stream stream) {
-  const auto start = [&](auto kernel, int lanes) {
-    const Grid grid{blocks_for(pieces.count, kThreads / lanes), 1, kThreads};
+  const auto start = [&](auto kernel, const Grid& grid) {
     launch("csr_sddmm", kernel, grid, stream, a, pieces, u, v, d);
   };
   if (u.cols <= 8 * kVector) {
-    start(wide_dots<X, 8, kVector>, 8);
+    start(wide_dots<X, 8, kVector>, grid_of<8>(pieces));
   } else if (u.cols <= 16 * kVector) {
-    start(wide_dots<X, 16, kVector>, 16);
+    start(wide_dots<X, 16, kVector>, grid_of<16>(pieces));
   } else {
-    start(wide_dots<X, 32, kVector>, 32);
+    start(wide_dots<X, 32, kVector>, grid_of<32>(pieces));
   }
 }
 
@@ -128,8 +124,7 @@ void sampled(const CsrView& a, const Pieces& pieces, MatrixView u, MatrixView v,
   auto* const out = static_cast<OutOf<X>*>(d);
   if (a.nnz() == 0) return;
   if (u.cols <= kNarrow) {
-    const Grid grid{blocks_for(pieces.count, kThreads / kWarp), 1, kThreads};
-    launch("csr_sddmm", narrow_dots<X>, grid, stream, a, pieces, u, v, out);
+    launch("csr_sddmm", narrow_dots<X>, grid_of<kWarp>(pieces), stream, a, pieces, u, v, out);
     return;
   }
   if (u.col_stride != 1) u = row_major_copy(u, memory, stream);

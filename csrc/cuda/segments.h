@@ -1,19 +1,15 @@
 // Warps, or parts of one, that take a piece of a row each.
 #pragma once
 
-#include <cuda_runtime.h>
-
-#include "../views.h"
+#include "piece_lanes.h"
 
 namespace sparsecore::cuda {
-
-constexpr int kThreads = 128, kWarp = 32;
 
 // The mask of the kLanes lanes that work together with this one.
 template <int kLanes>
 __device__ __forceinline__ unsigned lanes_of_segment() {
   if (kLanes == kWarp) return ~0u;
-  const unsigned lane = threadIdx.x % kWarp;
+  const auto lane = static_cast<unsigned>(lane_of<kWarp>());
   return ((1u << (kLanes % kWarp)) - 1u) << (lane / kLanes * kLanes);
 }
 

@@ -1,11 +1,10 @@
 // CUB's radix sort over the bits that the keys have, eight of them a pass: each pass reads and
 // writes the key and its position, which takes four bytes while it moves if there are fewer than
 // 2^32.
-#include "sort.h"
-
 #include <cub/device/device_radix_sort.cuh>
 
 #include "found.h"
+#include "sort.h"
 
 namespace sparsecore::cuda {
 namespace {

@@ -9,7 +9,6 @@
 // X that is not row-major is copied first, and a result that is not, or a row of several pieces, is
 // written as sums to scratch and finished by a second kernel: 8 to 12 bytes an item of X and Y
 // more, beside nnz / m loads of X for each item of Y.
-#include "launch.h"
 #include "scalars.h"
 #include "segments.h"
 #include "spmm.h"
@@ -28,14 +27,13 @@ struct Target {
 
 // One segment of kLanes lanes a piece, kVector columns a lane; tiles of columns along the grid's y.
 template <class X, int kLanes, int kVector>
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kPieceThreads)
     wide_rows(CsrView a, Pieces pieces, MatrixView x, Target target) {
   using Acc = AccOf<X>;
   using Xs = Vector<X, kVector>;
   const unsigned segment = lanes_of_segment<kLanes>();
-  const int lane = static_cast<int>(threadIdx.x) % kLanes;
-  const std::int64_t i =
-      std::int64_t{blockIdx.x} * (kThreads / kLanes) + static_cast<int>(threadIdx.x) / kLanes;
+  const int lane = lane_of<kLanes>();
+  const std::int64_t i = piece_of_lanes<kLanes>();
   if (i >= pieces.count) return;
   const Piece piece = piece_at(pieces, a.offsets, i);
   const std::int64_t column = (std::int64_t{blockIdx.y} * kLanes + lane) * kVector;
@@ -78,13 +76,12 @@ __global__ void __launch_bounds__(kThreads)
 
 // Up to kColumns columns, of any strides; one segment of kLanes lanes a piece.
 template <class X, int kLanes, int kColumns>
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kPieceThreads)
     narrow_rows(CsrView a, Pieces pieces, MatrixView x, Target target) {
   using Acc = AccOf<X>;
   const unsigned segment = lanes_of_segment<kLanes>();
-  const int lane = static_cast<int>(threadIdx.x) % kLanes;
-  const std::int64_t i =
-      std::int64_t{blockIdx.x} * (kThreads / kLanes) + static_cast<int>(threadIdx.x) / kLanes;
+  const int lane = lane_of<kLanes>();
+  const std::int64_t i = piece_of_lanes<kLanes>();
   if (i >= pieces.count) return;
   const Piece piece = piece_at(pieces, a.offsets, i);
   const X* const data = static_cast<const X*>(x.data);
@@ -158,8 +155,8 @@ __global__ void __launch_bounds__(kTile* kTileRows)
 template <class X, int kLanes, int kVector>
 void launch_wide(const CsrView& a, const Pieces& pieces, const MatrixView& x, const Target& target,
                  Stream stream) {
-  const Grid grid{blocks_for(pieces.count, kThreads / kLanes), blocks_for(x.cols, kLanes * kVector),
-                  kThreads};
+  Grid grid = grid_of<kLanes>(pieces);
+  grid.blocks_y = blocks_for(x.cols, kLanes * kVector);
   launch("csr_matmul", wide_rows<X, kLanes, kVector>, grid, stream, a, pieces, x, target);
 }
 
@@ -178,15 +175,13 @@ void wide(const CsrView& a, const Pieces& pieces, const MatrixView& x, const Tar
 template <class X, int kColumns>
 void narrow(const CsrView& a, const Pieces& pieces, const MatrixView& x, const Target& target,
             Stream stream) {
-  const bool is_short = a.nnz() < 16 * pieces.count;
-  const auto start = [&](auto kernel, int lanes) {
-    const Grid grid{blocks_for(pieces.count, kThreads / lanes), 1, kThreads};
+  const auto start = [&](auto kernel, const Grid& grid) {
     launch("csr_matmul", kernel, grid, stream, a, pieces, x, target);
   };
-  if (is_short) {
-    start(narrow_rows<X, 8, kColumns>, 8);
+  if (are_short(pieces, a.nnz())) {
+    start(narrow_rows<X, kFewLanes, kColumns>, grid_of<kFewLanes>(pieces));
   } else {
-    start(narrow_rows<X, 32, kColumns>, 32);
+    start(narrow_rows<X, kWarp, kColumns>, grid_of<kWarp>(pieces));
   }
 }
 

@@ -1,12 +1,12 @@
 // Entries sorted by column, which keeps the rows of each in order (sort.h), over the bits that the
-// columns have. Each one's row is then its column, and row c begins at the first column not below c.
-#include "transpose.h"
-
+// columns have. Each one's row is then its column, and row c begins at the first column not below
+// c.
 #include "found.h"
 #include "row_pieces.h"
 #include "rows.h"
 #include "search.h"
 #include "sort.h"
+#include "transpose.h"
 
 namespace sparsecore::cuda {
 namespace {

@@ -1,16 +1,15 @@
-// A coordinate is one key, row << bits of a column | column. Keys that do not ascend are sorted with
-// their positions; the first entry of each run of equal ones is numbered by a scan, only where there
-// are any; row r begins at the first key not below r << bits, found by a search for each row.
+// A coordinate is one key, row << bits of a column | column. Keys that do not ascend are sorted
+// with their positions; the first entry of each run of equal ones is numbered by a scan, only where
+// there are any; row r begins at the first key not below r << bits, found by a search for each row.
 //
 // Bytes an entry of b-byte keys, sorted in p passes of a byte each: about (b + 4)(2 p + 1) + 8 + w
 // for order and columns of width w; 16 more where coordinates repeat.
-#include "triplets.h"
-
 #include "found.h"
 #include "row_pieces.h"
 #include "scan.h"
 #include "search.h"
 #include "sort.h"
+#include "triplets.h"
 
 namespace sparsecore::cuda {
 namespace {
@@ -71,8 +70,7 @@ __global__ void __launch_bounds__(kItemThreads)
   const std::int64_t r = item_of_thread();
   if (r > rows) return;
   const std::int64_t size = runs.keys.size;
-  const std::int64_t at =
-      r == rows ? size : first_not_below(runs.keys, size, r << column_bits);
+  const std::int64_t at = r == rows ? size : first_not_below(runs.keys, size, r << column_bits);
   offsets.set(r, runs.number_at(at));
 }
 

@@ -106,13 +106,30 @@ def _check_out(
         raise ValueError(msg)
     inputs = {"x": x, "A": W, "scale": epilogue.scale, "bias": epilogue.bias}
     inputs["residual"] = epilogue.residual
-    array = interop.to_numpy(out, name="linear: out")
     for name, value in inputs.items():
-        if value is None:
-            continue
-        if np.may_share_memory(array, interop.to_numpy(value, name=f"linear: {name}")):
+        if value is not None and _may_share_memory(out, value, name):
             msg = f"linear: out overlaps {name} in memory"
             raise ValueError(msg)
+
+
+def _may_share_memory(out: Values, value: Values, name: str) -> bool:
+    """Whether the extents of two operands overlap."""
+    if interop.on_device(out) and interop.on_device(value):
+        begin, end = _extent(out)
+        other_begin, other_end = _extent(value)
+        return bool(begin < other_end and other_begin < end)
+    if interop.on_device(out):
+        return False  # numpy's and the device's
+    written = interop.to_numpy(out, name="linear: out")
+    return np.may_share_memory(written, interop.to_numpy(value, name=f"linear: {name}"))
+
+
+def _extent(tensor: Any) -> tuple[int, int]:
+    """Return where the memory of a tensor begins and ends; torch has no negative strides."""
+    if tensor.numel() == 0:
+        return 0, 0
+    last = sum((n - 1) * step for n, step in zip(tensor.shape, tensor.stride(), strict=True))
+    return tensor.data_ptr(), tensor.data_ptr() + (last + 1) * tensor.element_size()
 
 
 def _dtypes(x: Values, W: Values, *, has_scale: bool) -> tuple[np.dtype[Any], np.dtype[Any]]:

@@ -45,7 +45,7 @@ def is_direct(values: Values, x: Any, out: Values, *others: Values) -> bool:
         or forward_ad._current_level >= 0
     ):
         return False
-    if x.dtype is not values.dtype and is_autocast_enabled(x.device.type):
+    if x.dtype is not values.dtype and is_autocast_enabled("cuda" if x.is_cuda else "cpu"):
         return False
     if out is not None and (type(out) is not Tensor or out.requires_grad):
         return False
@@ -70,7 +70,7 @@ def under_autocast(x: Values, *others: Values, to: DTypeLike = None) -> tuple[Va
         Without it, all are cast to the widest of their own.
     """
     given = (x, *others)
-    if not is_autocast_enabled(x.device.type):
+    if not is_autocast_enabled("cuda" if x.is_cuda else "cpu"):
         return given
     narrow = (torch.float32, torch.float16, torch.bfloat16)  # fp64 is left alone, as by torch
     if to is None:

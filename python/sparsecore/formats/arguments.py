@@ -6,6 +6,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from sparsecore import interop
+from sparsecore.formats import placement
 from sparsecore.interop import VALUE_DTYPES, DTypeLike, Int64, Values
 
 # Values, or a (nested) sequence of numbers.
@@ -81,9 +82,12 @@ def as_values(
 
 
 def check_strided(tensor: Any, *, name: str) -> None:
-    """Raise TypeError where a tensor has another layout than torch.strided."""
+    """Raise TypeError where a tensor's memory, seen by its strides, does not hold its values."""
     if tensor.layout != interop.import_torch().strided:
         msg = f"{name} has layout {tensor.layout}, expected torch.strided"
+        raise TypeError(msg)
+    if tensor.is_neg():
+        msg = f"{name} is a negated view of its memory; pass a tensor's resolve_neg()"
         raise TypeError(msg)
 
 
@@ -147,29 +151,10 @@ def check_integers(indices: Any, *, name: str) -> None:
 def _device_indices(x: Any, *, name: str, like: Any) -> Any:
     if isinstance(x, list | tuple | range):
         return interop.as_tensor(as_int32_or_64(x, name=name), device=like.device)
-    check_same_memory(x, like, name=name)
+    placement.check_same_memory(x, like, name=name)
     check_integers(x, name=name)
     torch = interop.import_torch()
     return (x.to(torch.int64) if x.dtype in (torch.int8, torch.int16) else x).contiguous()
-
-
-def check_same_memory(x: Any, like: Values, *, name: str) -> None:
-    """Raise TypeError where one of two is in the memory of a device, and the other is not there.
-
-    Also where they are on two devices. numpy's arrays and tensors of the host share theirs.
-    """
-    if not interop.on_device(like) and not interop.on_device(x):
-        return
-    if interop.on_device(like) and interop.on_device(x) and x.device == like.device:
-        return
-    msg = f"{name} is {_place_of(x)}, the values are {_place_of(like)}: move one of them"
-    raise TypeError(msg)
-
-
-def _place_of(x: Any) -> str:
-    if interop.is_tensor(x):
-        return f"on device {str(x.device)!r}"
-    return f"a numpy {x.dtype} array" if isinstance(x, np.ndarray) else f"a {type(x).__name__}"
 
 
 def as_positions(x: IndexLike, size: int, *, name: str) -> Int64:
@@ -232,55 +217,3 @@ def check_like(values: Values, like: Values, *, name: str) -> None:
     if values.dtype != like.dtype or values.device != like.device:
         msg = f"{name} is a {values.dtype} tensor on {str(values.device)!r}, {expected}"
         raise TypeError(msg)
-
-
-def moved(values: Values, device: Any, *, name: str) -> Values:
-    """Return `values` on `device`: "cpu", or a CUDA device, where numpy's become a tensor.
-
-    Raises
-    ------
-    RuntimeError
-        Where the device is none that is there; says why.
-    """
-    if is_host(device):
-        return values.cpu() if interop.on_device(values) else values
-    why = _why_not(device)
-    if why:
-        msg = f"{name}: device {str(device)!r} is not available: {why}"
-        raise RuntimeError(msg)
-    there = interop.torch_values(values).to(device)
-    return there if interop.on_device(there) else values
-
-
-def is_host(device: Any) -> bool:
-    """Whether `device`, as a caller names one, is the host."""
-    return str(device) == "cpu"
-
-
-def _why_not(device: Any) -> str:
-    try:
-        torch = interop.import_torch()
-        kind = torch.device(device).type
-    except (ImportError, RuntimeError, TypeError) as error:
-        return str(error).partition("\n")[0]
-    if kind == "cpu":
-        return ""
-    if kind != "cuda":
-        return "matrices live on 'cpu' or on a CUDA device"
-    from sparsecore import cuda
-
-    return cuda.reason() or ("" if torch.cuda.is_available() else "this torch has no CUDA")
-
-
-def on_host(values: Values, device: Any, *, name: str) -> Values:
-    """Return `values` where `device` is the host, the only one that they can be on.
-
-    Raises
-    ------
-    RuntimeError
-        For every other device.
-    """
-    if is_host(device):
-        return values
-    msg = f"{name}: device {str(device)!r} is not available, these matrices live on 'cpu'"
-    raise RuntimeError(msg)

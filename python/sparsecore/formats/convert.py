@@ -11,7 +11,7 @@ import numpy as np
 from sparsecore import _core, interop
 from sparsecore.formats import arguments
 from sparsecore.formats.arguments import ValuesLike
-from sparsecore.formats.frozen import frozen
+from sparsecore.formats.placement import Structure
 from sparsecore.interop import Array, Values
 from sparsecore.threads import get_num_threads
 
@@ -20,8 +20,6 @@ Made = TypeVar("Made")
 # What makes matrices where their values are: `_core` on the host, `sparsecore.cuda.construct` for
 # those of a device, with the same functions.
 Maker: TypeAlias = Any
-# A `_core.CsrStructure`, or a `sparsecore.cuda.structure.DeviceStructure` with the same methods.
-Structure: TypeAlias = Any
 
 
 def maker_of(values: Values) -> Maker:
@@ -136,56 +134,6 @@ def gather_dense(structure: Structure, W: Values) -> Values:
 def _position(structure: Structure, like: Values) -> tuple[Any, Any]:
     rows, columns = structure.row_ids(), structure.indices
     return interop.index_view(rows, like=like), interop.index_view(columns, like=like)
-
-
-# ---- from one memory to another ----
-
-
-def moved_structure(structure: Structure, data: Values, device: Any) -> Structure:
-    """Return a structure where `data`, moved to `device` as a caller named it, now are."""
-    if arguments.is_host(device) or not interop.on_device(data):
-        return structure if isinstance(structure, _core.CsrStructure) else structure.to_host()
-    from sparsecore.cuda import construct
-
-    if isinstance(structure, _core.CsrStructure):
-        return construct.from_host(structure, data.device)
-    return construct.to_device(structure, data.device)
-
-
-def moved_index(index: Any, data: Values, device: Any) -> Any:
-    """Return stored indices where `data`, moved to `device`, now are; immutable on the host."""
-    if arguments.is_host(device) or not interop.on_device(data):
-        return frozen(interop.to_host(index)) if interop.is_tensor(index) else index
-    if interop.is_tensor(index):
-        return index.to(data.device)
-    from sparsecore.cuda import construct
-
-    return construct.index_from_host(index, data.device)
-
-
-def joined_indices(a: Any, b: Any) -> Any:
-    """Return two vectors of stored indices of one width as one, immutable on the host."""
-    if not interop.is_tensor(a):
-        return frozen(np.concatenate([a, b]))
-    bits = interop.import_torch().uint8  # torch.cat does not take every unsigned width
-    return interop.import_torch().cat([a.view(bits), b.view(bits)]).view(a.dtype)
-
-
-def taken_indices(index: Any, positions: Any) -> Any:
-    """Return some of a vector of stored indices, immutable on the host."""
-    if not interop.is_tensor(index):
-        return frozen(index[positions])
-    wide = index.to(interop.import_torch().int64)  # index_select does not take every unsigned width
-    return wide.index_select(0, positions).to(index.dtype)
-
-
-def same_structure(a: Structure, b: Structure) -> bool:
-    """Whether two structures, of whatever memory, have the same shape and positions."""
-    if type(a) is type(b) and getattr(a, "device", None) == getattr(b, "device", None):
-        return bool(a.equals(b))
-    on_host = (s if isinstance(s, _core.CsrStructure) else s.to_host() for s in (a, b))
-    mine, theirs = on_host
-    return bool(mine.equals(theirs))
 
 
 # ---- scipy ----

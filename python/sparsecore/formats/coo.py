@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any, Literal, final
 import numpy as np
 
 from sparsecore import interop
-from sparsecore.formats import arguments, compare, convert, storage
+from sparsecore.formats import arguments, compare, convert, placement, storage
 from sparsecore.formats.arguments import IndexLike, ValuesLike
 from sparsecore.formats.csr import CSR
+from sparsecore.formats.frozen import joined_indices, taken_indices
 from sparsecore.formats.storage import Storage
 from sparsecore.interop import Array, DTypeLike, Values
 
@@ -250,13 +251,13 @@ class COO:
         arguments.check_shape(self._data, (self.nnz,), name="COO.append: the matrix's data")
         name = "COO.append: data"
         more = arguments.as_values(data, name=name, ndim=1, like=self._data, device=True)
-        arguments.check_same_memory(more, self._data, name=name)
+        placement.check_same_memory(more, self._data, name=name)
         added = COO((more, position), self._shape)
         return COO._wrap(
             self._shape,
             interop.concatenate(self._data, added._data, name=name),
-            convert.joined_indices(self._row, added._row),
-            convert.joined_indices(self._col, added._col),
+            joined_indices(self._row, added._row),
+            joined_indices(self._col, added._col),
         )
 
     def drop(self, entries: IndexLike) -> "COO":
@@ -286,7 +287,7 @@ class COO:
         keep: Any = np.flatnonzero(~self._dropped(entries))
         if interop.on_device(self._data):
             keep = interop.as_tensor(keep, device=self._data.device)
-        row, col = (convert.taken_indices(index, keep) for index in (self._row, self._col))
+        row, col = (taken_indices(index, keep) for index in (self._row, self._col))
         return COO._wrap(self._shape, interop.take(self._data, keep), row, col)
 
     def _dropped(self, entries: IndexLike) -> Array:
@@ -337,15 +338,15 @@ class COO:
         RuntimeError
             Where the device is none that this sparsecore and this machine have; says why.
         """
-        data = arguments.moved(self._data, device, name="COO.to")
-        row, col = (convert.moved_index(index, data, device) for index in (self._row, self._col))
+        data = placement.moved(self._data, device, name="COO.to")
+        row, col = (placement.moved_index(index, data, device) for index in (self._row, self._col))
         return COO._wrap(self._shape, data, row, col)
 
     def _to_host(self) -> "COO":
         if not interop.on_device(self._data):
             return self
         data = interop.to_host(self._data)
-        row, col = (convert.moved_index(index, data, "cpu") for index in (self._row, self._col))
+        row, col = (placement.moved_index(index, data, "cpu") for index in (self._row, self._col))
         return COO._wrap(self._shape, data, row, col)
 
     def copy(self) -> "COO":

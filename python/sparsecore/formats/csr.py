@@ -10,9 +10,9 @@ import numpy as np
 
 import sparsecore
 from sparsecore import interop
-from sparsecore.formats import arguments, compare, convert, storage
+from sparsecore.formats import arguments, compare, convert, placement, storage
 from sparsecore.formats.arguments import IndexLike, ValuesLike
-from sparsecore.formats.convert import Structure
+from sparsecore.formats.placement import Structure
 from sparsecore.formats.storage import Storage
 from sparsecore.formats.transposed import TransposedCSR, product_from_left
 from sparsecore.interop import Array, DTypeLike, Values
@@ -354,7 +354,7 @@ class CSR:
         """
         name = "CSR.with_data: data"
         values = arguments.as_values(data, name=name, ndim=1, like=self._data, device=True)
-        arguments.check_same_memory(values, self._data, name=name)
+        placement.check_same_memory(values, self._data, name=name)
         # Of a handle while torch traces, which cannot look into the structure.
         count = self.nnz if self._handle is None else self._handle.sizes[2]
         if len(values) != count:
@@ -377,12 +377,12 @@ class CSR:
         RuntimeError
             Where the device is none that this sparsecore and this machine have; says why.
         """
-        data = arguments.moved(self._data, device, name="CSR.to")
-        return CSR._wrap(convert.moved_structure(self._structure, data, device), data)
+        data = placement.moved(self._data, device, name="CSR.to")
+        return CSR._wrap(placement.moved_structure(self._structure, data, device), data)
 
     def _to_host(self) -> "CSR":
         data = interop.to_host(self._data)
-        return CSR._wrap(convert.moved_structure(self._structure, data, "cpu"), data)
+        return CSR._wrap(placement.moved_structure(self._structure, data, "cpu"), data)
 
     def copy(self) -> "CSR":
         """Return a matrix with its own values; the immutable structure is shared."""
@@ -391,7 +391,7 @@ class CSR:
     def same_structure(self, other: "CSR") -> bool:
         """Whether two matrices have the same shape and store the same positions."""
         mine, theirs = self._structure, other._structure
-        return mine is theirs or convert.same_structure(mine, theirs)
+        return mine is theirs or placement.same_structure(mine, theirs)
 
     def equals(self, other: object) -> bool:
         """Whether `other` is a CSR of equal shape, dtype, structure and values.

@@ -7,7 +7,7 @@ from typing import Any, final
 import numpy as np
 
 from sparsecore import _core, interop
-from sparsecore.formats import arguments, compare, convert, storage
+from sparsecore.formats import arguments, compare, convert, placement, storage
 from sparsecore.formats.arguments import ValuesLike
 from sparsecore.formats.storage import Storage
 from sparsecore.interop import Array, DTypeLike, Values
@@ -211,7 +211,7 @@ class Sparse24:
 
     def to(self, device: Any) -> "Sparse24":
         """Return the matrix on `device`, which can only be the CPU; else RuntimeError."""
-        values = arguments.on_host(self._values, device, name="Sparse24.to")
+        values = placement.on_host(self._values, device, name="Sparse24.to")
         return Sparse24._wrap(self._structure, values)
 
     def copy(self) -> "Sparse24":

@@ -5,8 +5,9 @@ import sparsecore as sc
 
 
 def test_answer_and_reason_agree():
-    assert sc.cuda.is_available() is False, "this version has no CUDA product"
-    assert len(sc.cuda.reason().split()) >= 3
+    reason = sc.cuda.reason()
+    assert sc.cuda.is_available() is (reason == "")
+    assert not reason or len(reason.split()) >= 3
 
 
 def test_without_a_visible_device_it_is_false_with_a_reason():

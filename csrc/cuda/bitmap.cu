@@ -244,7 +244,7 @@ __global__ void __launch_bounds__(kWarps* kWarp)
 #pragma unroll
     for (int w = 0; w < kWarps; ++w) sum += shared[w][column / 8][item][source];
     store(static_cast<T*>(out.data) + r * out.row_stride + column * out.col_stride,
-          finished(sum, epilogue, r, column));
+          RowEnd<float, T>(epilogue, r).finished(sum, column));
   }
 }
 

@@ -64,11 +64,10 @@ __global__ void __launch_bounds__(kPieceThreads)
     for (int v = 0; v < kVector; ++v) to[v] = sums[v];
     return;
   }
+  RowEnd<Acc, OutOf<X>>(target.epilogue, piece.row).finish(sums, column);
   Vector<OutOf<X>, kVector> finished_sums;
 #pragma unroll
-  for (int v = 0; v < kVector; ++v) {
-    store(&finished_sums.items[v], finished(sums[v], target.epilogue, piece.row, column + v));
-  }
+  for (int v = 0; v < kVector; ++v) store(&finished_sums.items[v], sums[v]);
   auto* const to =
       static_cast<OutOf<X>*>(target.out.data) + piece.row * target.out.row_stride + column;
   *reinterpret_cast<Vector<OutOf<X>, kVector>*>(to) = finished_sums;
@@ -102,17 +101,20 @@ __global__ void __launch_bounds__(kPieceThreads)
       sums[j] += __shfl_xor_sync(segment, sums[j], half, kLanes);
     }
   }
+  // Every lane has every sum; a lane finishes the column of its number.
+  static_assert(kColumns <= kLanes);
+  Acc mine = sums[0];
 #pragma unroll
-  for (int j = 0; j < kColumns; ++j) {
-    if (lane != j % kLanes || j >= x.cols) continue;
-    if (target.partial != nullptr) {
-      static_cast<Acc*>(target.partial)[i * x.cols + j] = sums[j];
-    } else {
-      store(static_cast<OutOf<X>*>(target.out.data) + piece.row * target.out.row_stride +
-                j * target.out.col_stride,
-            finished(sums[j], target.epilogue, piece.row, j));
-    }
+  for (int j = 1; j < kColumns; ++j) mine = lane == j ? sums[j] : mine;
+  if (lane >= x.cols) return;
+  if (target.partial != nullptr) {
+    static_cast<Acc*>(target.partial)[i * x.cols + lane] = mine;
+    return;
   }
+  const RowEnd<Acc, OutOf<X>> end(target.epilogue, piece.row);
+  store(static_cast<OutOf<X>*>(target.out.data) + piece.row * target.out.row_stride +
+            lane * target.out.col_stride,
+        end.finished(mine, lane));
 }
 
 // Adds up the pieces of each row, in their order, and finishes them. Tiles of 32 x 32 results pass
@@ -136,7 +138,7 @@ __global__ void __launch_bounds__(kTile* kTileRows)
     const Acc* const sums = static_cast<const Acc*>(target.partial) + column;
     Acc sum = sums[piece * columns];
     while (++piece < end) sum += sums[piece * columns];
-    sum = finished(sum, target.epilogue, row, column);
+    sum = RowEnd<Acc, OutOf<X>>(target.epilogue, row).finished(sum, column);
     if (by_columns) {
       store(&tile[r][across], sum);
     } else {

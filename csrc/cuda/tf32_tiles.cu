@@ -165,7 +165,7 @@ __global__ void __launch_bounds__(kThreads)
     const std::int64_t r = row0 + i / kColumns, c = column0 + i % kColumns;
     if (r >= a.rows || c >= x.cols) continue;
     store(static_cast<float*>(out.data) + r * out.row_stride + c * out.col_stride,
-          finished(results[i / kColumns][i % kColumns], epilogue, r, c));
+          RowEnd<float, float>(epilogue, r).finished(results[i / kColumns][i % kColumns], c));
   }
 }
 

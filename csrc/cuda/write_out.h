@@ -34,22 +34,45 @@ __device__ __forceinline__ double activated(double v, Activation activation) {
 }
 __device__ __forceinline__ std::int32_t activated(std::int32_t v, Activation) { return v; }
 
-// The value of (row, column) of the result whose sum is `sum`.
-template <class Acc>
-__device__ __forceinline__ Acc finished(Acc sum, const Epilogue& epilogue, std::int64_t row,
-                                        std::int64_t column) {
-  if (epilogue.scale.data != nullptr) {
-    sum *= load_as<Acc>(epilogue.scale.data, epilogue.scale.dtype, row * epilogue.scale.stride);
+// What follows the sums of one row of the result; Out is the result's type, which residual shares.
+template <class Acc, class Out>
+class RowEnd {
+ public:
+  __device__ __forceinline__ RowEnd(const Epilogue& epilogue, std::int64_t row)
+      : residual_(static_cast<const Out*>(epilogue.residual.data)),
+        residual_stride_(epilogue.residual.col_stride),
+        activation_(epilogue.activation) {
+    const VectorView &scale = epilogue.scale, &bias = epilogue.bias;
+    if (scale.data != nullptr) scale_ = load_as<Acc>(scale.data, scale.dtype, row * scale.stride);
+    if (bias.data != nullptr) bias_ = load_as<Acc>(bias.data, bias.dtype, row * bias.stride);
+    if (residual_ != nullptr) residual_ += row * epilogue.residual.row_stride;
   }
-  if (epilogue.bias.data != nullptr) {
-    sum += load_as<Acc>(epilogue.bias.data, epilogue.bias.dtype, row * epilogue.bias.stride);
+
+  // Replaces the sums of columns `column` ... column + kCount - 1 by what is stored.
+  template <int kCount>
+  __device__ __forceinline__ void finish(Acc (&sums)[kCount], std::int64_t column) const {
+#pragma unroll
+    for (int i = 0; i < kCount; ++i) {
+      sums[i] = sums[i] * scale_ + bias_;
+      if (residual_ != nullptr) {
+        sums[i] += widened<Acc>(residual_[(column + i) * residual_stride_]);
+      }
+    }
+    if (activation_ == Activation::kNone) return;
+#pragma unroll
+    for (int i = 0; i < kCount; ++i) sums[i] = activated(sums[i], activation_);
   }
-  const MatrixView& residual = epilogue.residual;
-  if (residual.data != nullptr) {
-    sum += load_as<Acc>(residual.data, residual.dtype,
-                        row * residual.row_stride + column * residual.col_stride);
+  __device__ __forceinline__ Acc finished(Acc sum, std::int64_t column) const {
+    Acc sums[1] = {sum};
+    finish(sums, column);
+    return sums[0];
   }
-  return activated(sum, epilogue.activation);
-}
+
+ private:
+  Acc scale_ = 1, bias_ = -Acc{0};  // which adds nothing, not even to the sign of a zero
+  const Out* residual_;
+  std::int64_t residual_stride_;
+  Activation activation_;
+};
 
 }  // namespace sparsecore::cuda

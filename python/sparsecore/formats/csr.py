@@ -33,7 +33,8 @@ class CSR:
     ``indptr[i + 1]``. Columns are ascending and unique in each row. The indices are validated once,
     copied into the smallest unsigned widths that hold them, and never change; the caller's arrays
     are not edited. Values stay the caller's array (seen through a read-only view) or the caller's
-    tensor, which may be a Parameter.
+    tensor, which may be a Parameter. With values in the memory of a CUDA device everything is there,
+    indices included: index tensors have to be on it, and sequences are copied to it.
 
     Parameters
     ----------

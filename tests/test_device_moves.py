@@ -90,6 +90,20 @@ def test_files_are_those_of_the_host(gpu, here, kind, suffix, tmp_path):
     assert sc.load(paths[1]).equals(host)
 
 
+def test_indices_of_eight_bytes(gpu, tmp_path):
+    host = sc.COO((np.ones(2), ([0, 2**34], [2**33, 1])), (2**35, 2**36))
+    A = host.to(gpu)
+    assert repr(A) == repr(host)
+    assert A.equals(host)
+    assert A.to("cpu")._row.dtype == np.uint64
+    sc.save(tmp_path / "A.safetensors", A)
+    sc.save(tmp_path / "B.safetensors", host)
+    assert (tmp_path / "A.safetensors").read_bytes() == (tmp_path / "B.safetensors").read_bytes()
+    wide = sc.CSR((np.ones(1), [2**33], [0, 1]), (1, 2**36))
+    assert repr(wide.to(gpu)) == repr(wide)
+    assert wide.to(gpu).equals(wide)
+
+
 def test_torch_and_scipy(gpu, here):
     A = here.to(gpu)
     tensor = A.to_torch()

@@ -18,23 +18,22 @@ def host_coo(triplets, shape):
     return sc.COO((triplets[0], triplets[1:]), shape)
 
 
-SHAPES = [(1, 1), (1, 300), (300, 1), (7, 11), (300, 70000), (70000, 300), (2**20, 2**40)]
+# Keys of the last take 64 bits.
+SHAPES = [(1, 1), (1, 300), (300, 1), (7, 11), (300, 70000), (3000, 300), (300, 2**40)]
 
 
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("nnz", [0, 1, 500])
 def test_to_csr(gpu, shape, nnz):
-    shape = shape if shape[0] < 2**20 or nnz == 500 else (300, shape[1])  # the rows take a while
-    shape = (min(shape[0], 3000), shape[1])
     triplets = random_arrays(np.random.default_rng(nnz), shape, nnz)
     expected = canonical(scipy_coo(triplets, shape))
     assert_is(coo_there(triplets, shape, gpu).tocsr(), expected)
 
 
-@pytest.mark.parametrize("axes", [(0, 1), (1, 0)])
-def test_order_of_the_entries_makes_no_difference(gpu, axes):
+@pytest.mark.parametrize("by_rows", [False, True])
+def test_order_of_the_entries_makes_no_difference(gpu, by_rows):
     data, row, col = random_arrays(np.random.default_rng(5), (9, 400), 900)
-    order = np.lexsort((row, col)[:: -1 if axes[0] else 1])  # ascending in one of them
+    order = np.lexsort((col, row) if by_rows else (row, col))
     triplets = data[order], row[order], col[order]
     A = coo_there(triplets, (9, 400), gpu).tocsr()
     assert_is(A, canonical(scipy_coo(triplets, (9, 400))))

@@ -46,6 +46,8 @@ Transposed transpose(const CsrView& a, const Pieces& pieces, Memory& memory, Str
   launch("transposing", find_columns, grid_of(a.cols + 1), stream, sorted.keys, a.cols, offsets);
   Transposed result{{offsets.view(a.cols + 1), columns.view(nnz), {}}, sorted.order};
   result.pattern.pieces = row_pieces(result.pattern.offsets, nnz, memory, stream);
+  // It is made once and kept: the next to read it may be on another stream.
+  check(cudaStreamSynchronize(stream), "transposing");
   return result;
 }
 

@@ -11,7 +11,6 @@ import numpy as np
 
 from sparsecore import _core, dense, interop
 from sparsecore.cuda import products
-from sparsecore.cuda.plan import DevicePlan
 from sparsecore.cuda.structure import DeviceStructure
 from sparsecore.formats import COO, CSR, Sparse24, TransposedCSR
 from sparsecore.interop import Values
@@ -389,13 +388,14 @@ def run(
     if threads is not None:
         threads = checked(threads, name=f"{name}: threads")
     if isinstance(left, Plan):
-        plan_matmul: Any = (
-            products.plan_matmul if isinstance(left._plan, DevicePlan) else _core.plan_matmul
-        )
-        return plan_matmul(left._plan, X, out, threads, name, *options)
+        if isinstance(left._plan, _core.Plan):
+            return _core.plan_matmul(left._plan, X, out, threads, name, *options)
+        return products.plan_matmul(left._plan, X, out, threads, name, *options)
     if isinstance(left, CSR):
-        csr_matmul = csr_matmul_of(left._structure)
-        return csr_matmul(left._structure, left._data, X, out, threads, name, *options)
+        structure, values = left._structure, left._data
+        if type(structure) is _HostStructure:
+            return _core.csr_matmul(structure, values, X, out, threads, name, *options)
+        return products.csr_matmul(structure, values, X, out, threads, name, *options)
     return _core.sparse24_matmul(left._structure, left._values, X, out, threads, name, *options)
 
 

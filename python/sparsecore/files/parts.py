@@ -7,7 +7,7 @@ from typing import TypeAlias
 import numpy as np
 
 from sparsecore import interop
-from sparsecore.formats import COO, CSR, Sparse24, arguments
+from sparsecore.formats import COO, CSR, Sparse24, arguments, placement
 from sparsecore.interop import Array, Values
 
 Matrix: TypeAlias = COO | CSR | Sparse24
@@ -74,9 +74,9 @@ def take_apart(matrix: object) -> Parts:
 
 
 def _on_host(array: Values, name: str) -> Array:
-    return (
-        interop.to_host(array) if interop.on_device(array) else interop.to_numpy(array, name=name)
-    )
+    if not interop.on_device(array):
+        return interop.to_numpy(array, name=name)
+    return interop.to_host(array) if name == "data" else placement.stored_on_host(array)
 
 
 def put_together(parts: Parts, *, framework: str, sum_duplicates: bool) -> Matrix:

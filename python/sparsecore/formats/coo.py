@@ -405,5 +405,6 @@ class COO:
 
     def __repr__(self) -> str:
         """Return one line: shape, nnz, density, dtype, index widths, bytes."""
-        widths = f"rows {self._row.dtype}, columns {self._col.dtype}".replace("torch.", "")
+        rows, columns = map(placement.stored_dtype, (self._row, self._col))
+        widths = f"rows {rows}, columns {columns}"
         return storage.describe("COO", self._shape, self.nnz, self.dtype, widths, self.nbytes)

@@ -33,7 +33,8 @@ class CSR:
     ``indptr[i + 1]``. Columns are ascending and unique in each row. The indices are validated once,
     copied into the smallest unsigned widths that hold them, and never change; the caller's arrays
     are not edited. Values stay the caller's array (seen through a read-only view) or the caller's
-    tensor, which may be a Parameter.
+    tensor, which may be a Parameter. With values in the memory of a CUDA device everything is
+    there, indices included: index tensors have to be on it, and sequences are copied to it.
 
     Parameters
     ----------
@@ -444,8 +445,8 @@ class CSR:
     def __repr__(self) -> str:
         """Return one line: shape, nnz, density, dtype, index widths, bytes."""
         structure = self._structure
-        widths = f"columns {structure.indices.dtype}, offsets {structure.indptr.dtype}"
-        widths = widths.replace("torch.", "")
+        columns, offsets = map(placement.stored_dtype, (structure.indices, structure.indptr))
+        widths = f"columns {columns}, offsets {offsets}"
         return storage.describe("CSR", self.shape, self.nnz, self.dtype, widths, self.nbytes)
 
 

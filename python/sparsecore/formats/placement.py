@@ -6,7 +6,7 @@ import numpy as np
 
 from sparsecore import _core, interop
 from sparsecore.formats.frozen import frozen
-from sparsecore.interop import Values
+from sparsecore.interop import Array, Values
 
 # A `_core.CsrStructure`, or a `sparsecore.cuda.structure.DeviceStructure` with the same methods.
 Structure: TypeAlias = Any
@@ -81,12 +81,23 @@ def moved_structure(structure: Structure, data: Values, device: Any) -> Structur
 def moved_index(index: Any, data: Values, device: Any) -> Any:
     """Return stored indices where `data`, moved to `device`, now are; immutable on the host."""
     if is_host(device) or not interop.on_device(data):
-        return frozen(interop.to_host(index)) if interop.is_tensor(index) else index
+        return frozen(stored_on_host(index)) if interop.is_tensor(index) else index
     if interop.is_tensor(index):
         return index.to(data.device)
     from sparsecore.cuda import construct
 
     return construct.index_from_host(index, data.device)
+
+
+def stored_dtype(index: Any) -> np.dtype[Any]:
+    """Return the dtype of stored indices on the host: unsigned, in the same width."""
+    return np.dtype(f"u{index.itemsize}")
+
+
+def stored_on_host(index: Any) -> Array:
+    """Return stored indices as an array of the host, of the dtype that they have there."""
+    array = interop.to_host(index) if interop.is_tensor(index) else index
+    return array.view(stored_dtype(array))
 
 
 def same_structure(a: Structure, b: Structure) -> bool:

@@ -1,5 +1,5 @@
-// How long one dependent read of a row takes on a device: offsets, then columns, then the value, and
-// from it the next row, by a single thread. Prints nanoseconds for structures of growing size.
+// How long one dependent read of a row takes on a device: offsets, then columns, then the value,
+// and from it the next row, by a single thread. Prints nanoseconds for structures of growing size.
 //
 //   nvcc -std=c++17 -O3 -arch=native -Icsrc bench/gpu_row_read.cu -o row_read && ./row_read
 #include <cuda_runtime.h>
@@ -33,7 +33,8 @@ template <class T>
 T* on_device(const std::vector<T>& host) {
   void* device = nullptr;
   check(cudaMalloc(&device, host.size() * sizeof(T)), "allocating");
-  check(cudaMemcpy(device, host.data(), host.size() * sizeof(T), cudaMemcpyHostToDevice), "copying");
+  check(cudaMemcpy(device, host.data(), host.size() * sizeof(T), cudaMemcpyHostToDevice),
+        "copying");
   return static_cast<T*>(device);
 }
 

@@ -42,13 +42,12 @@ CsrView with_values(const DeviceCsr& csr, py::handle values, ArgName name) {
 }
 
 Product DeviceOperands::product(std::string_view name) const {
-  return {.x = device_matrix(x, {name, "X"}),
-          .epilogue = {optional_vector(scale, {name, "scale"}),
-                       optional_vector(bias, {name, "bias"}),
-                       optional_matrix(residual, {name, "residual"}),
-                       activation_arg(activation, name)},
-          .out = device_result(out, {name, "out"}),
-          .name = name};
+  return {
+      .x = device_matrix(x, {name, "X"}),
+      .epilogue = {optional_vector(scale, {name, "scale"}), optional_vector(bias, {name, "bias"}),
+                   optional_matrix(residual, {name, "residual"}), activation_arg(activation, name)},
+      .out = device_result(out, {name, "out"}),
+      .name = name};
 }
 
 }  // namespace sparsecore::bindings

@@ -1,13 +1,12 @@
 // Y = A X for N <= 32, A of 16 bits and 40 to 90 % zeros. The floor is A's bytes over the memory's
 // bandwidth: 2 a value and 0.14 a position, so 0.57 of the dense matrix at 50 % and 0.17 at 90 %. A
-// warp copies the values of a block to shared memory, 16 bytes a lane, while it works on those of the
-// block before. There a lane finds its items by counting the bits below (mask, count, address, load),
-// and a warp does one matrix product for 256 positions and eight columns.
+// warp copies the values of a block to shared memory, 16 bytes a lane, while it works on those of
+// the block before. There a lane finds its items by counting the bits below (mask, count, address,
+// load), and a warp does one matrix product for 256 positions and eight columns.
 //
 // A block of threads takes a strip of 16 rows. Its eight warps share the columns, in eight runs of
 // equal length, and their sums are added up in order at the end: the same bits every time.
 #include "bitmap.h"
-
 #include "launch.h"
 #include "ptx.h"
 #include "scalars.h"
@@ -26,15 +25,14 @@ constexpr unsigned kAll = ~0u;
 // A warp a row.
 template <class Body>
 __device__ void for_entries(const CsrView& a, std::int64_t blocks, Body body) {
-  const std::int64_t row =
-      (std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x) / kWarp;
+  const std::int64_t row = (std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x) / kWarp;
   if (row >= a.rows) return;
   for (std::int64_t p = a.offsets[row] + threadIdx.x % kWarp; p < a.offsets[row + 1]; p += kWarp) {
     const std::int64_t column = a.columns[p];
     const std::int64_t block = row / kStripRows * blocks + column / kBlockColumns;
-    body(p, block,
-         bitmap_place(static_cast<int>(row % kStripRows),
-                      static_cast<int>(column % kBlockColumns)));
+    body(
+        p, block,
+        bitmap_place(static_cast<int>(row % kStripRows), static_cast<int>(column % kBlockColumns)));
   }
 }
 
@@ -56,7 +54,8 @@ __device__ __forceinline__ int items_before(int count) {
   return sum - count;
 }
 
-// A warp a block: how many chunks of values it has; and how many values are before each of its lanes.
+// A warp a block: how many chunks of values it has; and how many values are before each of its
+// lanes.
 __global__ void count_values(const std::uint32_t* masks, std::int64_t count, std::int64_t* chunks,
                              std::uint16_t* before) {
   const std::int64_t block = (std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x) / kWarp;
@@ -75,8 +74,7 @@ __global__ void move_values(CsrView a, BitmapView bitmap, const std::uint16_t* b
                             std::uint16_t* csr_values, std::uint16_t* bitmap_values) {
   for_entries(a, bitmap.blocks(), [&](std::int64_t p, std::int64_t block, BitmapPlace place) {
     const std::uint32_t mask = bitmap.masks[block * kWarp + place.lane];
-    const std::int64_t at = bitmap.offsets[block] * kChunk +
-                            before[block * kWarp + place.lane] +
+    const std::int64_t at = bitmap.offsets[block] * kChunk + before[block * kWarp + place.lane] +
                             __popc(mask & ((1u << place.bit) - 1u));
     if (kToCsr) {
       csr_values[p] = bitmap_values[at];
@@ -94,15 +92,15 @@ void move_all(const CsrView& a, const BitmapView& bitmap, void* csr_values, void
   constexpr int kThreads = 256, kEach = kThreads / kWarp;
   launch("packing", count_values, {blocks_for(count, kEach), 1, kThreads}, stream, bitmap.masks,
          count, nullptr, before);
-  launch("packing", move_values<kToCsr>, {blocks_for(a.rows, kEach), 1, kThreads}, stream, a, bitmap,
-         before, static_cast<std::uint16_t*>(csr_values),
+  launch("packing", move_values<kToCsr>, {blocks_for(a.rows, kEach), 1, kThreads}, stream, a,
+         bitmap, before, static_cast<std::uint16_t*>(csr_values),
          static_cast<std::uint16_t*>(bitmap_values));
 }
 
 // ---- the product ----
 
-// X as fragments: [cols / 16, rounded up to whole blocks][n / 8][lane] pairs of words; and whether one
-// of its items is not finite.
+// X as fragments: [cols / 16, rounded up to whole blocks][n / 8][lane] pairs of words; and whether
+// one of its items is not finite.
 struct Fragments {
   const std::uint32_t* words;
   const std::uint32_t* is_special;
@@ -136,7 +134,7 @@ __global__ void to_fragments(MatrixView x, int tiles, std::int64_t blocks, std::
 // One item of the result, of an X that holds what is not finite: only stored items meet it.
 template <class T>
 __device__ __forceinline__ float item_by_item(const BitmapView& a, const MatrixView& x,
-                                           std::int64_t strip, int row, std::int64_t column) {
+                                              std::int64_t strip, int row, std::int64_t column) {
   float sum = 0;
 #pragma unroll 1
   for (std::int64_t block = 0; block < a.blocks(); ++block) {
@@ -150,9 +148,9 @@ __device__ __forceinline__ float item_by_item(const BitmapView& a, const MatrixV
         const BitmapPlace at{lane, __ffs(static_cast<int>(left)) - 1};
         if (bitmap_row(at) != row) continue;
         const std::int64_t k = block * kBlockColumns + bitmap_column(at);
-        sum += widened<float>(static_cast<const T*>(a.values)[next]) *
-               widened<float>(
-                   static_cast<const T*>(x.data)[k * x.row_stride + column * x.col_stride]);
+        sum +=
+            widened<float>(static_cast<const T*>(a.values)[next]) *
+            widened<float>(static_cast<const T*>(x.data)[k * x.row_stride + column * x.col_stride]);
       }
     }
   }

@@ -17,8 +17,8 @@ void unpack_bitmap_values(const CsrView& a, const BitmapView& bitmap, void* csr_
                           Memory& memory, Stream stream);
 
 // out = epilogue(a @ x); x has the values' dtype. 32 columns at a time, the matrix read once for
-// each. An item of x that is not finite makes nothing of what it does not meet: an x that holds one is
-// multiplied item by item, slowly.
+// each. An item of x that is not finite makes nothing of what it does not meet: an x that holds one
+// is multiplied item by item, slowly.
 void bitmap_product(const BitmapView& a, const MatrixView& x, const Epilogue& epilogue,
                     const MatrixView& out, Memory& memory, Stream stream);
 

@@ -1,11 +1,11 @@
 // Where the entries of a 16-bit matrix lie so that a warp's matrix products find them: masks and
 // values in the order of their fragments.
 //
-// A strip is 16 rows, a block of a strip 64 columns: four fragments of 16 x 16. Lane l of a block has
-// a mask of 32 bits, eight a fragment, for the eight items of A that it feeds into the product (see
-// ptx.h): 128 bytes a block, one coalesced load. The values of a block follow one another by lane, and
-// within a lane by bit, from a multiple of 16 bytes on. 1024 positions cost 128 bytes of masks, 8 of
-// offset and up to 16 of padding: 0.148 bytes each, beside 2 a value.
+// A strip is 16 rows, a block of a strip 64 columns: four fragments of 16 x 16. Lane l of a block
+// has a mask of 32 bits, eight a fragment, for the eight items of A that it feeds into the product
+// (see ptx.h): 128 bytes a block, one coalesced load. The values of a block follow one another by
+// lane, and within a lane by bit, from a multiple of 16 bytes on. 1024 positions cost 128 bytes of
+// masks, 8 of offset and up to 16 of padding: 0.148 bytes each, beside 2 a value.
 #pragma once
 
 #include "../views.h"
@@ -33,11 +33,11 @@ constexpr SPARSECORE_INLINE int bitmap_column(BitmapPlace place) {
          place.bit % 2;
 }
 
-// All of it in device memory. `offsets` says with which chunk the values of a block begin, and at the
-// end how many there are.
+// All of it in device memory. `offsets` says with which chunk the values of a block begin, and at
+// the end how many there are.
 struct BitmapView {
   std::int64_t rows = 0, cols = 0, nnz = 0;
-  const std::uint32_t* masks = nullptr;     // [strips][blocks][32]
+  const std::uint32_t* masks = nullptr;   // [strips][blocks][32]
   const std::int64_t* offsets = nullptr;  // [strips][blocks] + 1
   const void* values = nullptr;
   DType dtype = DType::kFloat16;

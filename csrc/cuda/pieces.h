@@ -5,9 +5,9 @@
 
 namespace sparsecore::cuda {
 
-// With first == nullptr every row is a piece. Otherwise row r has pieces first[r] ... first[r + 1] -
-// 1, each of `length` entries but its last, and row[i] is the row of piece i; a row without entries
-// has one, too.
+// With first == nullptr every row is a piece. Otherwise row r has pieces first[r] ... first[r + 1]
+// - 1, each of `length` entries but its last, and row[i] is the row of piece i; a row without
+// entries has one, too.
 struct Pieces {
   std::int64_t count = 0;
   std::int64_t length = 0;

@@ -1,7 +1,6 @@
 // The CUDA side's view of the machine.
-#include "runtime.h"
-
 #include "launch.h"
+#include "runtime.h"
 
 namespace sparsecore::cuda {
 namespace {

@@ -1,19 +1,18 @@
-// Y = A X in fp32 by dense tiles: 64 rows of A, 32 columns at a time, are expanded to shared memory and
-// multiplied with 64 columns of X by tensor cores.
+// Y = A X in fp32 by dense tiles: 64 rows of A, 32 columns at a time, are expanded to shared memory
+// and multiplied with 64 columns of X by tensor cores.
 //
-// A block does 2 * 64 * 64 * K flops on its tile whatever A's zeros, so it pays where A has few: at 70 %
-// zeros tf32 does 3.3 times the useful flops, three times that for kThreeTimes, against a unit of eight
-// times the rate of fp32 and no load of X for each entry. Two threads expand a row, each every second
-// of its entries; a word a row says which of its 32 items are stored.
+// A block does 2 * 64 * 64 * K flops on its tile whatever A's zeros, so it pays where A has few: at
+// 70 % zeros tf32 does 3.3 times the useful flops, three times that for kThreeTimes, against a unit
+// of eight times the rate of fp32 and no load of X for each entry. Two threads expand a row, each
+// every second of its entries; a word a row says which of its 32 items are stored.
 //
-// What a stored item does not meet must not matter (formats: implicit zeros are skipped), and sums of
-// two tf32 numbers do not hold infinities: where a tile of X or of A holds one, or NaN, or a number
-// that rounds to one, that step is done item by item in fp32.
-#include "tf32_tiles.h"
-
+// What a stored item does not meet must not matter (formats: implicit zeros are skipped), and sums
+// of two tf32 numbers do not hold infinities: where a tile of X or of A holds one, or NaN, or a
+// number that rounds to one, that step is done item by item in fp32.
 #include "launch.h"
 #include "ptx.h"
 #include "scalars.h"
+#include "tf32_tiles.h"
 #include "tile_copy.h"
 #include "write_out.h"
 
@@ -38,8 +37,8 @@ struct Cursor {
 
 // Writes the entries of 32 columns from `first` on; returns which items are stored (those of this
 // thread), and whether one is special.
-__device__ __forceinline__ std::uint32_t expand(const CsrView& a, Cursor& cursor, std::int64_t first,
-                                                float* row, bool& special) {
+__device__ __forceinline__ std::uint32_t expand(const CsrView& a, Cursor& cursor,
+                                                std::int64_t first, float* row, bool& special) {
   std::uint32_t stored = 0;
   while (cursor.next < cursor.end) {
     const std::int64_t k = a.columns[cursor.next] - first;
@@ -66,8 +65,8 @@ template <Tf32 kHow>
 __global__ void __launch_bounds__(kThreads)
     tiles(CsrView a, MatrixView x, MatrixView out, Epilogue epilogue) {
   __shared__ float shared[kFloats];
-  auto* const a_tile = reinterpret_cast<float(*)[kAStride]>(shared);
-  auto* const x_tile = reinterpret_cast<float(*)[kXStride]>(shared + kRows * kAStride);
+  auto* const a_tile = reinterpret_cast<float (*)[kAStride]>(shared);
+  auto* const x_tile = reinterpret_cast<float (*)[kXStride]>(shared + kRows * kAStride);
   __shared__ std::uint32_t stored[kRows];
   __shared__ int any_special[2];  // of this step, and cleared for the next
   const int thread = static_cast<int>(threadIdx.x), lane = thread % kWarp, warp = thread / kWarp;
@@ -152,7 +151,7 @@ __global__ void __launch_bounds__(kThreads)
     }
   }
   __syncthreads();
-  auto* const results = reinterpret_cast<float(*)[kXStride]>(shared);
+  auto* const results = reinterpret_cast<float (*)[kXStride]>(shared);
 #pragma unroll
   for (int i = 0; i < kDown * kAcross * 4; ++i) {
     const int down = i / 4 / kAcross, across = i / 4 % kAcross, item = i % 4;

@@ -1,6 +1,5 @@
-#include "tile_copy.h"
-
 #include "launch.h"
+#include "tile_copy.h"
 
 namespace sparsecore::cuda {
 namespace {

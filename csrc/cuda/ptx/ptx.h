@@ -1,5 +1,5 @@
-// The instructions that CUDA's language has no name for (PTX ISA, "Warp Level Matrix Instructions").
-// The emulation of tests has a header of the same name.
+// The instructions that CUDA's language has no name for (PTX ISA, "Warp Level Matrix
+// Instructions"). The emulation of tests has a header of the same name.
 #pragma once
 
 #include <cstdint>

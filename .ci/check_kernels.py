@@ -1,8 +1,8 @@
 """Whether the compiler made of the CUDA kernels what they are written for, from the code itself.
 
 check_kernels.py FILE...: objects or a library with device code. Needs cuobjdump on PATH. Prints a
-line a kernel and architecture, and fails where one keeps a stack (spilled registers, arrays in local
-memory) of more than 16 bytes, where a product that is for tensor cores has none of their
+line a kernel and architecture, and fails where one keeps a stack (spilled registers, arrays in
+local memory) of more than 16 bytes, where a product that is for tensor cores has none of their
 instructions, or where a load that should be of 16 bytes is not there.
 """
 

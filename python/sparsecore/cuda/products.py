@@ -40,7 +40,7 @@ class _Matrix(NamedTuple):
     values: Any
     transpose: Transpose
     kernel: str = ""
-    bitmap: _core.DeviceBitmap | None = None
+    bitmap: "_core.DeviceBitmap | None" = None
 
 
 def csr_matmul(
@@ -168,7 +168,7 @@ def _run(matrix: _Matrix, X: Any, out: Any, name: str, given: _Options) -> None:
         )
 
 
-def _core_parts(structure: DeviceStructure, values: Any) -> tuple[_core.DeviceCsr, Any]:
+def _core_parts(structure: DeviceStructure, values: Any) -> "tuple[_core.DeviceCsr, Any]":
     return structure.csr, values
 
 

@@ -1,8 +1,8 @@
 """Copies of every format: by copy, by pickle, on a device."""
 
 import copy
-import sys
 import pickle
+import sys
 
 import numpy as np
 import pytest

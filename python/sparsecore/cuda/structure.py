@@ -26,15 +26,15 @@ class DeviceStructure:
 
     __slots__ = ("__weakref__", "_csr", "_transposed")
 
-    _csr: _core.DeviceCsr
+    _csr: "_core.DeviceCsr"
     _transposed: "tuple[DeviceStructure, Any] | None"
 
-    def __init__(self, csr: _core.DeviceCsr) -> None:
+    def __init__(self, csr: "_core.DeviceCsr") -> None:
         self._csr = csr
         self._transposed = None
 
     @property
-    def csr(self) -> _core.DeviceCsr:
+    def csr(self) -> "_core.DeviceCsr":
         """What kernels are given."""
         return self._csr
 

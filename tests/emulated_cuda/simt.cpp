@@ -41,7 +41,7 @@ struct Block {
   ucontext_t scheduler;
   const std::function<void()>* body = nullptr;
   unsigned size = 0, running = 0;
-  Order order = Order::kForward;
+  bool is_reversed = true;
   std::string error;  // of a fiber, which cannot throw past its end
   const void* scheduler_stack = nullptr;
   std::size_t scheduler_stack_size = 0;
@@ -154,7 +154,7 @@ void run_block() {
   for (;;) {
     bool done = true;
     for (unsigned i = 0; i < b.size; ++i) {
-      const unsigned t = b.order == Order::kForward ? i : b.size - 1 - i;
+      const unsigned t = b.is_reversed ? b.size - 1 - i : i;
       if (b.fibers[t].wait == Wait::kNothing) resume(t);
       if (!b.error.empty()) throw std::logic_error(std::exchange(b.error, {}));
       done &= b.fibers[t].wait == Wait::kEnd;
@@ -182,8 +182,6 @@ void wait(Wait what, unsigned mask) {
 
 }  // namespace
 
-void set_order(Order order) { block().order = order; }
-
 void run(dim3 grid, dim3 threads, const std::function<void()>& body) {
   const std::uint64_t size = std::uint64_t{threads.x} * threads.y * threads.z;
   if (size == 0 || size > kMostThreads || grid.x == 0 || grid.x > 0x7fffffffu || grid.y == 0 ||
@@ -194,6 +192,7 @@ void run(dim3 grid, dim3 threads, const std::function<void()>& body) {
   const std::lock_guard<std::mutex> lock(one_at_a_time);
   Block& b = block();
   b.body = &body;
+  b.is_reversed = !b.is_reversed;
   b.size = static_cast<unsigned>(size);
   gridDim = grid;
   blockDim = threads;

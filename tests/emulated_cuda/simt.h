@@ -3,8 +3,8 @@
 // replaced is the language's environment only.
 //
 // A barrier that not all of its threads reach, a shuffle from a lane that does not take part, and a
-// launch that the hardware would refuse are errors. The order in which the threads of a block run
-// can be turned round, so that a missing barrier shows in the result.
+// launch that the hardware would refuse are errors. Every second grid runs the threads of a block
+// in reverse order, so that a missing barrier shows in one result or the other.
 #pragma once
 
 #include <cstdint>
@@ -18,9 +18,6 @@ struct dim3 {
 extern dim3 threadIdx, blockIdx, blockDim, gridDim;
 
 namespace simt {
-
-enum class Order { kForward, kBackward };
-void set_order(Order order);
 
 // Runs body() once for each thread of each block; std::logic_error where a barrier is not kept.
 void run(dim3 grid, dim3 block, const std::function<void()>& body);

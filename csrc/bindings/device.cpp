@@ -9,6 +9,12 @@
 namespace sparsecore::bindings {
 namespace {
 
+// An address as torch gives it, a number.
+template <class Pointer>
+Pointer pointer(std::uintptr_t address) {
+  return reinterpret_cast<Pointer>(address);  // NOLINT(performance-no-int-to-ptr)
+}
+
 std::vector<std::int64_t> integers(const py::object& sequence) {
   std::vector<std::int64_t> values;
   for (const py::handle value : py::tuple(sequence)) values.push_back(value.cast<std::int64_t>());
@@ -62,7 +68,7 @@ std::int64_t DeviceArray::size() const {
 }
 
 DeviceArray device_array(py::handle tensor) {
-  return {reinterpret_cast<std::byte*>(tensor.attr("data_ptr")().cast<std::uintptr_t>()),
+  return {pointer<std::byte*>(tensor.attr("data_ptr")().cast<std::uintptr_t>()),
           tensor.attr("dtype"), integers(tensor.attr("shape")), integers(tensor.attr("stride")())};
 }
 
@@ -110,6 +116,6 @@ py::object TorchMemory::tensor_at(const void* data) const {
   return found == taken_.end() || data == nullptr ? py::none() : found->second;
 }
 
-cuda::Stream stream_arg(std::uintptr_t stream) { return reinterpret_cast<cuda::Stream>(stream); }
+cuda::Stream stream_arg(std::uintptr_t stream) { return pointer<cuda::Stream>(stream); }
 
 }  // namespace sparsecore::bindings

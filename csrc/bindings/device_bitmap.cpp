@@ -37,7 +37,7 @@ DeviceBitmap packed(const DeviceCsr& csr, py::handle values, const py::object& a
   TorchMemory memory(allocate);
   DeviceBitmap made;
   made.view = cuda::bitmap_of(a, memory, stream_arg(stream));
-  void* room = taken_values(a, made.view, memory, stream_arg(stream));
+  const void* room = taken_values(a, made.view, memory, stream_arg(stream));
   made.view.values = room;
   made.masks = memory.tensor_at(made.view.masks);
   made.offsets = memory.tensor_at(made.view.offsets);
@@ -55,7 +55,7 @@ DeviceBitmap with_new_values(const DeviceBitmap& old, const DeviceCsr& csr, py::
   }
   TorchMemory memory(allocate);
   DeviceBitmap made = old;
-  void* room = taken_values(a, made.view, memory, stream_arg(stream));
+  const void* room = taken_values(a, made.view, memory, stream_arg(stream));
   made.view.values = room;
   made.values = memory.tensor_at(room);
   return made;
@@ -84,7 +84,7 @@ void multiplied(const DeviceBitmap& bitmap, const DeviceCsr& csr, py::handle x, 
 
 }  // namespace
 
-void register_device_bitmap(py::module_& module) {
+void register_device_bitmap(py::module_& module) {  // NOLINT(misc-const-correctness): as all
   py::class_<DeviceBitmap>(module, "DeviceBitmap", py::is_final())
       .def(py::init(&packed), py::arg("csr"), py::arg("values"), py::arg("allocate"),
            py::arg("stream"))

@@ -153,6 +153,7 @@ py::tuple summed_triplets(py::handle row, py::handle col, const Shape& shape, py
   options.with_offsets = false;
   const auto made = cuda::canonical_triplets(rows, cols, shape.first, shape.second, options,
                                              space.memory, space.stream);
+  if (!made) throw py::index_error("sum_triplets: a coordinate is outside the shape");
   return py::make_tuple(space.tensor(made->rows), space.tensor(made->pattern.columns),
                         space.optional_tensor(made->order), space.optional_tensor(made->starts));
 }

@@ -102,6 +102,9 @@ def draw_errors(axes: Any, document: Mapping[str, Any]) -> None:
     names = [" ".join(map(str, labels)) for labels in groups]
     axes.set_xticks(range(len(names)), names, fontsize="small", rotation=60, ha="right")
     axes.set_ylabel("test error, %")
+    drawn = [error for errors in groups.values() for error in errors]
+    if max(drawn) > 10 * min(drawn):  # some learn nothing: the others would lie on one line
+        axes.set_yscale("log")
 
 
 def finish(

@@ -80,8 +80,9 @@ lint: $(VENV)/lint $(VENV)/cmake
 	$(RUN) -m ruff format --check .
 	$(RUN) -m mypy
 	$(VENV)/bin/clang-format --dry-run -Werror $(FORMATTED)
-	# A build that compiles every file but those of builds without CUDA.
-	$(CONFIGURE) -S . -B build/tidy -DSPARSECORE_CUDA=EMULATED > /dev/null
+	# A build that compiles every file but those of builds without CUDA; kernels twice, narrow and wide.
+	$(CONFIGURE) -S . -B build/tidy -DSPARSECORE_CUDA=EMULATED \
+	  -DSPARSECORE_CPU_TARGETS=avx512 > /dev/null
 	find csrc -name '*.cpp' ! -name unavailable.cpp ! -name without_device.cpp -print0 | xargs -0 -n 1 -P "$$(nproc)" \
 	  $(VENV)/bin/clang-tidy -p build/tidy --quiet \
 	  --extra-arg=-idirafter"$$($${CXX:-c++} -print-file-name=include)"

@@ -16,6 +16,8 @@ RUN := $(VENV)/bin/python
 PIP := -m pip --disable-pip-version-check
 # Words added to the command that a target runs: make test ARGS="-k csr", make demo ARGS="--seed 1".
 ARGS ?=
+# And to the configuration of the core tests: make test-core CMAKE_OPTIONS=-DSPARSECORE_WIDE_TARGET=OFF
+CMAKE_OPTIONS ?=
 
 SOURCES := CMakeLists.txt pyproject.toml README.md LICENSE \
   $(shell find csrc python -type f ! -name '*.so' ! -name '*.pyc')
@@ -70,7 +72,7 @@ test-core: $(VENV)/cmake
 	  echo "make test-core needs doctest: install it (Debian, Ubuntu: doctest-dev)" >&2
 	  exit 1
 	fi
-	$(VENV)/bin/cmake --preset core
+	$(VENV)/bin/cmake --preset core $(CMAKE_OPTIONS)
 	$(VENV)/bin/cmake --build --preset core
 	build/core/tests/core/sparsecore_tests $(ARGS)
 

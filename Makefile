@@ -5,7 +5,7 @@ SHELL := /bin/bash
 .ONESHELL:
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-core lint docs-check bench clean FORCE
+.PHONY: help demo test test-core test-cuda lint docs-check bench clean FORCE
 # The installed package is what runs and is tested, never the source tree.
 unexport PYTHONPATH
 
@@ -29,6 +29,7 @@ help:
 	@echo "make demo        prune, convert and measure a network on this machine"
 	echo "make test        the tests on every CPU target, with and without torch"
 	echo "make test-core   the core's own tests, in C++ (doctest)"
+	echo "make test-cuda   the CUDA kernels, on the processor"
 	echo "make lint        ruff, mypy, clang-format, clang-tidy"
 	echo "make docs-check  doctests, code blocks and links of the documents"
 	echo "make bench       C++ microbenchmarks (Google Benchmark)"
@@ -75,6 +76,13 @@ test-core: $(VENV)/cmake
 	$(VENV)/bin/cmake --preset core $(CMAKE_OPTIONS)
 	$(VENV)/bin/cmake --build --preset core
 	build/core/tests/core/sparsecore_tests $(ARGS)
+
+# The CUDA kernels and all that leads to them, by the emulation of CUDA on the processor.
+test-cuda: $(VENV)/installed
+	@$(RUN) $(PIP) install --quiet --no-deps --upgrade --target build/emulated-site \
+	  -C build-dir=build/emulated -C cmake.define.SPARSECORE_CUDA=EMULATED \
+	  -C cmake.define.SPARSECORE_CPU_TARGETS= .
+	PYTHONPATH=build/emulated-site $(RUN) -m pytest -q -m gpu $(ARGS)
 
 # clang-tidy brings no omp.h: it reads the compiler's, after the headers of its own.
 lint: $(VENV)/lint $(VENV)/cmake

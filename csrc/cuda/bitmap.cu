@@ -1,5 +1,5 @@
 // Y = A X for N <= 32, A of 16 bits and 40 to 90 % zeros. The floor is A's bytes over the memory's
-// bandwidth: 2 a value and 0.14 a position, so 0.57 of the dense matrix at 50 % and 0.17 at 90 %. A
+// bandwidth: 2 a value and 0.15 a position, so 0.57 of the dense matrix at 50 % and 0.17 at 90 %. A
 // warp copies the values of a block to shared memory, 16 bytes a lane, while it works on those of
 // the block before. There a lane finds its items by counting the bits below (mask, count, address,
 // load), and a warp does one matrix product for 256 positions and eight columns.

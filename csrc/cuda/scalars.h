@@ -30,6 +30,23 @@ using AccOf = typename SumsOf<X>::Acc;
 template <class X>
 using OutOf = typename SumsOf<X>::Out;
 
+// Calls body with a zero of the type that an operand's dtype names: what kernels are compiled for.
+template <class Body>
+void with_operand_type(DType dtype, Body&& body) {
+  switch (dtype) {
+    case DType::kFloat64:
+      return body(double{});
+    case DType::kFloat32:
+      return body(float{});
+    case DType::kFloat16:
+      return body(Half{});
+    case DType::kBFloat16:
+      return body(BFloat16{});
+    default:
+      return body(std::int8_t{});
+  }
+}
+
 template <class Acc>
 __device__ __forceinline__ Acc widened(double v) {
   return static_cast<Acc>(v);

@@ -140,18 +140,8 @@ void sampled(const CsrView& a, const Pieces& pieces, MatrixView u, MatrixView v,
 
 void csr_sampled_product(const CsrView& a, const Pieces& pieces, const MatrixView& u,
                          const MatrixView& v, void* d, Memory& memory, Stream stream) {
-  switch (u.dtype) {
-    case DType::kFloat64:
-      return sampled<double>(a, pieces, u, v, d, memory, stream);
-    case DType::kFloat32:
-      return sampled<float>(a, pieces, u, v, d, memory, stream);
-    case DType::kFloat16:
-      return sampled<Half>(a, pieces, u, v, d, memory, stream);
-    case DType::kBFloat16:
-      return sampled<BFloat16>(a, pieces, u, v, d, memory, stream);
-    default:
-      return sampled<std::int8_t>(a, pieces, u, v, d, memory, stream);
-  }
+  with_operand_type(
+      u.dtype, [&](auto zero) { sampled<decltype(zero)>(a, pieces, u, v, d, memory, stream); });
 }
 
 }  // namespace sparsecore::cuda

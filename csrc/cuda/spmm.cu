@@ -222,18 +222,9 @@ void product(const CsrView& a, const Pieces& pieces, MatrixView x, const Epilogu
 
 void csr_product(const CsrView& a, const Pieces& pieces, const MatrixView& x,
                  const Epilogue& epilogue, const MatrixView& out, Memory& memory, Stream stream) {
-  switch (x.dtype) {
-    case DType::kFloat64:
-      return product<double>(a, pieces, x, epilogue, out, memory, stream);
-    case DType::kFloat32:
-      return product<float>(a, pieces, x, epilogue, out, memory, stream);
-    case DType::kFloat16:
-      return product<Half>(a, pieces, x, epilogue, out, memory, stream);
-    case DType::kBFloat16:
-      return product<BFloat16>(a, pieces, x, epilogue, out, memory, stream);
-    default:
-      return product<std::int8_t>(a, pieces, x, epilogue, out, memory, stream);
-  }
+  with_operand_type(x.dtype, [&](auto zero) {
+    product<decltype(zero)>(a, pieces, x, epilogue, out, memory, stream);
+  });
 }
 
 }  // namespace sparsecore::cuda

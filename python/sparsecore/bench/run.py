@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -13,12 +13,21 @@ import numpy as np
 import sparsecore as sc
 from sparsecore.bench import building, calls, products, report, table, training
 from sparsecore.bench.arguments import Options
-from sparsecore.bench.comparison import Comparison, verify
+from sparsecore.bench.comparison import Case, Comparison, verify
 from sparsecore.bench.floor import measure_floor
 from sparsecore.bench.peers import Roster, find_peers
 from sparsecore.timing import Timer, Timing, interleaved, machine_facts
 
-__all__ = ["COMPARISONS", "QUIET", "checkout", "measure", "run", "timer"]
+__all__ = [
+    "COMPARISONS",
+    "QUIET",
+    "checkout",
+    "measure",
+    "note_absent",
+    "results",
+    "run",
+    "timer",
+]
 
 COMPARISONS: Mapping[str, Callable[[Options, Roster], Comparison]] = {
     "spmm": products.spmm,
@@ -108,13 +117,26 @@ def measure(options: Options, *, pinned: bool) -> dict[str, Any]:
     before = measure_floor(clock)
     rows = list(_measured_rows(compared, clock, absent))
     after = measure_floor(clock)
-    moved = report.drift(before, after)
     return {
-        **{key: getattr(compared, key) for key in ("name", "title", "unit", "formula", "baseline")},
         "date": datetime.now(UTC).date().isoformat(),
         "protocol": _protocol(options, pinned=pinned),
         "machine": machine_facts(checkout()),
         "libraries": _libraries(roster),
+        **results(compared, rows, absent, before, after),
+    }
+
+
+def results(
+    compared: Comparison,
+    rows: Sequence[Mapping[str, Any]],
+    absent: Mapping[str, Sequence[str]],
+    before: Mapping[str, float],
+    after: Mapping[str, float],
+) -> dict[str, Any]:
+    """Return what a comparison found: its rows, what they amount to, and the floor around them."""
+    moved = report.drift(before, after)
+    return {
+        **{key: getattr(compared, key) for key in ("name", "title", "unit", "formula", "baseline")},
         "absent": absent,
         "floor": {"before": before, "after": after, "drift": moved, "quiet": moved <= QUIET},
         "rows": rows,
@@ -122,6 +144,13 @@ def measure(options: Options, *, pinned: bool) -> dict[str, Any]:
         "best": report.against_best(rows),
         "break_even": report.break_even(rows),
     }
+
+
+def note_absent(case: Case, absent: dict[str, list[str]]) -> None:
+    """Add why peers are absent from a case, each reason once."""
+    for name, reason in case.absent.items():
+        if reason not in absent.setdefault(name, []):
+            absent[name].append(reason)
 
 
 def _measured_rows(
@@ -132,9 +161,7 @@ def _measured_rows(
         excess = verify(case)
         times = clock({name: contender.call for name, contender in case.contenders.items()})
         yield report.row(case, compared.unit, times, excess)
-        for name, reason in case.absent.items():
-            if reason not in absent.setdefault(name, []):
-                absent[name].append(reason)
+        note_absent(case, absent)
         print(".", end="", file=sys.stderr, flush=True)
     print(file=sys.stderr)
 

@@ -16,7 +16,7 @@ from sparsecore.bench.gpu.building import building
 from sparsecore.bench.gpu.clock import EMPTIED, interleaved_on_device, seconds_of_calls
 from sparsecore.bench.gpu.machine import device_facts, measure_device_floor
 from sparsecore.bench.gpu.products import products
-from sparsecore.bench.run import QUIET, checkout
+from sparsecore.bench.run import checkout, note_absent, results
 from sparsecore.timing import Timer, machine_facts
 
 __all__ = ["measure"]
@@ -62,16 +62,7 @@ def _part(compared: Comparison, clock: Timer) -> dict[str, Any]:
     before = measure_device_floor(clock)
     rows = list(_rows(compared, clock, absent))
     after = measure_device_floor(clock)
-    moved = report.drift(before, after)
-    return {
-        **{key: getattr(compared, key) for key in ("name", "title", "unit", "formula", "baseline")},
-        "absent": absent,
-        "floor": {"before": before, "after": after, "drift": moved, "quiet": moved <= QUIET},
-        "rows": rows,
-        "summary": report.summary(rows),
-        "best": report.against_best(rows),
-        "break_even": report.break_even(rows),
-    }
+    return results(compared, rows, absent, before, after)
 
 
 def _rows(
@@ -84,9 +75,7 @@ def _rows(
         for name, call in calls.items():
             row["contenders"][name]["eager_seconds"] = seconds_of_calls(call)
         yield row
-        for name, reason in case.absent.items():
-            if reason not in absent.setdefault(name, []):
-                absent[name].append(reason)
+        note_absent(case, absent)
         print(".", end="", file=sys.stderr, flush=True)
     print(file=sys.stderr)
 

@@ -124,7 +124,7 @@ build/sources: FORCE
 
 # One compile serves both environments.
 build/wheel/built: build/sources $(SOURCES) | $(VENV)/bin/pip
-	@echo "building the extension (about a minute)"
+	@echo "building the extension (about a minute; three where there is a CUDA compiler)"
 	rm -rf build/wheel
 	$(RUN) $(PIP) wheel --quiet --no-deps --wheel-dir build/wheel .
 	touch $@

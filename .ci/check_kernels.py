@@ -16,10 +16,13 @@ _OURS = "sparsecore4cuda"
 _MOST_STACK = 16  # bytes: two addresses that are kept for the end
 # What the code of a kernel must hold, by a part of its name.
 _WANTED = {
-    r"6stripsINS_4Half": r"HMMA\.16816\.F32 ",
-    r"6stripsINS_8BFloat16": r"HMMA\.16816\.F32\.BF16",
+    r"13bitmap_stripsINS_4Half": r"HMMA\.16816\.F32 ",
+    r"13bitmap_stripsINS_8BFloat16": r"HMMA\.16816\.F32\.BF16",
+    r"12delta_stripsINS_4Half": r"HMMA\.16816\.F32 ",
+    r"12delta_stripsINS_8BFloat16": r"HMMA\.16816\.F32\.BF16",
     r"5tilesIL": r"HMMA\.1688\.F32\.TF32",
-    r"6stripsI": r"LDG\.E\.128",
+    r"(bitmap|delta)_stripsI": r"LDG\.E\.128",
+    r"12delta_stripsI": r"LDS\.128",
     r"9wide_rowsIfLi\d+ELi4E": r"LDG\.E\.128",
     r"9wide_rowsINS_8BFloat16ELi\d+ELi8E": r"LDG\.E\.128",
 }

@@ -7,9 +7,9 @@ namespace sparsecore::bindings {
 
 void register_chain(pybind11::module_& module);
 void register_conv(pybind11::module_& module);
-void register_device_bitmap(pybind11::module_& module);
 void register_device_formats(pybind11::module_& module);
 void register_device_products(pybind11::module_& module);
+void register_device_strips(pybind11::module_& module);
 void register_formats(pybind11::module_& module);
 void register_ops(pybind11::module_& module);
 void register_products(pybind11::module_& module);

@@ -3,8 +3,8 @@
 
 namespace sparsecore::bindings {
 
-void register_device_bitmap(pybind11::module_&) {}
 void register_device_formats(pybind11::module_&) {}
 void register_device_products(pybind11::module_&) {}
+void register_device_strips(pybind11::module_&) {}
 
 }  // namespace sparsecore::bindings

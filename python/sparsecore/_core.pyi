@@ -359,15 +359,20 @@ def device_csr_matmul(
 ) -> None: ...
 
 @final
-class DeviceBitmap:
+class DeviceStrips:
     def __init__(
-        self, csr: DeviceCsr, values: Any, allocate: Callable[[int], Any], stream: int
+        self,
+        csr: DeviceCsr,
+        values: Any,
+        kernel: str,
+        allocate: Callable[[int], Any],
+        stream: int,
     ) -> None: ...
     @property
     def nbytes(self) -> int: ...
     def with_values(
         self, csr: DeviceCsr, values: Any, allocate: Callable[[int], Any], stream: int
-    ) -> DeviceBitmap: ...
+    ) -> DeviceStrips: ...
     def unpack(
         self, csr: DeviceCsr, values: Any, allocate: Callable[[int], Any], stream: int
     ) -> None: ...

@@ -116,6 +116,13 @@ inline int __popcll(unsigned long long bits) { return __builtin_popcountll(bits)
 inline int __ffs(int bits) { return __builtin_ffs(bits); }
 inline int __clz(int bits) { return bits == 0 ? 32 : __builtin_clz(static_cast<unsigned>(bits)); }
 
+// The products of four bytes each, added to `sum`.
+inline unsigned __dp4a(unsigned a, unsigned b, unsigned sum) {
+  for (unsigned shift = 0; shift < 32; shift += 8)
+    sum += (a >> shift & 0xffu) * (b >> shift & 0xffu);
+  return sum;
+}
+
 template <class T>
 T __ldg(const T* p) {
   return *p;

@@ -34,13 +34,13 @@ class _Options(NamedTuple):
 
 
 class _Matrix(NamedTuple):
-    """A matrix as a product reads it: CSR, by a kernel that is named or not; or a bitmap of it."""
+    """A matrix as a product reads it: CSR, by a kernel that is named or not; or in strips."""
 
     structure: DeviceStructure
     values: Any
     transpose: Transpose
     kernel: str = ""
-    bitmap: "_core.DeviceBitmap | None" = None
+    strips: "_core.DeviceStrips | None" = None
 
 
 def csr_matmul(
@@ -93,8 +93,8 @@ def plan_matmul(
     """Multiply as `_core.plan_matmul`; parameters and errors as in `csr_matmul`."""
     del threads
     given = _Options(*options)
-    if plan.bitmap is not None and X.dtype == plan.dtype and not given.transposed:
-        packed = _Matrix(plan.structure, plan.no_values, plan.transposed, bitmap=plan.bitmap)
+    if plan.strips is not None and X.dtype == plan.dtype and not given.transposed:
+        packed = _Matrix(plan.structure, plan.no_values, plan.transposed, strips=plan.strips)
         return _multiplied(packed, X, out, name, given)
     matrix = _Matrix(plan.structure, plan.values, plan.transposed, kernel=plan.kernel)
     return _multiplied(matrix, X, out, name, given)
@@ -158,8 +158,8 @@ def _run(matrix: _Matrix, X: Any, out: Any, name: str, given: _Options) -> None:
     epilogue = (given.scale, given.bias, residual, given.activation)
     csr = matrix.structure.csr
     with current(matrix.values) as (allocate, stream):
-        if matrix.bitmap is not None:
-            matrix.bitmap.matmul(csr, X, out, name, *epilogue, allocate, stream)
+        if matrix.strips is not None:
+            matrix.strips.matmul(csr, X, out, name, *epilogue, allocate, stream)
             return
         transposed = (lambda: _core_parts(*matrix.transpose())) if given.transposed else None
         values, kernel = matrix.values.contiguous(), matrix.kernel

@@ -1,6 +1,8 @@
 """What the benchmarks of a device compare: every contender's result, checked as before timing."""
 
 import dataclasses
+import shutil
+import subprocess
 from functools import partial
 
 import pytest
@@ -35,7 +37,48 @@ def test_every_contender_of_a_product_is_right(dtype, gpu):
         assert list(case.contenders)[:2] == ["sparsecore", "sparsecore plan"]
         assert "cublas dense" in case.contenders
         others = set(case.contenders) | set(case.absent)
-        assert {"torch csr", "cusparse alg1", "cusparse alg2", "cusparse alg3", "cupy"} <= others
+        assert {"torch csr", *(f"cusparse alg{i}" for i in (1, 2, 3)), "sputnik", "cupy"} <= others
+
+
+_SPUTNIK = """
+struct CUstream_st;
+namespace sputnik {
+int CudaSpmm(int m, int k, int n, int nonzeros, const int* row_indices, const float* values,
+             const int* row_offsets, const int* column_indices, const float* dense, float* out,
+             CUstream_st*) {
+  if (row_offsets[m] != nonzeros || k < 0) return 1;
+  for (int i = 0; i < m; ++i) {
+    const int r = row_indices[i];
+    if (i > 0) {
+      const int before = row_indices[i - 1];
+      if (row_offsets[before + 1] - row_offsets[before] < row_offsets[r + 1] - row_offsets[r])
+        return 2;
+    }
+    for (int c = 0; c < n; ++c) {
+      float sum = 0;
+      for (int p = row_offsets[r]; p < row_offsets[r + 1]; ++p)
+        sum += values[p] * dense[column_indices[p] * n + c];
+      out[r * n + c] = sum;
+    }
+  }
+  return 0;
+}
+}
+"""
+
+
+@pytest.mark.skipif(shutil.which("c++") is None, reason="no C++ compiler is on PATH")
+def test_sputnik_is_called_as_it_is_declared(gpu, tmp_path, monkeypatch):
+    """A library with its function, which reads host memory: by an emulated device only."""
+    if gpu.type != "cpu":
+        pytest.skip("the library of this test reads the host's memory")
+    source, library = tmp_path / "sputnik.cpp", tmp_path / "libsputnik.so"
+    source.write_text(_SPUTNIK)
+    subprocess.run(["c++", "-shared", "-fPIC", "-o", library, source], check=True)
+    monkeypatch.setenv("SPARSECORE_SPUTNIK", str(library))
+    cases, _ = tables(gpu, "--dtype", "float32")
+    for case in cases:
+        assert verify(case)["sputnik"] <= 1
 
 
 def test_every_construction_is_right(gpu):

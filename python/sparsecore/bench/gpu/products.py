@@ -1,4 +1,4 @@
-"""Products on the device: ours, cuSPARSE by each algorithm, torch's, CuPy's; dense cuBLAS."""
+"""Products on the device: ours, cuSPARSE by each algorithm, Sputnik, torch's, CuPy's; cuBLAS."""
 
 import importlib.util
 from collections.abc import Callable, Iterator
@@ -11,7 +11,7 @@ import torch.utils.dlpack
 import sparsecore as sc
 from sparsecore.bench.arguments import Options
 from sparsecore.bench.comparison import Absent, Case, Comparison, Contender, Offers
-from sparsecore.bench.gpu import cusparse
+from sparsecore.bench.gpu import cusparse, sputnik
 from sparsecore.bench.gpu.checks import product_excess
 from sparsecore.bench.gpu.clock import captured
 from sparsecore.bench.operands import Matrix, kind_of, matrices, product
@@ -75,14 +75,17 @@ def _peers(arrays: tuple[Any, ...], shape: tuple[int, int], X: Any) -> Offers:
     csr = torch.sparse_csr_tensor(indptr, indices, data, shape, check_invariants=False)
     offers: Offers = {"torch csr": _tried(partial(torch.matmul, csr, X))}
     for algorithm in cusparse.ALGORITHMS:
-        name = f"cusparse {algorithm}"
-        try:
-            call = cusparse.multiplier((data, indices, indptr), shape, X, algorithm)
-        except Absent as reason:
-            offers[name] = reason
-        else:
-            offers[name] = Contender(call, packing="beforehand")
+        made = partial(cusparse.multiplier, (data, indices, indptr), shape, X, algorithm)
+        offers[f"cusparse {algorithm}"] = _prepared(made)
+    offers["sputnik"] = _prepared(partial(sputnik.multiplier, (data, indices, indptr), shape, X))
     return offers | _cupy(arrays, shape, X)
+
+
+def _prepared(make: Callable[[], Callable[[], Any]]) -> Contender | Absent:
+    try:
+        return Contender(make(), packing="beforehand")
+    except Absent as reason:
+        return reason
 
 
 def _tried(call: Callable[[], Any]) -> Contender | Absent:

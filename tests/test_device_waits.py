@@ -50,7 +50,7 @@ def products(A, gpu, rows, dtype):
         "vector": lambda: A @ X[:, 0],
         "out": lambda: sc.csr_matmul(A, X, out=out),
         "column-major": lambda: A @ X.t().contiguous().t(),
-        "linear": lambda: sc.linear(X.t(), A, bias, activation="relu"),
+        "linear": lambda: sc.linear(X.t(), A, bias, activation=None if dtype == I8 else "relu"),
         "from the left": lambda: Z.t() @ A,
         "sddmm": lambda: sc.csr_sddmm(rows, Z, X),
     }

@@ -42,7 +42,7 @@ sanitized() {
 }
 
 row_read() {
-  nvcc -std=c++17 -O3 -arch=native -Icsrc bench/gpu_row_read.cu -o build/gpu_row_read &&
+  nvcc -std=c++17 -O3 -arch=native -Icsrc -Icsrc/cuda/ptx bench/gpu_row_read.cu -o build/gpu_row_read &&
     build/gpu_row_read | tee "$out/gpu-row-read.jsonl"
 }
 

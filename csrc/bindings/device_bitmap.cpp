@@ -94,6 +94,10 @@ void register_device_bitmap(py::module_& module) {  // NOLINT(misc-const-correct
                                       device_array(self.offsets).size() +
                                       device_array(self.values).size();
                              })
+      .def_property_readonly("tensors",
+                             [](const DeviceBitmap& self) {
+                               return py::make_tuple(self.masks, self.offsets, self.values);
+                             })
       .def("with_values", with_new_values, py::arg("csr"), py::arg("values"), py::arg("allocate"),
            py::arg("stream"))
       .def("unpack", unpacked, py::arg("csr"), py::arg("values"), py::arg("allocate"),

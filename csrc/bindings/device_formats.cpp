@@ -252,6 +252,15 @@ void register_device_formats(py::module_& module) {
                              [](const DeviceCsr& s) { return Shape(s.view.rows, s.view.cols); })
       .def_property_readonly("nnz", [](const DeviceCsr& s) { return s.view.nnz(); })
       .def_property_readonly("pieces", [](const DeviceCsr& s) { return s.pieces.count; })
+      .def_property_readonly(
+          "tensors",
+          [](const DeviceCsr& s) {
+            py::list tensors;
+            for (const py::object& tensor : {s.offsets, s.columns, s.first_piece, s.row_of_piece}) {
+              if (!tensor.is_none()) tensors.append(tensor);
+            }
+            return tensors;
+          })
       .def_property_readonly("indptr", [](const DeviceCsr& s) { return s.offsets; })
       .def_property_readonly("indices", [](const DeviceCsr& s) { return s.columns; })
       .def_property_readonly("indptr_width",

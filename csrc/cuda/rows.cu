@@ -99,9 +99,10 @@ std::optional<GatheredRows> gather_rows(const CsrView& a, const GivenIndices& id
   launch("looking up rows", look_up, grid_of(rows + 1), stream, a.offsets, ids, first, offsets,
          word);
   exclusive_sum(offsets, rows + 1, memory, stream);
-  const auto [nnz, found] =
+  const CountAndFound entries =
       read_back(reinterpret_cast<const CountAndFound*>(offsets + rows), stream);
-  if ((found & kInvalid) != 0) return std::nullopt;
+  if ((entries.found & kInvalid) != 0) return std::nullopt;
+  const std::int64_t nnz = entries.count;
   const IndexTarget stored =
       index_room(rows + 1, width_for(static_cast<std::uint64_t>(nnz)), memory);
   launch("narrowing offsets", narrow_offsets, grid_of(rows + 1), stream, offsets, rows + 1, stored);

@@ -3,7 +3,7 @@
 from typing import Any, Literal, TypeAlias, final
 
 from sparsecore import _core, interop
-from sparsecore.cuda.current import current
+from sparsecore.cuda.current import current, lend, stream_of
 from sparsecore.cuda.structure import DeviceStructure
 
 DeviceKernel: TypeAlias = Literal["rows", "bitmap", "tf32", "3xtf32"]
@@ -49,7 +49,7 @@ class DevicePlan:
     """
 
     __slots__ = (
-        *("__weakref__", "_backward", "_transposed", "_values"),
+        *("__weakref__", "_backward", "_made_on", "_transposed", "_values"),
         *("bitmap", "dtype", "kernel", "no_values", "structure"),
     )
 
@@ -81,6 +81,7 @@ class DevicePlan:
     @property
     def values(self) -> Any:
         """(nnz,) values in CSR order; of a bitmap a copy."""
+        self.lend()
         return self._values if self.bitmap is None else self.unpack()
 
     @property
@@ -96,8 +97,15 @@ class DevicePlan:
         """Replace the values, by copies of (nnz,) others in CSR order."""
         self._take(values)
 
+    def lend(self) -> None:
+        """Let the current stream read what this plan holds, though it may be replaced meanwhile."""
+        held = (self._values, *(() if self._transposed is None else (self._transposed,)))
+        bitmap = () if self.bitmap is None else self.bitmap.tensors
+        lend((*held, *bitmap), self._made_on, self.structure.device)
+
     def unpack(self) -> Any:
         """Return the values in CSR order, in memory of their own."""
+        self.lend()
         if self.bitmap is None:
             return self._values.clone()
         values = self.no_values.new_empty(self.nnz)
@@ -109,11 +117,15 @@ class DevicePlan:
         """Return the structure of the transpose, and its values."""
         turned, order = self.structure.transposed()
         packed = self._transposed
+        self.lend()
         return turned, self.values.index_select(0, order) if packed is None else packed
 
     def _take(self, values: Any) -> None:
         # Not those of before, overwritten: products of another stream may still read them.
         given = values.detach()
+        if self.bitmap is not None:
+            self.lend()  # its pattern stays, of the stream that it was made on
+        self._made_on = stream_of(given.device)
         csr = self.structure.csr
         if self.kernel != "bitmap":
             self._values = given.clone().contiguous()

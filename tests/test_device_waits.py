@@ -93,9 +93,13 @@ def test_gradients_and_updates_wait_for_nothing_after_the_first(gpu, monkeypatch
 
     trained()
     assert waits(monkeypatch, trained) == (0, ())
-    for kernel in ("rows", "tf32"):
-        P = A.prepare(backward=True, kernel=kernel)
-        assert waits(monkeypatch, lambda plan=P: plan.update(A.data)) == (0, ())
+    for matrix, kernel in ((A, "rows"), (A, "tf32"), (A.astype("float16"), "bitmap")):
+        matrix.T.tocsr()
+        P = matrix.prepare(backward=True, kernel=kernel)
+        for call in (lambda P=P, m=matrix: P.update(m.data), P.unpack):
+            assert waits(monkeypatch, call) == (0, ())
+        again = {"backward": True, "kernel": kernel}
+        assert waits(monkeypatch, lambda m=matrix, o=again: m.prepare(**o)) == (0, ())
 
 
 # ---- what makes a matrix: the numbers of docs/cuda.md ----

@@ -59,7 +59,7 @@ def stream_of(device: Any) -> int:
     return stream
 
 
-def lend(tensors: Iterable[Any], made_on: int, device: Any) -> None:
+def lend(tensors: Callable[[], Iterable[Any]], made_on: int, device: Any) -> None:
     """Let the current stream read memory that its owner may drop before the work is done.
 
     The allocator would give it to new work of the stream that it was made on, whatever others do.
@@ -67,13 +67,14 @@ def lend(tensors: Iterable[Any], made_on: int, device: Any) -> None:
 
     Parameters
     ----------
-    tensors : iterable of tensor
+    tensors : callable
+        Returns them; not called where the stream is theirs.
     made_on : int
         The stream that they were made on, of `stream_of`.
     device : torch.device
     """
     if stream_of(device) != made_on:
-        for tensor in tensors:
+        for tensor in tensors():
             record(tensor, device)
 
 

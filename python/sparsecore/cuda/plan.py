@@ -1,5 +1,6 @@
 """What a plan holds of a matrix on a CUDA device."""
 
+from collections.abc import Iterator
 from typing import Any, Literal, TypeAlias, final
 
 from sparsecore import _core, interop
@@ -99,9 +100,15 @@ class DevicePlan:
 
     def lend(self) -> None:
         """Let the current stream read what this plan holds, though it may be replaced meanwhile."""
-        held = (self._values, *(() if self._transposed is None else (self._transposed,)))
-        bitmap = () if self.bitmap is None else self.bitmap.tensors
-        lend((*held, *bitmap), self._made_on, self.structure.device)
+
+        def held() -> Iterator[Any]:
+            yield self._values
+            if self._transposed is not None:
+                yield self._transposed
+            if self.bitmap is not None:
+                yield from self.bitmap.tensors
+
+        lend(held, self._made_on, self.structure.device)
 
     def unpack(self) -> Any:
         """Return the values in CSR order, in memory of their own."""

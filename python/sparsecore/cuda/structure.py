@@ -38,7 +38,7 @@ class DeviceStructure:
     @property
     def csr(self) -> "_core.DeviceCsr":
         """What kernels are given, to be read on the current stream."""
-        lend(self._csr.tensors, self._made_on, self.device)
+        lend(lambda: self._csr.tensors, self._made_on, self.device)
         return self._csr
 
     @property
@@ -125,7 +125,7 @@ class DeviceStructure:
                 csr, order = _core.device_transpose(self.csr, now.allocate, now.stream)
             self._transposed = DeviceStructure(csr), as_int64(order)
         turned, order = self._transposed
-        lend((order,), turned._made_on, self.device)
+        lend(lambda: (order,), turned._made_on, self.device)
         return self._transposed
 
     def transpose(self, values: Any, threads: int) -> Canonical:  # noqa: ARG002

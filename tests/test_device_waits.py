@@ -1,12 +1,14 @@
 """What waits for the device: products for nothing, what makes a matrix as often as documented."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 
 import cases
 import device_cases
 import sparsecore as sc
-from device_cases import tensor
+from device_cases import back, tensor
 from oracle import F16, F32, I8
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
@@ -158,3 +160,18 @@ def test_a_wait_that_keeps_the_gil_is_seen(gpu, monkeypatch):
         with_gil.simt_note_synchronization()
     assert (found.synchronizations, found.with_gil) == (1, 1)
     assert "aten::item" in found.torch
+
+
+def test_threads_make_matrices_at_once(gpu):
+    W = [tensor(pattern(shape), gpu) for shape in (FEW, SHORT, LONG)]
+    want = [back(sc.CSR.from_dense(w).T.toarray()) for w in W]
+
+    def made(i):
+        A = sc.CSR.from_dense(W[i % 3])
+        ids = torch.arange(A.shape[0], device=gpu)
+        return back(A.gather_rows(ids).T.tocsr().toarray()), back(A @ W[i % 3].t().contiguous())
+
+    with ThreadPoolExecutor(4) as pool:
+        for i, (turned, square) in enumerate(pool.map(made, range(12))):
+            assert (turned == want[i % 3]).all()
+            assert np.allclose(square, want[i % 3].T @ want[i % 3], rtol=1e-4, atol=1e-4)

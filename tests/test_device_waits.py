@@ -1,5 +1,6 @@
 """What waits for the device: products for nothing, what makes a matrix as often as documented."""
 
+import ctypes
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -10,6 +11,7 @@ import device_cases
 import sparsecore as sc
 from device_cases import back, tensor
 from oracle import F16, F32, I8
+from sparsecore import _core
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 
@@ -150,10 +152,6 @@ def test_duplicates_are_counted_once_more(gpu, monkeypatch):
 def test_a_wait_that_keeps_the_gil_is_seen(gpu, monkeypatch):
     """What the other tests count: a wait of torch's, and one of ours with the GIL held."""
     skip_if_not_counted()
-    import ctypes
-
-    from sparsecore import _core
-
     with_gil = ctypes.PyDLL(_core.__file__)
     with counted(monkeypatch) as found:
         assert torch.ones(2, device=gpu).sum().item() == 2
@@ -175,3 +173,19 @@ def test_threads_make_matrices_at_once(gpu):
         for i, (turned, square) in enumerate(pool.map(made, range(12))):
             assert (turned == want[i % 3]).all()
             assert np.allclose(square, want[i % 3].T @ want[i % 3], rtol=1e-4, atol=1e-4)
+
+
+def test_memory_that_runs_out_is_the_callers_error(gpu):
+    W, left = tensor(pattern(LONG), gpu), 3
+
+    def allocate(nbytes):
+        nonlocal left
+        left -= 1
+        if left < 0:
+            msg = "no more memory"
+            raise MemoryError(msg)
+        return torch.empty(nbytes, dtype=torch.uint8, device=gpu)
+
+    with pytest.raises(MemoryError, match="no more memory"):
+        _core.device_csr_from_dense(W, allocate, 0)
+    assert left == -1

@@ -73,7 +73,7 @@ def measure_layers(
     ------
     ValueError
         A sparsity is outside [0, 1), or there is none; or the model has lazy modules that never
-        ran.
+        ran, or lies on several devices.
     TypeError
         If `example_inputs` is not a tensor, tuple or dict.
 

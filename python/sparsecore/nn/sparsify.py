@@ -155,12 +155,7 @@ def sparsify_(
     example = Example.of(example_inputs)
     check_initialized(model, caller="sparsify_")
     measuring = policy == "measured"
-    layer_timer = model_timer = timer if measuring else None
-    if measuring and timer is None:
-        elapsed = elapsed_of_place(model, caller="sparsify_")
-        layer_timer, model_timer = (
-            partial(t, elapsed=elapsed) for t in (LAYER_TIMER, _MODEL_TIMER)
-        )
+    layer_timer, model_timer = _timers(model, timer) if measuring else (None, None)
     sparse = tuple(n for n, m in model.named_modules() if isinstance(m, SparseLayer))
     with (
         using_threads(threads, name="sparsify_: threads"),
@@ -185,6 +180,14 @@ def sparsify_(
         outcome = settle(trial, decisions, model_timer)
         tell(progress, len(decisions) + 1, len(decisions) + 1, "the whole model")
     return report(outcome, sizes, fusion, sparse, values)
+
+
+def _timers(model: nn.Module, timer: timing.Timer | None) -> tuple[timing.Timer, timing.Timer]:
+    """Return what measures the layers, and the whole model."""
+    if timer is not None:
+        return timer, timer
+    elapsed = elapsed_of_place(model, caller="sparsify_")
+    return partial(LAYER_TIMER, elapsed=elapsed), partial(_MODEL_TIMER, elapsed=elapsed)
 
 
 def _bytes(model: nn.Module) -> int:

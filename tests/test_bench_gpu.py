@@ -1,14 +1,16 @@
 """What the benchmarks of a device compare: every contender's result, checked as before timing."""
 
 import dataclasses
+import json
 import shutil
 import subprocess
+import sys
 from functools import partial
 
 import pytest
 
 from sparsecore.bench.arguments import parse
-from sparsecore.bench.comparison import WrongResult, verify
+from sparsecore.bench.comparison import Contender, WrongResult, verify
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 
@@ -105,3 +107,44 @@ def test_without_a_device_it_says_why(monkeypatch):
     monkeypatch.setattr(run.sc.cuda, "reason", lambda: "no device")
     with pytest.raises(RuntimeError, match="gpu: no device"):
         run.measure(parse(["gpu", "--quick"]))
+
+
+def test_one_part_that_fails_leaves_the_other(monkeypatch, tmp_path):
+    from sparsecore.bench import run as bench_run
+    from sparsecore.bench.gpu import run
+
+    def part(compared, _):
+        if compared.name == "gpu building":
+            msg = "torch is off"
+            raise WrongResult(msg)
+        return {"title": "products"}
+
+    for name, answer in (("measure_device_floor", {}), ("device_facts", {}), ("_markdown", "text")):
+        monkeypatch.setattr(run, name, lambda *_, found=answer: found)
+    monkeypatch.setattr(run, "_part", part)
+    monkeypatch.setattr(run.sc.cuda, "is_available", lambda: True)
+    output = tmp_path / "gpu.json"
+    with pytest.raises(WrongResult, match="gpu building: torch is off"):
+        bench_run.run(parse(["gpu", "--quick", "--output", str(output)]), pinned=False)
+    document = json.loads(output.read_text())
+    assert (document["parts"], document["failed"]) == (
+        [{"title": "products"}],
+        ["gpu building: torch is off"],
+    )
+
+
+def test_contenders_that_fail_are_absent(gpu, monkeypatch):
+    from sparsecore.bench.gpu import products
+
+    def fails(_):
+        msg = "no graph\nof this"
+        raise RuntimeError(msg)
+
+    monkeypatch.setattr(products, "captured", fails)
+    x = type("OnDevice", (), {"shape": (3, 1), "is_cuda": True})()
+    offer = products._with_graph("ours", {"ours": Contender(lambda: None)}, x)
+    assert str(offer["ours, graph"]) == "no graph"
+    monkeypatch.setitem(sys.modules, "cupy", None)
+    monkeypatch.setattr(products.importlib.util, "find_spec", lambda _: True)
+    offer = products._cupy((), (2, 2), torch.ones(2, 2, device=gpu))
+    assert "cupy" in str(offer["cupy"])

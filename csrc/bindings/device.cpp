@@ -104,9 +104,12 @@ IndexView device_indices(py::handle tensor, ArgName name) {
 }
 
 void* TorchMemory::take(std::int64_t bytes) {
-  py::object tensor = allocate_(bytes);
-  void* data = device_array(tensor).data;
-  taken_.emplace_back(data, std::move(tensor));
+  void* data = nullptr;
+  with_gil([&] {
+    py::object tensor = allocate_(bytes);
+    data = device_array(tensor).data;
+    taken_.emplace_back(data, std::move(tensor));
+  });
   return data;
 }
 

@@ -5,11 +5,15 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
+#include <type_traits>
+#include <utility>
 #include <vector>
 
 #include "../cuda/memory.h"
 #include "../cuda/pieces.h"
 #include "arrays.h"
+#include "gil.h"
 
 namespace sparsecore::bindings {
 
@@ -38,6 +42,16 @@ class TorchMemory : public cuda::Memory {
  public:
   explicit TorchMemory(py::object allocate) : allocate_(std::move(allocate)) {}
   void* take(std::int64_t bytes) override;
+  // Returns body(), which waits for the device, run without the GIL: others' Python goes on
+  // meanwhile, and what they have started on the device may need it to come to an end. Memory is
+  // taken with it. (Products start kernels and wait for nothing. They keep it: a thread that asks
+  // for it again next to one that computes in Python waits for 5 ms, sys.getswitchinterval().)
+  template <class Body>
+  auto waited(Body body) {
+    std::optional<std::invoke_result_t<Body>> result;
+    without_gil([&] { result.emplace(body()); });
+    return *std::move(result);
+  }
   // The tensor whose memory begins there.
   py::object tensor_at(const void* data) const;
 

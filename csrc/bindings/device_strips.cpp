@@ -43,7 +43,8 @@ DeviceStrips packed(const DeviceCsr& csr, py::handle values, const std::string& 
   }
   TorchMemory memory(allocate);
   DeviceStrips made;
-  made.view = cuda::strips_of(a, form_of(kernel), memory, stream_arg(stream));
+  const cuda::StripForm form = form_of(kernel);
+  made.view = memory.waited([&] { return cuda::strips_of(a, form, memory, stream_arg(stream)); });
   const void* room = taken_values(a, made.view, memory, stream_arg(stream));
   made.view.values = room;
   made.places = memory.tensor_at(made.view.places);
@@ -100,6 +101,10 @@ void register_device_strips(py::module_& module) {  // NOLINT(misc-const-correct
                                return device_array(self.places).size() +
                                       device_array(self.offsets).size() +
                                       device_array(self.values).size();
+                             })
+      .def_property_readonly("tensors",
+                             [](const DeviceStrips& self) {
+                               return py::make_tuple(self.places, self.offsets, self.values);
                              })
       .def("with_values", with_new_values, py::arg("csr"), py::arg("values"), py::arg("allocate"),
            py::arg("stream"))

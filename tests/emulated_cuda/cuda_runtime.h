@@ -41,10 +41,14 @@ inline cudaError_t cudaGetDevice(int* device) { return *device = 0, cudaSuccess;
 inline cudaError_t cudaSetDevice(int device) {
   return device == 0 ? cudaSuccess : cudaErrorInvalidValue;
 }
-inline cudaError_t cudaDeviceSynchronize() { return cudaSuccess; }
-inline cudaError_t cudaStreamSynchronize(cudaStream_t) { return cudaSuccess; }
-inline cudaError_t cudaMemcpyAsync(void* to, const void* from, std::size_t bytes, cudaMemcpyKind,
-                                   cudaStream_t) {
+inline cudaError_t cudaDeviceSynchronize() {
+  return simt::note(simt::Waiting::kSynchronization), cudaSuccess;
+}
+inline cudaError_t cudaStreamSynchronize(cudaStream_t) { return cudaDeviceSynchronize(); }
+inline cudaError_t cudaMemcpyAsync(void* to, const void* from, std::size_t bytes,
+                                   cudaMemcpyKind kind, cudaStream_t) {
+  // The host's memory here is pageable: the copy returns when it is done.
+  if (kind == cudaMemcpyDeviceToHost) simt::note(simt::Waiting::kCopyToHost);
   if (bytes > 0) std::memcpy(to, from, bytes);
   return cudaSuccess;
 }

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <cstddef>
 #include <cstdlib>
 #include <memory>
@@ -206,6 +207,21 @@ void run(dim3 grid, dim3 threads, const std::function<void()>& body) {
   }
 }
 
+// ---- what waits ----
+
+namespace {
+
+std::atomic<long> counts[3];
+std::atomic<int (*)()> question;
+
+}  // namespace
+
+void note(Waiting what) {
+  ++counts[static_cast<int>(what)];
+  int (*const ask)() = question;
+  if (ask != nullptr && ask() != 0) ++counts[2];
+}
+
 void block_barrier() { wait(Wait::kBlock, 0); }
 
 unsigned lane_of_this_thread() { return block().running % kWarp; }
@@ -249,3 +265,17 @@ unsigned ballot(unsigned mask, bool predicate) {
 }
 
 }  // namespace simt
+
+// For ctypes. Of kind 0 synchronizations, 1 copies to the host, 2 those of both at which the
+// question was answered with something else than 0.
+extern "C" {
+[[gnu::visibility("default"), gnu::used]] long simt_waits(int kind) {
+  return kind >= 0 && kind < 3 ? simt::counts[kind].load() : -1;
+}
+[[gnu::visibility("default"), gnu::used]] void simt_note_synchronization() {
+  simt::note(simt::Waiting::kSynchronization);
+}
+[[gnu::visibility("default"), gnu::used]] void simt_ask_at_waits(int (*question)()) {
+  simt::question = question;
+}
+}

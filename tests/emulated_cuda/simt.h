@@ -30,6 +30,10 @@ std::uint64_t from_lane(unsigned mask, std::uint64_t bits, unsigned lane);
 unsigned ballot(unsigned mask, bool predicate);
 unsigned lane_of_this_thread();
 
+// What makes the host wait for the device, counted: tests/device_waits.py reads how often.
+enum class Waiting { kSynchronization, kCopyToHost };
+void note(Waiting what);
+
 // For instructions of a whole warp: hands over up to kHanded words of each lane, so that
 // handed(lane) reads any lane's until release() is called by all.
 constexpr int kHanded = 8;

@@ -1,10 +1,11 @@
 """What a plan holds of a matrix on a CUDA device."""
 
 import math
+from collections.abc import Iterator
 from typing import Any, Literal, TypeAlias, final
 
 from sparsecore import _core, interop
-from sparsecore.cuda.current import current
+from sparsecore.cuda.current import current, lend, stream_of
 from sparsecore.cuda.structure import DeviceStructure
 
 DeviceKernel: TypeAlias = Literal["rows", "bitmap", "delta4", "delta8", "tf32", "3xtf32"]
@@ -75,7 +76,7 @@ class DevicePlan:
     """
 
     __slots__ = (
-        *("__weakref__", "_backward", "_transposed", "_values"),
+        *("__weakref__", "_backward", "_made_on", "_transposed", "_values"),
         *("dtype", "kernel", "no_values", "strips", "structure"),
     )
 
@@ -107,6 +108,7 @@ class DevicePlan:
     @property
     def values(self) -> Any:
         """(nnz,) values in CSR order; of strips a copy."""
+        self.lend()
         return self._values if self.strips is None else self.unpack()
 
     @property
@@ -122,8 +124,21 @@ class DevicePlan:
         """Replace the values, by copies of (nnz,) others in CSR order."""
         self._take(values)
 
+    def lend(self) -> None:
+        """Let the current stream read what this plan holds, though it may be replaced meanwhile."""
+
+        def held() -> Iterator[Any]:
+            yield self._values
+            if self._transposed is not None:
+                yield self._transposed
+            if self.strips is not None:
+                yield from self.strips.tensors
+
+        lend(held, self._made_on, self.structure.device)
+
     def unpack(self) -> Any:
         """Return the values in CSR order, in memory of their own."""
+        self.lend()
         if self.strips is None:
             return self._values.clone()
         values = self.no_values.new_empty(self.nnz)
@@ -135,11 +150,15 @@ class DevicePlan:
         """Return the structure of the transpose, and its values."""
         turned, order = self.structure.transposed()
         packed = self._transposed
+        self.lend()
         return turned, self.values.index_select(0, order) if packed is None else packed
 
     def _take(self, values: Any) -> None:
         # Not those of before, overwritten: products of another stream may still read them.
         given = values.detach()
+        if self.strips is not None:
+            self.lend()  # its pattern stays, of the stream that it was made on
+        self._made_on = stream_of(given.device)
         csr = self.structure.csr
         if self.kernel not in _STRIPS:
             self._values = given.clone().contiguous()

@@ -94,6 +94,7 @@ def plan_matmul(
     del threads
     given = _Options(*options)
     if plan.strips is not None and X.dtype == plan.dtype and not given.transposed:
+        plan.lend()
         packed = _Matrix(plan.structure, plan.no_values, plan.transposed, strips=plan.strips)
         return _multiplied(packed, X, out, name, given)
     matrix = _Matrix(plan.structure, plan.values, plan.transposed, kernel=plan.kernel)

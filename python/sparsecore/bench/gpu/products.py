@@ -66,8 +66,11 @@ def _with_graph(name: str, offers: Offers, X: Any) -> Offers:
     offer = offers[name]
     if X.shape[1] > _FEW_COLUMNS or isinstance(offer, Absent) or not X.is_cuda:
         return {}
-    graph = Contender(captured(offer.call), offer.sums, offer.role, "beforehand")
-    return {f"{name}, graph": graph}
+    try:
+        replay = captured(offer.call)
+    except RuntimeError as reason:
+        return {f"{name}, graph": _refused(reason)}
+    return {f"{name}, graph": Contender(replay, offer.sums, offer.role, "beforehand")}
 
 
 def _peers(arrays: tuple[Any, ...], shape: tuple[int, int], X: Any) -> Offers:
@@ -93,8 +96,12 @@ def _tried(call: Callable[[], Any]) -> Contender | Absent:
     try:
         call()
     except RuntimeError as reason:  # which NotImplementedError is, too
-        return Absent(str(reason).partition("\n")[0])
+        return _refused(reason)
     return Contender(call)
+
+
+def _refused(reason: Exception) -> Absent:
+    return Absent(str(reason).partition("\n")[0])
 
 
 def _cupy(arrays: tuple[Any, ...], shape: tuple[int, int], X: Any) -> Offers:
@@ -102,11 +109,14 @@ def _cupy(arrays: tuple[Any, ...], shape: tuple[int, int], X: Any) -> Offers:
         return {"cupy": Absent("not installed")}
     if X.dtype != torch.float32:
         return {"cupy": Absent(f"has no sparse matrices of {X.dtype}")}
-    import cupy
-    import cupyx.scipy.sparse
+    try:
+        import cupy
+        import cupyx.scipy.sparse
 
-    parts = tuple(cupy.from_dlpack(array) for array in arrays)
-    A, right = cupyx.scipy.sparse.csr_matrix(parts, shape), cupy.from_dlpack(X)
+        parts = tuple(cupy.from_dlpack(array) for array in arrays)
+        A, right = cupyx.scipy.sparse.csr_matrix(parts, shape), cupy.from_dlpack(X)
+    except Exception as reason:  # one for other versions of CUDA fails in ways of its own
+        return {"cupy": _refused(reason)}
     return {"cupy": Contender(lambda: torch.utils.dlpack.from_dlpack(A @ right))}
 
 

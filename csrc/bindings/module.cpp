@@ -13,5 +13,6 @@ PYBIND11_MODULE(_core, module) {
   sparsecore::bindings::register_chain(module);
   sparsecore::bindings::register_device_formats(module);
   sparsecore::bindings::register_device_bitmap(module);
+  sparsecore::bindings::register_device_cusparselt(module);
   sparsecore::bindings::register_device_products(module);
 }

@@ -8,6 +8,7 @@ namespace sparsecore::bindings {
 void register_chain(pybind11::module_& module);
 void register_conv(pybind11::module_& module);
 void register_device_bitmap(pybind11::module_& module);
+void register_device_cusparselt(pybind11::module_& module);
 void register_device_formats(pybind11::module_& module);
 void register_device_products(pybind11::module_& module);
 void register_formats(pybind11::module_& module);

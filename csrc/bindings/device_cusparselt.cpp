@@ -1,4 +1,4 @@
-// CusparseLt and what it compresses: tensors to views, check, call. No arithmetic here.
+// DeviceCusparseLt and what it compresses: tensors to views, check, call. No arithmetic here.
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
@@ -19,11 +19,11 @@ namespace {
 namespace lt = cuda::cusparselt;
 using AlgorithmFields = std::tuple<int, int, int, int>;  // in the order of lt::Algorithm
 
-struct CusparseLt {
+struct DeviceCusparseLt {
   const lt::Api* api;
 };
 
-struct CusparseLtMatrix {
+struct DeviceCusparseLtMatrix {
   lt::Compressed view;
   py::object data;  // a uint8 tensor
 };
@@ -82,22 +82,23 @@ lt::Product product_of(py::handle x, py::handle out, py::handle scale, py::handl
           .name = name};
 }
 
-CusparseLt opened(const std::string& override_path, const std::vector<std::string>& folders) {
+DeviceCusparseLt opened(const std::string& override_path, const std::vector<std::string>& folders) {
   const lt::Loaded loaded = lt::load(override_path, folders);
   if (loaded.api == nullptr) throw std::runtime_error("cuSPARSELt: " + loaded.reason);
   return {loaded.api};
 }
 
-CusparseLtMatrix compressed(const CusparseLt& library, py::handle w, int device,
-                            const py::object& allocate, std::uintptr_t stream) {
+DeviceCusparseLtMatrix compressed(const DeviceCusparseLt& library, py::handle w, int device,
+                                  const py::object& allocate, std::uintptr_t stream) {
   TorchMemory memory(allocate);
   const lt::Compressed made =
       lt::compress(*library.api, device, matrix_of(w, "compress: W"), memory, stream_arg(stream));
   return {made, memory.tensor_at(made.data)};
 }
 
-void multiplied(const CusparseLtMatrix& s, py::handle x, py::handle out, const std::string& name,
-                py::handle scale, py::handle bias, const std::optional<std::string>& activation,
+void multiplied(const DeviceCusparseLtMatrix& s, py::handle x, py::handle out,
+                const std::string& name, py::handle scale, py::handle bias,
+                const std::optional<std::string>& activation,
                 const std::optional<AlgorithmFields>& algorithm, const py::object& allocate,
                 std::uintptr_t stream) {
   TorchMemory memory(allocate);
@@ -105,7 +106,7 @@ void multiplied(const CusparseLtMatrix& s, py::handle x, py::handle out, const s
                stream_arg(stream));
 }
 
-AlgorithmFields searched(const CusparseLtMatrix& s, py::handle x, py::handle scratch,
+AlgorithmFields searched(const DeviceCusparseLtMatrix& s, py::handle x, py::handle scratch,
                          const std::string& name, const py::object& allocate,
                          std::uintptr_t stream) {
   TorchMemory memory(allocate);
@@ -116,7 +117,8 @@ AlgorithmFields searched(const CusparseLtMatrix& s, py::handle x, py::handle scr
   return {found.config_id, found.split_k, found.split_k_mode, found.split_k_buffers};
 }
 
-std::tuple<std::int64_t, std::int64_t, std::int64_t> plans(const CusparseLt& library, int device) {
+std::tuple<std::int64_t, std::int64_t, std::int64_t> plans(const DeviceCusparseLt& library,
+                                                           int device) {
   const lt::PlanCounts counts = lt::plan_counts(*library.api, device);
   return {counts.made, counts.reused, counts.held};
 }
@@ -125,22 +127,24 @@ std::tuple<std::int64_t, std::int64_t, std::int64_t> plans(const CusparseLt& lib
 
 void register_device_cusparselt(py::module_& module) {  // NOLINT(misc-const-correctness): as all
   module.def("device_architecture", cuda::architecture, py::arg("device"));
-  py::class_<CusparseLt>(module, "CusparseLt", py::is_final())
+  py::class_<DeviceCusparseLt>(module, "DeviceCusparseLt", py::is_final())
       .def(py::init(&opened), py::arg("override_path"), py::arg("folders"))
       .def_property_readonly("version",
-                             [](const CusparseLt& self) { return self.api->version.text(); })
-      .def_property_readonly("path", [](const CusparseLt& self) { return self.api->path; })
+                             [](const DeviceCusparseLt& self) { return self.api->version.text(); })
+      .def_property_readonly("path", [](const DeviceCusparseLt& self) { return self.api->path; })
       .def("compress", compressed, py::arg("w"), py::arg("device"), py::arg("allocate"),
            py::arg("stream"))
       .def("plans", plans, py::arg("device"));
-  py::class_<CusparseLtMatrix>(module, "CusparseLtMatrix", py::is_final())
+  py::class_<DeviceCusparseLtMatrix>(module, "DeviceCusparseLtMatrix", py::is_final())
       .def_property_readonly("shape",
-                             [](const CusparseLtMatrix& self) {
+                             [](const DeviceCusparseLtMatrix& self) {
                                return std::make_pair(self.view.rows, self.view.cols);
                              })
-      .def_property_readonly("nbytes", [](const CusparseLtMatrix& self) { return self.view.bytes; })
+      .def_property_readonly("nbytes",
+                             [](const DeviceCusparseLtMatrix& self) { return self.view.bytes; })
       .def_property_readonly(
-          "version", [](const CusparseLtMatrix& self) { return self.view.api->version.text(); })
+          "version",
+          [](const DeviceCusparseLtMatrix& self) { return self.view.api->version.text(); })
       .def("matmul", multiplied, py::arg("x"), py::arg("out"), py::arg("name"), py::arg("scale"),
            py::arg("bias"), py::arg("activation"), py::arg("algorithm"), py::arg("allocate"),
            py::arg("stream"))

@@ -62,12 +62,15 @@ Compressed compress(const Api& api, int device, const Matrix& w, Memory& memory,
 }
 
 void multiply(const Compressed& s, const Product& product, Memory& memory, Stream stream) {
+  check_product(s, product);
+  if (product.x.cols == 0) return;
   const Problem problem = problem_of(s, product);
   Context& with = context(*s.api, s.device);
   run(s.api->matmul, with, with.plan(problem), s, product, memory, stream);
 }
 
 Algorithm search(const Compressed& s, const Product& product, Memory& memory, Stream stream) {
+  check_product(s, product);
   const Problem problem = problem_of(s, product);
   const Context& with = context(*s.api, s.device);
   const auto plan = std::make_unique<Plan>(*s.api, with.handle(), problem);

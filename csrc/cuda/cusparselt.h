@@ -13,7 +13,7 @@ namespace sparsecore::cuda::cusparselt {
 // std::invalid_argument names the first group that has more.
 Compressed compress(const Api& api, int device, const Matrix& w, Memory& memory, Stream stream);
 
-// Starts the product. Everything is checked before.
+// Starts the product, checked before the library is called.
 void multiply(const Compressed& s, const Product& product, Memory& memory, Stream stream);
 
 // Times the library's kernels for a product, and waits for them. product.out is scratch: it is

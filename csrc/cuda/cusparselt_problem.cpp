@@ -99,7 +99,6 @@ void require_shapes(const Compressed& s, const Product& p) {
     fail(p.name, "out has shape (", number(p.out.rows), ", ", number(p.out.cols), "), expected (",
          number(s.rows), ", ", number(p.x.cols), ")");
   }
-  require_multiple(p.name, "X", p.x.cols, "columns", kAlignment / type_bytes(s.type), s.type);
 }
 
 void require_vector(const Product& p, const char* what, const Vector& v, std::int64_t size,
@@ -178,20 +177,24 @@ void check_compressible(const Matrix& w) {
   require_multiple(kName, "W", w.cols, "columns", factor, w.type);
 }
 
-Problem problem_of(const Compressed& s, const Product& p) {
+void check_product(const Compressed& s, const Product& p) {
   require_types(s.type, p);
   require_shapes(s, p);
-  const Layout x = layout_of(p.name, "X", p.x), out = layout_of(p.name, "out", p.out);
-  if (type_bytes(s.type) == 1 && x.order != Order::kColumns) {
-    fail(p.name, "X of ", type_name(s.type),
-         " has to have contiguous columns: pass X.t().contiguous().t()");
-  }
   if (s.type == DataType::kInt8 && s.cols / 2 > kMostInt8Products) {
     fail<std::overflow_error>(p.name, "S has ", number(s.cols), " columns, an int8 product takes ",
                               number(2 * kMostInt8Products),
                               " at most: a sum of more might be outside int32");
   }
   require_epilogue(s, p);
+}
+
+Problem problem_of(const Compressed& s, const Product& p) {
+  require_multiple(p.name, "X", p.x.cols, "columns", kAlignment / type_bytes(s.type), s.type);
+  const Layout x = layout_of(p.name, "X", p.x), out = layout_of(p.name, "out", p.out);
+  if (type_bytes(s.type) == 1 && x.order != Order::kColumns) {
+    fail(p.name, "X of ", type_name(s.type),
+         " has to have contiguous columns: pass X.t().contiguous().t()");
+  }
   require_apart(p, "X", bytes_of(p.x));
   require_apart(p, "scale", bytes_of(p.scale.data, p.scale.size, p.scale.type));
   require_apart(p, "bias", bytes_of(p.bias.data, p.bias.size, p.bias.type));

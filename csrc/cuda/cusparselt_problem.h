@@ -81,6 +81,9 @@ struct Problem {
 void check_compressible(const Matrix& w);
 // Of a product: std::invalid_argument too, and std::overflow_error where int8 products might not
 // fit the library's int32 sums.
+void check_product(const Compressed& s, const Product& product);
+// Of one that was checked and has a column: std::invalid_argument where the library cannot be told
+// how its operands lie in memory.
 Problem problem_of(const Compressed& s, const Product& product);
 
 }  // namespace sparsecore::cuda::cusparselt

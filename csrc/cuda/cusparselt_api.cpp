@@ -28,12 +28,12 @@ void for_each_function(Api& api, Body&& body) {
 }
 
 // By its properties: what cusparseLtGetVersion returns is put together in another way since 0.10.
-Version version_of(const Api& api) {
-  Version version;
-  api.get_property(Property::kMajor, &version.major);
-  api.get_property(Property::kMinor, &version.minor);
-  api.get_property(Property::kPatch, &version.patch);
-  return version;
+// False where it does not say.
+bool read_version(const Api& api, Version& version) {
+  const auto& get = api.get_property;
+  return get.status(Property::kMajor, &version.major) == Status::kSuccess &&
+         get.status(Property::kMinor, &version.minor) == Status::kSuccess &&
+         get.status(Property::kPatch, &version.patch) == Status::kSuccess;
 }
 
 // Fills the table; what is against this copy, or nothing.
@@ -41,7 +41,7 @@ std::string refused(const SharedLibrary& library, const Version& least, Api& api
   if (!api.get_property.set(library.find(api.get_property.name()), {})) {
     return std::string("it is not cuSPARSELt: it has no ") + api.get_property.name();
   }
-  api.version = version_of(api);
+  if (!read_version(api, api.version)) return "it does not say which version it is";
   if (api.version < least || api.version.major != least.major) {
     return "it is version " + api.version.text() + ", expected " + least.text() +
            " or a later one of major version 0";

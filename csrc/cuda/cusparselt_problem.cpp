@@ -175,16 +175,16 @@ void check_compressible(const Matrix& w) {
   const std::int64_t factor = 2 * kAlignment / type_bytes(w.type);
   require_multiple(kName, "W", w.rows, "rows", factor, w.type);
   require_multiple(kName, "W", w.cols, "columns", factor, w.type);
+  if (w.type == DataType::kInt8 && w.cols / 2 > kMostInt8Products) {
+    fail<std::overflow_error>(kName, "W has ", number(w.cols), " columns, an int8 product takes ",
+                              number(2 * kMostInt8Products),
+                              " at most: a sum of more might be outside int32");
+  }
 }
 
 void check_product(const Compressed& s, const Product& p) {
   require_types(s.type, p);
   require_shapes(s, p);
-  if (s.type == DataType::kInt8 && s.cols / 2 > kMostInt8Products) {
-    fail<std::overflow_error>(p.name, "S has ", number(s.cols), " columns, an int8 product takes ",
-                              number(2 * kMostInt8Products),
-                              " at most: a sum of more might be outside int32");
-  }
   require_epilogue(s, p);
 }
 

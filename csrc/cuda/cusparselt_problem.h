@@ -77,10 +77,10 @@ struct Problem {
   friend bool operator==(const Problem&, const Problem&) = default;
 };
 
-// What has to hold of a matrix that is compressed: std::invalid_argument where it does not.
+// What has to hold of a matrix that is compressed: std::invalid_argument where it does not, and
+// std::overflow_error where int8 products might not fit the library's int32 sums.
 void check_compressible(const Matrix& w);
-// Of a product: std::invalid_argument too, and std::overflow_error where int8 products might not
-// fit the library's int32 sums.
+// Of a product: std::invalid_argument.
 void check_product(const Compressed& s, const Product& product);
 // Of one that was checked and has a column: std::invalid_argument where the library cannot be told
 // how its operands lie in memory.

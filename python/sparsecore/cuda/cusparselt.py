@@ -96,6 +96,8 @@ def compress(W: Any, *, tf32: bool = False) -> CompressedMatrix:
         Where a group has more nonzeros: it is named; or for other sizes.
     TypeError
         For another dtype, or a tensor of the host.
+    OverflowError
+        For int8 and more than 262,142 columns: a sum might not fit int32.
     RuntimeError
         Without the library (`sparsecore.cuda.libraries` says why), a driver, or a device that has
         sparse tensor cores (compute capability 8.0, for float8 8.9).
@@ -166,8 +168,6 @@ def matmul(
     ------
     ValueError, TypeError
         Where the operands do not fit; the message names them.
-    OverflowError
-        For int8, where S has more than 262,142 columns.
     RuntimeError
         Where the library fails: with its version, call and status.
     MemoryError
@@ -208,7 +208,7 @@ def linear(
 
     Raises
     ------
-    ValueError, TypeError, OverflowError, RuntimeError, MemoryError
+    ValueError, TypeError, RuntimeError, MemoryError
         As by `matmul`.
     """
     _require_same_device(S, {"x": x, "scale": scale, "bias": bias}, "linear")
@@ -247,7 +247,7 @@ def search(
 
     Raises
     ------
-    ValueError, TypeError, OverflowError, RuntimeError, MemoryError
+    ValueError, TypeError, RuntimeError, MemoryError
         As by `matmul`.
     """
     _require_same_device(S, {"X": X}, "search")

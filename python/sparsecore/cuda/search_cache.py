@@ -103,7 +103,7 @@ def store(key: SearchKey, algorithm: Algorithm, path: Path) -> None:
 def _read(path: Path) -> dict[str, Algorithm]:
     try:
         text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return {}
     except (OSError, UnicodeDecodeError) as error:
         _warn(f"{path} cannot be read, searches begin anew: {error}")

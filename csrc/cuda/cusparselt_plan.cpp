@@ -69,7 +69,7 @@ void Plan::describe(MatmulDescriptor* matmul) const {
   api_.matmul_init(&handle_, matmul, Operation::kNone, Operation::kNone, s_.get(), x_.get(),
                    out_.get(), out_.get(), compute);
   const auto set = [&](MatmulAttribute attribute, const auto& value) {
-    api_.matmul_set(&handle_, matmul, attribute, &value, sizeof(value));
+    api_.matmul_set(&handle_, matmul, attribute, static_cast<const void*>(&value), sizeof(value));
   };
   const int on = 1;
   if (problem_.ending == Ending::kRelu) set(MatmulAttribute::kRelu, on);
@@ -114,7 +114,7 @@ std::int64_t Plan::workspace_bytes() const {
 }
 
 Context::Context(const Api& api, int device)
-    : api_(api), device_(device), handle_(api.destroy, [&](Handle* made) { api.init(made); }) {}
+    : handle_(api.destroy, [&](Handle* made) { api.init(made); }), api_(api), device_(device) {}
 
 Plan& Context::plan(const Problem& problem) {
   const auto found = std::find_if(plans_.begin(), plans_.end(),

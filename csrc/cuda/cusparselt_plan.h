@@ -79,11 +79,11 @@ class Context {
   PlanCounts counts() const;
 
  private:
-  const Api& api_;
-  int device_;
   Owned<Handle> handle_;
+  const Api& api_;
   std::list<Plan> plans_;  // the one used last comes first
   PlanCounts counts_;
+  int device_;
 };
 
 // The calling thread's, made by its first call. `device` is the current one.

@@ -55,23 +55,20 @@ void require_aligned(std::string_view name, const char* what, const void* data) 
 }
 
 Layout layout_of(std::string_view name, const char* what, const Matrix& m) {
-  const std::int64_t most = kAlignment / type_bytes(m.type);
-  Layout layout{};
-  if (m.col_stride == 1 && m.row_stride >= m.cols) {
-    layout = {Order::kRows, m.row_stride};
-  } else if (m.row_stride == 1 && m.col_stride >= m.rows) {
-    layout = {Order::kColumns, m.col_stride};
-  } else {
+  const std::int64_t factor = kAlignment / type_bytes(m.type);
+  const bool is_by_rows = m.col_stride == 1 && m.row_stride >= m.cols;
+  const bool is_by_columns = m.row_stride == 1 && m.col_stride >= m.rows;
+  if (!is_by_rows && !is_by_columns) {
     fail(name, what, " has strides (", number(m.row_stride), ", ", number(m.col_stride),
          "), expected rows or columns that are contiguous and apart from each other");
   }
-  if (layout.leading % most != 0) {
-    fail(name, what, " has ", number(layout.leading), " items from one ",
-         layout.order == Order::kRows ? "row" : "column", " to the next, expected a multiple of ",
-         number(most), " for ", type_name(m.type));
+  const std::int64_t leading = is_by_rows ? m.row_stride : m.col_stride;
+  if (leading % factor != 0) {
+    fail(name, what, " has ", number(leading), " items from one ", is_by_rows ? "row" : "column",
+         " to the next, expected a multiple of ", number(factor), " for ", type_name(m.type));
   }
   require_aligned(name, what, m.data);
-  return layout;
+  return {is_by_rows ? Order::kRows : Order::kColumns, leading};
 }
 
 void require_types(DataType type, const Product& p) {

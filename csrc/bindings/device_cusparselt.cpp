@@ -127,14 +127,6 @@ std::tuple<std::int64_t, std::int64_t, std::int64_t> plans(const DeviceCusparseL
 
 void register_device_cusparselt(py::module_& module) {  // NOLINT(misc-const-correctness): as all
   module.def("device_architecture", cuda::architecture, py::arg("device"));
-  py::class_<DeviceCusparseLt>(module, "DeviceCusparseLt", py::is_final())
-      .def(py::init(&opened), py::arg("override_path"), py::arg("folders"))
-      .def_property_readonly("version",
-                             [](const DeviceCusparseLt& self) { return self.api->version.text(); })
-      .def_property_readonly("path", [](const DeviceCusparseLt& self) { return self.api->path; })
-      .def("compress", compressed, py::arg("w"), py::arg("device"), py::arg("allocate"),
-           py::arg("stream"))
-      .def("plans", plans, py::arg("device"));
   py::class_<DeviceCusparseLtMatrix>(module, "DeviceCusparseLtMatrix", py::is_final())
       .def_property_readonly("shape",
                              [](const DeviceCusparseLtMatrix& self) {
@@ -150,6 +142,14 @@ void register_device_cusparselt(py::module_& module) {  // NOLINT(misc-const-cor
            py::arg("stream"))
       .def("search", searched, py::arg("x"), py::arg("scratch"), py::arg("name"),
            py::arg("allocate"), py::arg("stream"));
+  py::class_<DeviceCusparseLt>(module, "DeviceCusparseLt", py::is_final())
+      .def(py::init(&opened), py::arg("override_path"), py::arg("folders"))
+      .def_property_readonly("version",
+                             [](const DeviceCusparseLt& self) { return self.api->version.text(); })
+      .def_property_readonly("path", [](const DeviceCusparseLt& self) { return self.api->path; })
+      .def("compress", compressed, py::arg("w"), py::arg("device"), py::arg("allocate"),
+           py::arg("stream"))
+      .def("plans", plans, py::arg("device"));
 }
 
 }  // namespace sparsecore::bindings

@@ -79,30 +79,31 @@ def test_layer_of_int8_with_scales(cusparselt, gpu):
     given = sides(np.random.default_rng(4), I8, SHAPE)
     S = compressed(cusparselt, given.W, gpu)
     rng = np.random.default_rng(5)
-    # Powers of two and quarters, so that every result is exact before it is rounded.
+    # Powers of two, so that every result is exact before it is rounded.
     scale = 2.0 ** -rng.integers(6, 12, 32).astype(F32)
-    bias = rng.integers(-40, 40, 32).astype(F32) / 4
     x = on_device(np.ascontiguousarray(given.X.T), gpu)
-    sums = given.X.T.astype(np.float64) @ given.W.T.astype(np.float64) * scale + bias
-    vectors = {"scale": tensor(scale, gpu), "bias": tensor(bias, gpu)}
+    want = np.maximum(given.X.T.astype(np.float64) @ given.W.T.astype(np.float64) * scale, 0)
     for out in (I8, F16, BF16):
-        y = cusparselt.linear(x, S, out_dtype=torch_dtype(out), activation="relu", **vectors)
-        want = np.maximum(sums, 0)
+        factors, dtype = tensor(scale, gpu), torch_dtype(out)
+        y = cusparselt.linear(x, S, out_dtype=dtype, scale=factors, activation="relu")
         rounded = np.minimum(np.rint(want), 127) if out == I8 else want
         np.testing.assert_array_equal(back(y), rounded.astype(out))
 
 
-@pytest.mark.parametrize("dtype", [F16, BF16, F32], ids=str)
-def test_bias_and_relu(dtype, cusparselt, gpu):
+@pytest.mark.parametrize(
+    ("dtype", "out"), [(F16, F16), (BF16, BF16), (F32, F32), (E4M3, F16), (E4M3, F32)], ids=str
+)
+def test_bias_and_relu(dtype, out, cusparselt, gpu):
     given = sides(np.random.default_rng(6), dtype, SHAPE)
-    bias = np.random.default_rng(7).standard_normal(32).astype(dtype)
-    S = compressed(cusparselt, given.W, gpu)
-    Y = cusparselt.matmul(S, on_device(given.X, gpu), bias=tensor(bias, gpu), activation="relu")
-    want = lt.product(given, dtype)
+    bias = np.random.default_rng(7).standard_normal(32).astype(out)
+    S, X = compressed(cusparselt, given.W, gpu), by_columns(on_device(given.X, gpu))
+    y = {"out_dtype": torch_dtype(out), "activation": "relu"}
+    Y = cusparselt.matmul(S, X, bias=tensor(bias, gpu), **y)
+    want = lt.product(given, out)
     shifted = want.value + bias.astype(np.float64)[:, None]
-    unit = 2 * oracle.unit(dtype) * (1 + np.abs(shifted))
-    near = oracle.Expected(np.maximum(shifted, 0), dtype, want.tolerance + unit)
-    oracle.check(back(Y), near, dtype)
+    unit = 2 * oracle.unit(out) * (1 + np.abs(shifted))
+    near = oracle.Expected(np.maximum(shifted, 0), out, want.tolerance + unit)
+    oracle.check(back(Y), near, (dtype, out))
 
 
 @pytest.mark.parametrize(("dtype", "out"), [(I8, I8), (E4M3, BF16)], ids=str)
@@ -112,7 +113,7 @@ def test_gelu(dtype, out, cusparselt, gpu):
     X = by_columns(on_device(given.X, gpu))
     scale = 2.0**-8 if dtype == I8 else 1.0
     factors = {"scale": torch.full((32,), scale).to(gpu)} if dtype == I8 else {}
-    Y = cusparselt.matmul(S, X, out_dtype=torch_dtype(out), activation="gelu_tanh", **factors)
+    Y = cusparselt.matmul(S, X, out_dtype=torch_dtype(out), activation="gelu", **factors)
     sums = torch.from_numpy(lt.product(given, F32).value * scale)
     want = torch.nn.functional.gelu(sums, approximate="tanh").numpy()
     got = back(Y).astype(np.float64)

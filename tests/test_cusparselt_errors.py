@@ -68,7 +68,7 @@ BAD = [
         ValueError,
         "activation is 'gelu', expected None, 'relu' or",
     ),
-    (lambda _: {"activation": "gelu_tanh"}, ValueError, "gelu_tanh is for int8 that gives int8"),
+    (lambda _: {"activation": "gelu"}, ValueError, "gelu is for int8 that gives int8"),
     (lambda _: {"X": np.zeros((K, N), F16)}, TypeError, "X is a ndarray, expected a tensor of a C"),
     (lambda z: {"out": z(M, N).requires_grad_()}, RuntimeError, "out requires grad"),
 ]
@@ -101,9 +101,14 @@ def test_eight_bits_go_by_columns(cusparselt, gpu):
             cusparselt.matmul(S, zeros(K, N, dtype=dtype).to(gpu))
         with pytest.raises(ValueError, match="linear: x has 8 rows, expected a multiple of 16"):
             cusparselt.linear(zeros(8, K, dtype=dtype).to(gpu), S)
-    bias = zeros(M, dtype=torch.float32).to(gpu)
-    with pytest.raises(ValueError, match="bias is not for float8_e4m3fn"):
-        cusparselt.linear(zeros(N, K, dtype=dtype).to(gpu), S, bias)
+
+
+def test_a_bias_of_int8_is_not_guessed(cusparselt, gpu):
+    make = Make(gpu)
+    S = cusparselt.compress(make(M, K, dtype=torch.int8))
+    x, bias = make(N, K, dtype=torch.int8), make(M, dtype=torch.float32)
+    with pytest.raises(ValueError, match="linear: bias is not for int8: add it afterwards"):
+        cusparselt.linear(x, S, bias, out_dtype=torch.float16)
 
 
 def test_int8_sums_that_might_not_fit(cusparselt, gpu):

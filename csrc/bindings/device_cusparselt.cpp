@@ -58,9 +58,9 @@ lt::Vector vector_of(py::handle tensor, ArgName name) {
 lt::Ending ending_of(const std::optional<std::string>& activation, const std::string& name) {
   if (!activation) return lt::Ending::kNone;
   if (*activation == "relu") return lt::Ending::kRelu;
-  if (*activation == "gelu_tanh") return lt::Ending::kGelu;
+  if (*activation == "gelu") return lt::Ending::kGelu;
   throw py::value_error(name + ": activation is '" + *activation +
-                        "', expected None, 'relu' or 'gelu_tanh' of cuSPARSELt");
+                        "', expected None, 'relu' or 'gelu'");
 }
 
 std::optional<lt::Algorithm> algorithm_of(const std::optional<AlgorithmFields>& given) {

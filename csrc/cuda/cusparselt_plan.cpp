@@ -58,10 +58,12 @@ Plan::Plan(const Api& api, const Handle& handle, const Problem& p)
                    describe(&matmul_);
                    api_.selection_init(&handle_, made, &matmul_, DefaultAlgorithm::kDefault);
                  }),
-      plan_(api.plan_destroy, [this](MatmulPlan* made) {
-        if (problem_.algorithm) choose(*problem_.algorithm);
-        api_.plan_init(&handle_, made, &matmul_, selection_.get());
-      }) {}
+      plan_(api.plan_destroy,
+            [this](MatmulPlan* made) {
+              if (problem_.algorithm) choose(*problem_.algorithm);
+              api_.plan_init(&handle_, made, &matmul_, selection_.get());
+            }),
+      workspace_bytes_(asked_workspace_bytes()) {}
 
 // C and D are one matrix, as beta is 0: their orders and strides have to be the same.
 void Plan::describe(MatmulDescriptor* matmul) const {
@@ -107,7 +109,7 @@ Algorithm Plan::algorithm() const {
           chosen(AlgorithmAttribute::kSplitKMode), chosen(AlgorithmAttribute::kSplitKBuffers)};
 }
 
-std::int64_t Plan::workspace_bytes() const {
+std::int64_t Plan::asked_workspace_bytes() const {
   std::size_t bytes = 0;
   api_.get_workspace(&handle_, plan_.get(), &bytes);
   return static_cast<std::int64_t>(bytes);

@@ -42,7 +42,7 @@ class Plan {
 
   const Problem& problem() const { return problem_; }
   MatmulPlan* get() { return plan_.get(); }
-  std::int64_t workspace_bytes() const;
+  std::int64_t workspace_bytes() const { return workspace_bytes_; }
   // What was asked for, the library's choice, or what a search put in its place.
   Algorithm algorithm() const;
 
@@ -51,6 +51,7 @@ class Plan {
   void choose(const Algorithm& algorithm);
   void choose(AlgorithmAttribute attribute, const char* name, int value);
   int chosen(AlgorithmAttribute attribute) const;
+  std::int64_t asked_workspace_bytes() const;
 
   const Api& api_;
   const Handle& handle_;
@@ -59,6 +60,7 @@ class Plan {
   MatmulDescriptor matmul_;
   Owned<AlgorithmSelection> selection_;
   Owned<MatmulPlan> plan_;
+  std::int64_t workspace_bytes_;
 };
 
 struct PlanCounts {

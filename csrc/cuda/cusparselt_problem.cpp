@@ -111,25 +111,25 @@ void require_vector(const Product& p, const char* what, const Vector& v, std::in
   require_aligned(p.name, what, v.data);
 }
 
-// What of the epilogue the library has for which dtypes (its own refusals say so, too).
+// What the library has on every device. Its kernels' names say which dtype they read a bias as:
+// that of the result, but for int8 float32, int32 or the result's, by architecture, and not
+// documented.
 void require_epilogue(const Compressed& s, const Product& p) {
-  if (p.scale.data != nullptr && (s.type != DataType::kInt8 || p.out.type == DataType::kInt32)) {
+  const bool is_int8 = s.type == DataType::kInt8;
+  if (p.scale.data != nullptr && (!is_int8 || p.out.type == DataType::kInt32)) {
     fail(p.name, "scale is for int8 with a result of float16, bfloat16 or int8, here ",
          type_name(s.type), " gives ", type_name(p.out.type));
   }
-  if (p.bias.data != nullptr && s.type == DataType::kFloat8E4M3) {
-    fail(p.name, "bias is not for float8_e4m3fn: add it afterwards");
-  }
-  const bool has_gelu = s.type == DataType::kInt8
+  if (p.bias.data != nullptr && is_int8) fail(p.name, "bias is not for int8: add it afterwards");
+  const bool has_gelu = is_int8
                             ? p.out.type == DataType::kInt8
-                            : s.type == DataType::kFloat8E4M3 && p.out.type != DataType::kFloat32;
+                            : s.type == DataType::kFloat8E4M3 && p.out.type == DataType::kBFloat16;
   if (p.ending == Ending::kGelu && !has_gelu) {
-    fail(p.name, "activation gelu_tanh is for int8 that gives int8, and float8_e4m3fn that gives ",
-         "float16 or bfloat16; here ", type_name(s.type), " gives ", type_name(p.out.type));
+    fail(p.name, "activation gelu is for int8 that gives int8, and float8_e4m3fn that gives ",
+         "bfloat16; here ", type_name(s.type), " gives ", type_name(p.out.type));
   }
   require_vector(p, "scale", p.scale, s.rows, DataType::kFloat32);
-  require_vector(p, "bias", p.bias, s.rows,
-                 s.type == DataType::kInt8 ? DataType::kFloat32 : p.out.type);
+  require_vector(p, "bias", p.bias, s.rows, p.out.type);
 }
 
 struct Bytes {

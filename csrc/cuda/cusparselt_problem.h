@@ -43,7 +43,7 @@ struct Algorithm {
   friend bool operator==(const Algorithm&, const Algorithm&) = default;
 };
 
-enum class Ending { kNone, kRelu, kGelu };  // the activation; gelu by its formula with tanh
+enum class Ending { kNone, kRelu, kGelu };  // the activation, by the library's formulas
 
 // S, compressed by the library into `data`, for one version of it and one device.
 struct Compressed {

@@ -144,7 +144,7 @@ FAKE_EXPORT int cusparseLtMatmulDescSetAttribute(const fake::Handle* handle, fak
   if (const int failed = fake::used(matmul, kCall)) return failed;
   const int type = matmul->a->type, out = matmul->d->type;
   const bool has_gelu =
-      type == fake::kInt8 ? out == fake::kInt8 : type == fake::kE4M3 && out != fake::kFloat32;
+      type == fake::kInt8 ? out == fake::kInt8 : type == fake::kE4M3 && out == fake::kBFloat16;
   if ((attribute == 3 && !has_gelu) || (attribute == 5 && type != fake::kInt8)) {
     return fake::kInvalidValue;
   }

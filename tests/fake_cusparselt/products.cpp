@@ -72,7 +72,6 @@ void multiply(const Matmul& mm, const Call& call) {
   const std::int64_t per_row = a.cols / 2, per_group = group_of(a.type) / 2;
   const std::byte* const columns = call.s + sizeof(Header);
   const std::byte* const values = columns + slots_of(a);
-  const int bias_type = a.type == kInt8 ? kFloat32 : d.type;
   for (std::int64_t row = 0; row < d.rows; ++row) {
     for (std::int64_t column = 0; column < d.cols; ++column) {
       double sum = 0;
@@ -83,7 +82,7 @@ void multiply(const Matmul& mm, const Call& call) {
         sum += multiplied(values, at, a.type) * multiplied(call.x, b.at(inner, column), b.type);
       }
       float y = call.alpha[mm.alpha_vector != 0 ? row : 0] * static_cast<float>(sum);
-      if (mm.bias != nullptr) y += static_cast<float>(number(mm.bias, row, bias_type));
+      if (mm.bias != nullptr) y += static_cast<float>(number(mm.bias, row, d.type));
       if (mm.relu != 0) y = y > 0 ? y : 0;
       if (mm.gelu != 0) y = 0.5f * y * (1 + std::tanh(0.7978845608f * (y + 0.044715f * y * y * y)));
       store(call.out, d.at(row, column), d.type, y);

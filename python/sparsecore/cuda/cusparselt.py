@@ -15,7 +15,7 @@ from sparsecore.cuda.search_cache import Algorithm, SearchKey
 
 __all__ = ["Algorithm", "CompressedMatrix", "compress", "linear", "matmul", "search"]
 
-Activation = Literal["relu", "gelu_tanh"]
+Activation = Literal["relu", "gelu"]
 
 
 @final
@@ -145,15 +145,17 @@ def matmul(
         n is a multiple of 8 for 16 bits, of 16 for 8, of 4 for float32, and so is the distance of
         its rows or columns, of which either are contiguous; columns for 8 bits.
     out_dtype : torch.dtype, optional
-        For int8 int32 (the default; sums are rounded to float32 on the way, which is exact up to
-        2^24), int8, float16 or bfloat16; for float8_e4m3fn bfloat16 (the default), float16 or
+        For int8 int32 (the default; sums may be rounded to float32 on the way, which is exact up
+        to 2^24), int8, float16 or bfloat16; for float8_e4m3fn bfloat16 (the default), float16 or
         float32; else S's.
     scale : (m,) float32 tensor, optional
         For int8, but not with a result of int32.
     bias : (m,) tensor, optional
-        Of the result's dtype, for int8 float32; not for float8_e4m3fn.
-    activation : {"relu", "gelu_tanh"}, optional
-        relu gives 0 for NaN. gelu_tanh is for int8 that gives int8, and for float8_e4m3fn.
+        Of the result's dtype; not for int8, where the library says of no device which it reads.
+    activation : {"relu", "gelu"}, optional
+        By the library's formulas: relu gives 0 for NaN; gelu, perhaps the one with tanh, which
+        differs by less than 0.0005, is for int8 that gives int8 and float8_e4m3fn that gives
+        bfloat16.
     out : (m, n) tensor, optional
         The result is written there, and returned; by default it has the memory order of X.
     algorithm : Algorithm, optional

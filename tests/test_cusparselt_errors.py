@@ -64,9 +64,9 @@ BAD = [
     (lambda z: {"bias": z(M, dtype=F32_)}, TypeError, "bias is float32, expected float16"),
     (lambda z: {"bias": z.moved(M, by=2)}, ValueError, "bias does not begin at a multiple of 16"),
     (
-        lambda _: {"activation": "gelu"},
+        lambda _: {"activation": "silu"},
         ValueError,
-        "activation is 'gelu', expected None, 'relu' or",
+        "activation is 'silu', expected None, 'relu' or",
     ),
     (lambda _: {"activation": "gelu"}, ValueError, "gelu is for int8 that gives int8"),
     (lambda _: {"X": np.zeros((K, N), F16)}, TypeError, "X is a ndarray, expected a tensor of a C"),

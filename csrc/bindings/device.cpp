@@ -21,12 +21,6 @@ std::vector<std::int64_t> integers(const py::object& sequence) {
   return values;
 }
 
-// torch's dtypes by name, without the module's: "float32".
-std::string dtype_name_of(const DeviceArray& array) {
-  const std::string name = py::str(array.dtype);
-  return name.substr(name.find('.') + 1);
-}
-
 DType dtype_of(const DeviceArray& array, ArgName name, DType integers = DType::kInt8) {
   const std::string given = dtype_name_of(array);
   for (const DType dtype : {DType::kFloat64, DType::kFloat32, DType::kFloat16, DType::kBFloat16,
@@ -65,6 +59,11 @@ std::int64_t DeviceArray::size() const {
   std::int64_t size = 1;
   for (const std::int64_t length : shape) size *= length;
   return size;
+}
+
+std::string dtype_name_of(const DeviceArray& array) {
+  const std::string name = py::str(array.dtype);
+  return name.substr(name.find('.') + 1);
 }
 
 DeviceArray device_array(py::handle tensor) {

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <string>
 #include <type_traits>
 #include <utility>
 #include <vector>
@@ -26,6 +27,8 @@ struct DeviceArray {
   std::int64_t size() const;
 };
 DeviceArray device_array(py::handle tensor);
+// torch's dtypes by name, without the module's: "float32".
+std::string dtype_name_of(const DeviceArray& array);
 
 // Views of tensors, with the errors that arrays get (arrays.h): a TypeError naming `name` for a
 // dtype that is not a storage type, or for other numbers of axes than 1 or 2 (1: seen as one

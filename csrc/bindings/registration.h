@@ -7,6 +7,7 @@ namespace sparsecore::bindings {
 
 void register_chain(pybind11::module_& module);
 void register_conv(pybind11::module_& module);
+void register_device_cusparselt(pybind11::module_& module);
 void register_device_formats(pybind11::module_& module);
 void register_device_products(pybind11::module_& module);
 void register_device_strips(pybind11::module_& module);

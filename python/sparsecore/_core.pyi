@@ -394,6 +394,47 @@ class DeviceStrips:
         stream: int,
     ) -> None: ...
 
+def device_architecture(device: int) -> str: ...
+
+# NVIDIA's library, opened at run time. `device` is the index of the current one.
+@final
+class DeviceCusparseLt:
+    def __init__(self, override_path: str, folders: list[str]) -> None: ...
+    @property
+    def version(self) -> str: ...
+    @property
+    def path(self) -> str: ...
+    def compress(
+        self, w: Any, device: int, allocate: Callable[[int], Any], stream: int
+    ) -> DeviceCusparseLtMatrix: ...
+    # Plans of the calling thread: (made, reused, held).
+    def plans(self, device: int) -> tuple[int, int, int]: ...
+
+@final
+class DeviceCusparseLtMatrix:
+    @property
+    def shape(self) -> tuple[int, int]: ...
+    @property
+    def nbytes(self) -> int: ...
+    @property
+    def version(self) -> str: ...
+    # An algorithm is (config_id, split_k, split_k_mode, split_k_buffers).
+    def matmul(
+        self,
+        x: Any,
+        out: Any,
+        name: str,
+        scale: Any,
+        bias: Any,
+        activation: str | None,
+        algorithm: tuple[int, int, int, int] | None,
+        allocate: Callable[[int], Any],
+        stream: int,
+    ) -> None: ...
+    def search(
+        self, x: Any, scratch: Any, name: str, allocate: Callable[[int], Any], stream: int
+    ) -> tuple[int, int, int, int]: ...
+
 def device_csr_sddmm(
     csr: DeviceCsr, u: Any, v: Any, out: Any, allocate: Callable[[int], Any], stream: int
 ) -> None: ...

@@ -6,5 +6,6 @@ namespace sparsecore::bindings {
 void register_device_bitmap(pybind11::module_&) {}
 void register_device_formats(pybind11::module_&) {}
 void register_device_products(pybind11::module_&) {}
+void register_device_sparse24(pybind11::module_&) {}
 
 }  // namespace sparsecore::bindings

@@ -10,9 +10,10 @@ from typing import Any, Literal, TypeAlias, get_args
 import numpy as np
 
 from sparsecore import _core, dense, interop
-from sparsecore.cuda import products
+from sparsecore.cuda import products, structure24
 from sparsecore.cuda.structure import DeviceStructure
-from sparsecore.formats import COO, CSR, Sparse24, TransposedCSR
+from sparsecore.cuda.structure24 import DeviceSparse24
+from sparsecore.formats import COO, CSR, Sparse24, TransposedCSR, arguments
 from sparsecore.interop import Values
 from sparsecore.plan import Plan
 from sparsecore.threads import checked, get_num_threads, resolved, set_num_threads
@@ -32,6 +33,7 @@ ACTIVATIONS = (None, *get_args(Activation))
 # What products run on: a matrix or a plan, with A.T already taken apart.
 Left: TypeAlias = CSR | Plan | Sparse24
 Structure: TypeAlias = _core.CsrStructure | DeviceStructure
+Structure24: TypeAlias = _core.Sparse24Structure | DeviceSparse24
 _HostStructure, _HostPlan = _core.CsrStructure, _core.Plan
 
 
@@ -124,7 +126,7 @@ def sparse24_matmul(
     Parameters
     ----------
     S : Sparse24, (m, k)
-    X : (k,) or (k, n) numpy array or torch CPU tensor
+    X : (k,) or (k, n) numpy array or torch tensor, on S's device
     scale, out, threads
         As in `csr_matmul`.
 
@@ -301,7 +303,7 @@ def prune_24(W: Values, *, threads: int | None = None) -> Values:
 
     Parameters
     ----------
-    W : (..., k) numpy array or torch CPU tensor
+    W : (..., k) numpy array or torch tensor
         -0.0 counts as zero, NaN as the largest magnitude.
     threads : int, optional
         As in `csr_matmul`.
@@ -323,13 +325,21 @@ def prune_24(W: Values, *, threads: int | None = None) -> Values:
     >>> sc.prune_24(np.array([1.0, -3, 2, 2])).tolist()
     [False, True, True, False]
     """
-    array = interop.to_numpy(W, name="prune_24: W")
+    name = "prune_24: W"
+    if interop.on_device(W):
+        arguments.check_strided(W, name=name)
+        array: Any = W
+    else:
+        array = interop.to_numpy(W, name=name)
     if array.ndim == 0:
-        msg = "prune_24: W has no axis, expected at least 1 dimension"
+        msg = f"{name} has no axis, expected at least 1 dimension"
         raise TypeError(msg)
     rows = int(np.prod(array.shape[:-1]))
     flat = array.reshape(rows, array.shape[-1])
-    mask = _core.prune_24(flat, resolved(threads, name="prune_24"))
+    threads = resolved(threads, name="prune_24")
+    if interop.is_tensor(flat):
+        return structure24.prune_24(flat).view(W.shape)
+    mask = _core.prune_24(flat, threads)
     return interop.from_numpy(mask.reshape(array.shape), like=W)
 
 
@@ -396,12 +406,19 @@ def run(
         if type(structure) is _HostStructure:
             return _core.csr_matmul(structure, values, X, out, threads, name, *options)
         return products.csr_matmul(structure, values, X, out, threads, name, *options)
-    return _core.sparse24_matmul(left._structure, left._values, X, out, threads, name, *options)
+    multiply = sparse24_matmul_of(left._structure)
+    return multiply(left._structure, left._values, X, out, threads, name, *options)
 
 
 def csr_matmul_of(structure: Structure) -> Any:
     """Return the core's product for structures like this one, by the memory that it is in."""
     return products.csr_matmul if isinstance(structure, DeviceStructure) else _core.csr_matmul
+
+
+def sparse24_matmul_of(structure: Structure24) -> Any:
+    """Return the core's product for 2:4 structures like this one, by the memory that it is in."""
+    on_device = isinstance(structure, DeviceSparse24)
+    return products.sparse24_matmul if on_device else _core.sparse24_matmul
 
 
 def sampled(structure: Structure, U: Values, V: Values, threads: int | None) -> Values:

@@ -13,6 +13,7 @@ from sparsecore.cuda import operands
 from sparsecore.cuda.current import current
 from sparsecore.cuda.plan import DevicePlan
 from sparsecore.cuda.structure import DeviceStructure
+from sparsecore.cuda.structure24 import DeviceSparse24
 from sparsecore.interop import Values
 
 # So many products of two int8 numbers, -128 times -128 at most, always fit int32.
@@ -34,9 +35,9 @@ class _Options(NamedTuple):
 
 
 class _Matrix(NamedTuple):
-    """A matrix as a product reads it: CSR, by a kernel that is named or not; or a bitmap of it."""
+    """A matrix as a product reads it: CSR, by a kernel that is named or not; a bitmap of it; 2:4."""
 
-    structure: DeviceStructure
+    structure: DeviceStructure | DeviceSparse24
     values: Any
     transpose: Transpose
     kernel: str = ""
@@ -98,6 +99,28 @@ def plan_matmul(
         return _multiplied(packed, X, out, name, given)
     matrix = _Matrix(plan.structure, plan.values, plan.transposed, kernel=plan.kernel)
     return _multiplied(matrix, X, out, name, given)
+
+
+def sparse24_matmul(
+    structure: DeviceSparse24,
+    values: Any,
+    X: Values,
+    out: Values,
+    threads: int | None,
+    name: str,
+    *options: Any,
+) -> Any:
+    """Multiply as `_core.sparse24_matmul`; parameters and errors as in `csr_matmul`.
+
+    The transpose, which the host's refuses, is that of the slots as CSR.
+    """
+    del threads
+
+    def transpose() -> tuple[DeviceStructure, Any]:
+        msg = f"{name}: a 2:4 matrix is not multiplied transposed"
+        raise TypeError(msg)
+
+    return _multiplied(_Matrix(structure, values, transpose), X, out, name, _Options(*options))
 
 
 def csr_sddmm(structure: DeviceStructure, U: Values, V: Values) -> Any:

@@ -14,6 +14,7 @@ from sparsecore.cuda import products, structure24
 from sparsecore.cuda.structure import DeviceStructure
 from sparsecore.cuda.structure24 import DeviceSparse24
 from sparsecore.formats import COO, CSR, Sparse24, TransposedCSR, arguments
+from sparsecore.formats.slots24 import Structure24, slots_of
 from sparsecore.interop import Values
 from sparsecore.plan import Plan
 from sparsecore.threads import checked, get_num_threads, resolved, set_num_threads
@@ -33,7 +34,6 @@ ACTIVATIONS = (None, *get_args(Activation))
 # What products run on: a matrix or a plan, with A.T already taken apart.
 Left: TypeAlias = CSR | Plan | Sparse24
 Structure: TypeAlias = _core.CsrStructure | DeviceStructure
-Structure24: TypeAlias = _core.Sparse24Structure | DeviceSparse24
 _HostStructure, _HostPlan = _core.CsrStructure, _core.Plan
 
 
@@ -406,6 +406,10 @@ def run(
         if type(structure) is _HostStructure:
             return _core.csr_matmul(structure, values, X, out, threads, name, *options)
         return products.csr_matmul(structure, values, X, out, threads, name, *options)
+    if options and options[0]:  # transposed
+        slots = slots_of(left._structure)
+        entries, multiply = slots.entries(left._values), csr_matmul_of(slots.structure)
+        return multiply(slots.structure, entries, X, out, threads, name, *options)
     multiply = sparse24_matmul_of(left._structure)
     return multiply(left._structure, left._values, X, out, threads, name, *options)
 

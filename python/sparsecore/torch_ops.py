@@ -13,8 +13,8 @@ from torch.autograd import Function
 
 from sparsecore import dense, interop, ops
 from sparsecore.formats import CSR, Sparse24
+from sparsecore.formats.slots24 import slots_of
 from sparsecore.library.gradients import Backward
-from sparsecore.library.structures import slots_of
 from sparsecore.ops import Left
 from sparsecore.plan import Plan
 

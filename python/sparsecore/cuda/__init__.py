@@ -3,6 +3,9 @@
 from dataclasses import dataclass
 
 from sparsecore import _core
+from sparsecore.cuda.metadata import metadata_positions
+
+__all__ = ["Library", "is_available", "libraries", "metadata_positions", "reason"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""2:4 in the memory of a CUDA device: its column positions, and what makes them of dense tensors."""
+"""2:4 in the memory of a CUDA device: column positions, and what makes them of dense tensors."""
 
 from typing import Any, final
 

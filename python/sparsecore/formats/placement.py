@@ -94,7 +94,7 @@ def same_structure(a: Structure, b: Structure) -> bool:
     """Whether two structures, of whatever memory, have the same shape and positions."""
     if type(a) is type(b) and getattr(a, "device", None) == getattr(b, "device", None):
         return bool(a.equals(b))
-    on_host = (s if isinstance(s, _Host) else s.to_host() for s in (a, b))
+    on_host: Any = (s if isinstance(s, _Host) else s.to_host() for s in (a, b))
     mine, theirs = on_host
     return bool(mine.equals(theirs))
 

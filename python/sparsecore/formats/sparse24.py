@@ -146,7 +146,8 @@ class Sparse24:
     @property
     def shape(self) -> tuple[int, int]:
         """(rows, columns)."""
-        return self._structure.shape
+        shape: tuple[int, int] = self._structure.shape
+        return shape
 
     @property
     def values(self) -> Values:
@@ -205,6 +206,15 @@ class Sparse24:
         from sparsecore.ops import sparse24_matmul
 
         return sparse24_matmul(self, X)
+
+    def __rmatmul__(self, X: ValuesLike) -> Values:
+        """Return ``X @ S``: by the slots as CSR, which are made once."""
+        from sparsecore.ops import matmul
+
+        X = X if interop.is_tensor(X) else np.asarray(X)
+        if X.ndim != 2:
+            return matmul(self, X, transposed=True)
+        return matmul(self, X.T, transposed=True).T
 
     # ---- copies and comparisons ----
 
@@ -309,7 +319,8 @@ def _structure_of(values: Values, metadata: Any, shape: tuple[int, int]) -> Stru
         structure = _core.Sparse24Structure(metadata_bytes(metadata, expected), shape)
         _check_padding(structure, values)
         return structure
-    from sparsecore.cuda import structure, structure24
+    from sparsecore.cuda import structure24
+    from sparsecore.cuda.structure import refuse
 
     name = "Sparse24: metadata"
     metadata = interop.as_met(metadata)
@@ -318,7 +329,7 @@ def _structure_of(values: Values, metadata: Any, shape: tuple[int, int]) -> Stru
     made = structure24.checked(metadata, shape, values)
     if made is None:
         host = interop.to_host(values), interop.to_host(metadata)
-        structure.refuse(lambda: _structure_of(*host, shape))
+        refuse(lambda: _structure_of(*host, shape))
     return made
 
 

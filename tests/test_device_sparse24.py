@@ -75,7 +75,7 @@ def test_every_pattern_of_a_group(gpu):
     np.testing.assert_array_equal(back(S.values), values)
     np.testing.assert_array_equal(back(S.metadata), metadata)
     for row in np.flatnonzero(~fits):
-        with pytest.raises(ValueError, match="Sparse24: row 0, group [01] "):
+        with pytest.raises(ValueError, match=r"Sparse24: row 0, group [01] "):
             sc.Sparse24.from_dense(tensor(W[row : row + 1], gpu))
     mask = back(sc.prune_24(tensor(W, gpu)))
     np.testing.assert_array_equal(mask, two_largest(W))
@@ -127,3 +127,12 @@ def test_gradients_reach_the_dense_matrix(gpu):
         (S.toarray() * factors).sum().backward()
         kept = back(sc.prune_24(W))
         np.testing.assert_array_equal(back(W.grad), np.where(kept, back(factors), 0))
+
+
+def test_threads_that_take_several_steps_of_a_row(gpu):
+    """Of a matrix with twice as many steps, 16 columns of int8, as an H200 holds threads."""
+    rows, k = 16_400, 528
+    W = np.random.default_rng(5).integers(-128, 128, (rows, k), dtype=np.int8)
+    check_bits(
+        sc.Sparse24.from_dense(tensor(W, gpu), prune=True), sc.Sparse24.from_dense(W, prune=True)
+    )

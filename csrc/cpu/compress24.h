@@ -55,7 +55,7 @@ SPARSECORE_INLINE void prune_row_of(const typename B::Bits* row, std::int64_t co
 #endif
   for (; c < cols; c += 4) {
     const std::int64_t width = cols - c < 4 ? cols - c : 4;
-    const unsigned kept = two_largest<B>(Group24(row + c, width).columns);
+    const unsigned kept = two_largest<B>(Group24(row + c, width).columns).bits();
     for (std::int64_t i = 0; i < width; ++i) mask[c + i] = (kept >> i) & 1u;
   }
 }
@@ -77,7 +77,7 @@ SPARSECORE_INLINE std::int64_t compress_groups(const typename B::Bits* row, std:
     const std::int64_t width = cols - 4 * g < 4 ? cols - 4 * g : 4;
     Group24<typename B::Bits> group(row + 4 * g, width);
     unsigned nonzero = 0;
-    const unsigned kept = prune ? two_largest<B>(group.columns) : 15u;
+    const unsigned kept = prune ? two_largest<B>(group.columns).bits() : 15u;
     for (int i = 0; i < 4; ++i) {
       const bool is_nonzero = B::magnitude(group.columns[i]) != 0 && (kept >> i & 1u) != 0;
       if (!is_nonzero) group.columns[i] = 0;  // -0.0 becomes +0.0

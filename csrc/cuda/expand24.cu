@@ -86,7 +86,7 @@ __global__ void __launch_bounds__(kOctetThreads)
 
 void expand24(const Sparse24View& a, void* out, Stream stream) {
   const std::int64_t bytes = a.metadata_bytes_per_row();
-  const OctetThreads threads = threads_over(bytes);
+  const OctetThreads threads = threads_over(a.rows, bytes);
   // `out` and the values begin at multiples of 16 bytes, or their rows are none of vectors.
   const auto addresses =
       reinterpret_cast<std::uintptr_t>(out) | reinterpret_cast<std::uintptr_t>(a.values);
@@ -94,23 +94,22 @@ void expand24(const Sparse24View& a, void* out, Stream stream) {
   with_bits(item_size(a.dtype), [&](auto item) {
     using Bits = decltype(item);
     launch("expanding 2:4", is_whole ? expand<Bits, true> : expand<Bits, false>,
-           threads.grid(a.rows, bytes), stream, threads, a, static_cast<Bits*>(out));
+           threads.grid(a.rows), stream, threads, a, static_cast<Bits*>(out));
   });
 }
 
 void columns24(const Sparse24View& a, std::int64_t* columns, Stream stream) {
   const std::int64_t bytes = a.metadata_bytes_per_row();
-  const OctetThreads threads = threads_over(bytes);
-  launch("columns of 2:4", write_columns, threads.grid(a.rows, bytes), stream, threads, a, columns);
+  const OctetThreads threads = threads_over(a.rows, bytes);
+  launch("columns of 2:4", write_columns, threads.grid(a.rows), stream, threads, a, columns);
 }
 
 bool is_valid24(const Sparse24View& a, Memory& memory, Stream stream) {
   const std::int64_t bytes = a.metadata_bytes_per_row();
-  const OctetThreads threads = threads_over(bytes);
+  const OctetThreads threads = threads_over(a.rows, bytes);
   std::uint32_t* const word = nothing_found(memory, stream);
   with_operand_type(a.dtype, [&](auto zero) {
-    launch("checking 2:4", check24<decltype(zero)>, threads.grid(a.rows, bytes), stream, threads, a,
-           word);
+    launch("checking 2:4", check24<decltype(zero)>, threads.grid(a.rows), stream, threads, a, word);
   });
   return (read_back(word, stream) & kInvalid) == 0;
 }

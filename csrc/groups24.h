@@ -24,6 +24,10 @@ struct Float16Bits {
   using Bits = std::uint16_t;
   static SPARSECORE_INLINE Bits magnitude(Bits b) { return b & 0x7fffu; }
 };
+struct Float8Bits {
+  using Bits = std::uint8_t;
+  static SPARSECORE_INLINE Bits magnitude(Bits b) { return b & 0x7fu; }
+};
 struct Int8Bits {
   using Bits = std::uint8_t;
   static SPARSECORE_INLINE Bits magnitude(Bits b) {

@@ -29,6 +29,7 @@ DeviceArray device_array(py::handle tensor);
 DType device_dtype(py::handle tensor, ArgName name);
 MatrixView device_matrix(py::handle tensor, ArgName name);
 MatrixView device_result(py::handle tensor, ArgName name);  // int32 too
+MatrixView device_slots(py::handle tensor, ArgName name);   // 8-bit floating types too
 VectorView device_vector(py::handle tensor, ArgName name);
 // Contiguous integers, 1-D, of any width.
 IndexView device_indices(py::handle tensor, ArgName name);

@@ -42,12 +42,13 @@ Sparse24View view_of(py::handle metadata, const Shape& shape) {
 
 // The same with its values: contiguous, two a group, or a ValueError naming `name`.
 Sparse24View with_slots(Sparse24View view, py::handle values, ArgName name) {
-  const VectorView given = device_vector(values, name);
-  if (given.size != view.nnz()) {
-    throw py::value_error(name.text() + " has shape (" + std::to_string(given.size) +
-                          ",), expected " + std::to_string(view.nnz()) + " items");
+  const MatrixView given = device_slots(values, name);
+  const std::int64_t size = given.rows * given.cols;
+  if (size != view.nnz()) {
+    throw py::value_error(name.text() + " has shape (" + std::to_string(size) + ",), expected " +
+                          std::to_string(view.nnz()) + " items");
   }
-  if (given.size > 1 && given.stride != 1) {
+  if (given.cols != 1 || (size > 1 && given.row_stride != 1)) {
     throw py::value_error(name.text() + " must be contiguous");
   }
   view.values = given.data;
@@ -56,7 +57,7 @@ Sparse24View with_slots(Sparse24View view, py::handle values, ArgName name) {
 }
 
 void prune_24(py::handle dense, py::handle mask, py::object allocate, std::uintptr_t stream) {
-  const MatrixView view = device_matrix(dense, "W");
+  const MatrixView view = device_slots(dense, "W");
   const IndexView to = device_indices(mask, "mask");
   if (to.width != 1 || to.size != view.rows * view.cols) {
     throw std::invalid_argument("mask has a byte for each item of W");
@@ -68,7 +69,7 @@ void prune_24(py::handle dense, py::handle mask, py::object allocate, std::uintp
 
 py::object compress_24(py::handle dense, bool prune, const py::object& allocate,
                        std::uintptr_t stream) {
-  const MatrixView view = device_matrix(dense, "W");
+  const MatrixView view = device_slots(dense, "W");
   TorchMemory memory(allocate);
   const cuda::Compressed24 made = cuda::compress24(view, prune, memory, stream_arg(stream));
   if (!made.is_24) return py::none();
@@ -98,7 +99,7 @@ py::object columns(py::handle metadata, const Shape& shape, const py::object& al
 void to_dense(py::handle metadata, const Shape& shape, py::handle values, py::handle out,
               std::uintptr_t stream) {
   const Sparse24View view = with_slots(view_of(metadata, shape), values, "values");
-  const MatrixView to = device_matrix(out, "out");
+  const MatrixView to = device_slots(out, "out");
   const bool is_contiguous = (to.rows <= 1 || to.cols == 0 || to.row_stride == to.cols) &&
                              (to.cols <= 1 || to.col_stride == 1);
   if (to.rows != view.rows || to.cols != view.cols || to.dtype != view.dtype || !is_contiguous) {

@@ -81,6 +81,9 @@ void with_magnitudes(DType dtype, Body&& body) {
     case DType::kFloat16:
     case DType::kBFloat16:
       return body(Float16Bits{});
+    case DType::kFloat8E4M3:
+    case DType::kFloat8E5M2:
+      return body(Float8Bits{});
     default:
       return body(Int8Bits{});
   }

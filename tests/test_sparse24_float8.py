@@ -92,7 +92,7 @@ def test_what_has_no_such_products():
     wide = sc.Sparse24.from_dense(np.ones((2, 8)), prune=True)
     with pytest.raises(TypeError, match="A is float64, X is float32"):
         wide @ np.ones((8, 1), E4M3)
-    with pytest.raises(TypeError, match="CSR.from_dense: W has dtype float8_e4m3fn, expected one"):
+    with pytest.raises(TypeError, match="from_dense: W has dtype float8_e4m3fn, expected one"):
         sc.CSR.from_dense(np.ones((2, 8), E4M3))
     with pytest.raises(TypeError, match="X has dtype float8_e4m3fn"):
         sc.csr_matmul(sc.CSR.from_dense(np.ones((2, 8), F32)), np.ones((8, 1), E4M3))

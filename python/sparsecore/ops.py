@@ -122,9 +122,9 @@ def sparse24_matmul(
 
     As `csr_matmul`, with two differences. Both slots of every group of four are stored, so a slot
     that holds a zero multiplies as IEEE says (0 times NaN is NaN). And values and X may be 8-bit
-    floats (float8_e4m3fn, float8_e5m2): with X in fp16, bf16 or fp32, the result has X's dtype; X of
-    8 bits is taken as fp32, and so is the result, as sums are kept in that. (torch._scaled_mm, which
-    rounds to a dtype of the caller's, has these mixes for 8 by 8 bits only.)
+    floats (float8_e4m3fn, float8_e5m2): with X in fp16, bf16 or fp32, the result has X's dtype; X
+    of 8 bits is taken as fp32, and the result is fp32, which sums are kept in. (torch._scaled_mm
+    has 8 by 8 bits only, and rounds to a dtype that its caller names.)
 
     Parameters
     ----------
@@ -425,6 +425,8 @@ def multiplied_24(structure: Structure24, values: Values, X: Values, *call: Any)
 
     The transpose is that of the slots as CSR, which are made once.
     """
+    if interop.is_float8(values.dtype):
+        _check_float8(values, X, name=call[2])
     if call[3:4] == (True,):  # transposed
         slots = slots_of(structure)
         entries = slots.entries(as_wide_as(X, values))
@@ -435,13 +437,19 @@ def multiplied_24(structure: Structure24, values: Values, X: Values, *call: Any)
 
 
 def as_wide_as(X: Values, values: Values) -> Values:
-    """Return values as a product with X reads them: 8-bit floats in X's dtype, which has them all.
-
-    Others, and those that X does not go with, as they are.
-    """
+    """Return values as a product with X reads them: 8-bit floats in X's dtype, which has them."""
     dtype = interop.numpy_dtype(X.dtype)
-    goes = dtype.name in ("float32", "float16", "bfloat16")
-    return interop.cast(values, dtype) if goes and interop.is_float8(values.dtype) else values
+    return interop.cast(values, dtype) if interop.is_float8(values.dtype) else values
+
+
+def _check_float8(values: Values, X: Values, *, name: str) -> None:
+    dtype = interop.numpy_dtype(X.dtype)
+    if dtype.name not in ("float32", "float16", "bfloat16"):
+        msg = (
+            f"{name}: A is {interop.numpy_dtype(values.dtype)}, X is {dtype}; expected X of "
+            "float32, float16, bfloat16 or an 8-bit floating dtype"
+        )
+        raise TypeError(msg)
 
 
 def _widened(X: Values) -> Values:

@@ -153,9 +153,7 @@ class _Sddmm(Function):
         return d_u, d_v, None, None
 
 
-def _as_csr(
-    left: Left, values: torch.Tensor | None, X: torch.Tensor
-) -> tuple[CSR | Plan, Any]:
+def _as_csr(left: Left, values: torch.Tensor | None, X: torch.Tensor) -> tuple[CSR | Plan, Any]:
     """Return what the backward products run on, and the way from its entries back to the values.
 
     The values are those that were saved: torch has checked that nothing edited them since.

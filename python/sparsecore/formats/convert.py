@@ -75,9 +75,7 @@ def sum_triplets(
 # ---- dense ----
 
 
-def dense_values(
-    W: ValuesLike, *, name: str, device: bool = False, float8: bool = False
-) -> Values:
+def dense_values(W: ValuesLike, *, name: str, device: bool = False, float8: bool = False) -> Values:
     """Return `W` as 2-D values: an array or tensor as it is, in whatever memory order it has.
 
     `device` says whether it may be in the memory of a CUDA device, `float8` whether of 8 bits.

@@ -30,8 +30,9 @@ class Sparse24:
     ----------
     arrays : (values, metadata)
         (m, 2 * ceil(k / 4)) values of float64, float32, float16, bfloat16, int8, float8_e4m3fn or
-        float8_e5m2 (numpy or torch; 8-bit floats of numpy are those of ml_dtypes) and (m, ceil(k / 8)) uint8. A slot beyond column k - 1 must hold 0. Values of a CUDA device
-        have their metadata there.
+        float8_e5m2 (numpy or torch; numpy's 8-bit floats are those of ml_dtypes), and
+        (m, ceil(k / 8)) uint8. A slot beyond column k - 1 must hold 0. Values of a CUDA device have
+        their metadata there.
     shape : (m, k)
 
     Raises
@@ -72,7 +73,9 @@ class Sparse24:
             msg = "Sparse24: expected (values, metadata); a dense matrix goes to from_dense"
             raise TypeError(msg) from None
         m, k = arguments.as_shape(shape, name="Sparse24")
-        values = arguments.as_values(values, name="Sparse24: values", ndim=2, device=True, float8=True)
+        values = arguments.as_values(
+            values, name="Sparse24: values", ndim=2, device=True, float8=True
+        )
         arguments.check_shape(values, (m, -(-k // 4) * 2), name="Sparse24: values")
         structure = _structure_of(values, metadata, (m, k))
         self._structure = structure

@@ -23,8 +23,9 @@ _WANTED = {
     r"5tilesIL": r"HMMA\.1688\.F32\.TF32",
     r"(bitmap|delta)_stripsI": r"LDG\.E\.128",
     r"12delta_stripsI": r"LDS\.128",
-    r"9wide_rowsIfLi\d+ELi4E": r"LDG\.E\.128",
-    r"9wide_rowsINS_8BFloat16ELi\d+ELi8E": r"LDG\.E\.128",
+    r"9wide_rowsIfN\w+RowsELi\d+ELi4E": r"LDG\.E\.128",
+    r"9wide_rowsINS_8BFloat16EN\w+RowsELi\d+ELi8E": r"LDG\.E\.128",
+    r"8compressI\w+ELb1EEE": r"LDG\.E\.128",
 }
 
 

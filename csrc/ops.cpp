@@ -197,9 +197,13 @@ void plan_matmul(const Plan& plan, const Product& p) {
   plan.run(p.x, p.epilogue, p.out, p.transposed, p.threads);
 }
 
-void sparse24_matmul(const Sparse24View& a, const Product& p) {
+void check_sparse24_matmul(const Sparse24View& a, const Product& p) {
   check_columns(p.name, a.cols);
   check_product(p, a.rows, a.cols, a.dtype, flat(a.values, a.dtype, a.nnz()));
+}
+
+void sparse24_matmul(const Sparse24View& a, const Product& p) {
+  check_sparse24_matmul(a, p);
   sparse24_product(a, p.x, p.epilogue, p.out, p.threads);
 }
 

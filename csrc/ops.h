@@ -42,6 +42,7 @@ void check_vector(std::string_view name, const char* what, const VectorView& v, 
 void check_csr_matmul(const CsrView& a, const Product& product);
 void csr_matmul(const CsrView& a, const Product& product);
 void plan_matmul(const Plan& plan, const Product& product);
+void check_sparse24_matmul(const Sparse24View& a, const Product& product);
 void sparse24_matmul(const Sparse24View& a, const Product& product);
 
 // d holds a.nnz() items of sddmm_dtype(u, v).

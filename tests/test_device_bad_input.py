@@ -139,11 +139,6 @@ def test_a_sparse_tensor(gpu):
         sc.CSR.from_dense(sparse)
 
 
-def test_2_4_stays_on_the_host(gpu):
-    with pytest.raises(TypeError, match=r"Sparse24.from_dense: W is on device .*expected 'cpu'"):
-        sc.Sparse24.from_dense(there(np.zeros((1, 4)), gpu))
-
-
 def test_coordinates_of_too_many_bits(gpu):
     with pytest.raises(ValueError, match="takes 64 bits, on a CUDA device at most 63"):
         coo_there((np.ones(1), np.array([0]), np.array([0])), (3, 2**62), gpu).tocsr()

@@ -129,12 +129,12 @@ def test_choices_without_a_kernel_there_are_refused(gpu, monkeypatch):
     assert (report.layers[2].is_24, report.choices["5"]) == (True, "csr")
 
 
-def test_16_bit_layers_of_few_rows_run_on_bitmaps(gpu):
+def test_16_bit_layers_of_few_rows_run_on_tensor_cores(gpu):
     x = torch.randn(3, 64, generator=generator(1)).to(gpu, torch.bfloat16)
     model = nn.Sequential(pruned(nn.Linear(64, 20))).to(gpu, torch.bfloat16)
     want = model(x).detach()
     sc.nn.sparsify_(model, x, policy="always", trainable=False)
-    assert "kernel=bitmap" in repr(model)
+    assert "kernel=delta4" in repr(model)
     close(model(x), want, 2e-2)
 
 

@@ -79,9 +79,7 @@ def test_operands_of_two_devices_are_named():
             torch.ops.sparsecore.csr_matmul(x, values.cpu(), *named)
 
 
-@pytest.mark.parametrize(
-    ("kind", "what"), [(kinds.SPARSE24, "products of 2:4 matrices"), (kinds.CSR, "convolutions")]
-)
-def test_what_runs_on_the_host_only_says_so(kind, what):
-    with FakeTensorMode(), pytest.raises(TypeError, match=f"device 'cuda:0', but {what} run on"):
-        kernels.refused(kind, torch.empty(1, device="cuda"))
+def test_what_runs_on_the_host_only_says_so():
+    expected = pytest.raises(TypeError, match="device 'cuda:0', but convolutions run on 'cpu' only")
+    with FakeTensorMode(), expected:
+        kernels.refused(kinds.CSR, torch.empty(1, device="cuda"))

@@ -31,6 +31,14 @@ DType dtype_of(const DeviceArray& array, ArgName name, DType integers = DType::k
                        ", expected float64, float32, float16, bfloat16 or " + dtype_name(integers));
 }
 
+DType slot_dtype_of(const DeviceArray& array, ArgName name) {
+  const std::string given = dtype_name_of(array);
+  for (const DType dtype : {DType::kFloat8E4M3, DType::kFloat8E5M2}) {
+    if (given == dtype_name(dtype)) return dtype;
+  }
+  return dtype_of(array, name);
+}
+
 void require_axes(const DeviceArray& array, std::size_t least, std::size_t most, ArgName name) {
   if (array.shape.size() >= least && array.shape.size() <= most) return;
   throw py::type_error(name.text() + " has " + std::to_string(array.shape.size()) +
@@ -77,6 +85,12 @@ MatrixView device_matrix(py::handle tensor, ArgName name) {
   const DeviceArray array = device_array(tensor);
   require_axes(array, 1, 2, name);
   return matrix_of(array, dtype_of(array, name), name);
+}
+
+MatrixView device_slots(py::handle tensor, ArgName name) {
+  const DeviceArray array = device_array(tensor);
+  require_axes(array, 1, 2, name);
+  return matrix_of(array, slot_dtype_of(array, name), name);
 }
 
 MatrixView device_result(py::handle tensor, ArgName name) {

@@ -36,6 +36,7 @@ std::string dtype_name_of(const DeviceArray& array);
 DType device_dtype(py::handle tensor, ArgName name);
 MatrixView device_matrix(py::handle tensor, ArgName name);
 MatrixView device_result(py::handle tensor, ArgName name);  // int32 too
+MatrixView device_slots(py::handle tensor, ArgName name);   // 8-bit floating types too
 VectorView device_vector(py::handle tensor, ArgName name);
 // Contiguous integers, 1-D, of any width.
 IndexView device_indices(py::handle tensor, ArgName name);

@@ -7,6 +7,7 @@ PYBIND11_MODULE(_core, module) {
   module.attr("__version__") = SPARSECORE_VERSION;
   sparsecore::bindings::register_runtime(module);
   sparsecore::bindings::register_formats(module);
+  sparsecore::bindings::register_metadata(module);
   sparsecore::bindings::register_ops(module);
   sparsecore::bindings::register_products(module);
   sparsecore::bindings::register_conv(module);
@@ -14,5 +15,6 @@ PYBIND11_MODULE(_core, module) {
   sparsecore::bindings::register_device_formats(module);
   sparsecore::bindings::register_device_cusparselt(module);
   sparsecore::bindings::register_device_products(module);
+  sparsecore::bindings::register_device_sparse24(module);
   sparsecore::bindings::register_device_strips(module);
 }

@@ -1,6 +1,4 @@
-// 2:4 selection and compression of a row, on the magnitudes as integers: for IEEE types the bits
-// without the sign order like the magnitudes, zero is zero with either sign, and NaN is the
-// largest.
+// 2:4 selection and compression of a row, by the rule of groups24.h.
 //
 // 32 bytes at a time: a column is kept unless two others of its four come before it, which three
 // rotations within the four, three comparisons and their sum say; where magnitudes are equal the
@@ -14,29 +12,11 @@
 
 #include <cstdint>
 
+#include "../groups24.h"
 #include "../kernels.h"
 #include "compress24_lanes.h"
 
 namespace sparsecore::SPARSECORE_TARGET {
-
-struct Float64Bits {
-  using Bits = std::uint64_t;
-  static SPARSECORE_INLINE Bits magnitude(Bits b) { return b & 0x7fffffffffffffffu; }
-};
-struct Float32Bits {
-  using Bits = std::uint32_t;
-  static SPARSECORE_INLINE Bits magnitude(Bits b) { return b & 0x7fffffffu; }
-};
-struct Float16Bits {
-  using Bits = std::uint16_t;
-  static SPARSECORE_INLINE Bits magnitude(Bits b) { return b & 0x7fffu; }
-};
-struct Int8Bits {
-  using Bits = std::uint8_t;
-  static SPARSECORE_INLINE Bits magnitude(Bits b) {
-    return static_cast<Bits>(b < 128 ? b : 256 - b);  // |-128| is 128
-  }
-};
 
 template <class Body>
 SPARSECORE_INLINE auto with_bits(DType dtype, Body body) {
@@ -49,29 +29,28 @@ SPARSECORE_INLINE auto with_bits(DType dtype, Body body) {
     case DType::kFloat16:
     case DType::kBFloat16:
       return body(Float16Bits{});
+    case DType::kFloat8E4M3:
+    case DType::kFloat8E5M2:
+      return body(Float8Bits{});
     case DType::kInt8:
       break;
   }
   return body(Int8Bits{});
 }
 
-// Which of up to four columns are the two largest, one bit each.
+// Steps take bytes for int8's.
 template <class B>
-SPARSECORE_INLINE unsigned two_largest(const typename B::Bits* group, std::int64_t width) {
-  typename B::Bits key[4] = {};
-  for (std::int64_t i = 0; i < width; ++i) key[i] = B::magnitude(group[i]);
-  int larger[4] = {};  // how many of the group come before column i
-  for (int i = 0; i < 4; ++i) {
-    for (int j = i + 1; j < 4; ++j) {
-      const int j_wins = key[j] > key[i];
-      larger[i] += j_wins;
-      larger[j] += 1 - j_wins;
-    }
+constexpr bool kHasSteps = !__is_same(B, Float8Bits);
+
+// A group of up to four columns, zeros after them.
+template <class Bits>
+struct Group24 {
+  Bits columns[4] = {};
+
+  SPARSECORE_INLINE Group24(const Bits* row, std::int64_t width) {
+    for (std::int64_t i = 0; i < width; ++i) columns[i] = row[i];
   }
-  unsigned mask = 0;
-  for (int i = 0; i < 4; ++i) mask |= static_cast<unsigned>(larger[i] < 2) << i;
-  return mask;
-}
+};
 
 template <class B>
 SPARSECORE_INLINE void prune_row_of(const typename B::Bits* row, std::int64_t cols,
@@ -79,11 +58,13 @@ SPARSECORE_INLINE void prune_row_of(const typename B::Bits* row, std::int64_t co
   std::int64_t c = 0;
 #if defined(__AVX2__)
   constexpr std::int64_t kStep = 64 / sizeof(typename B::Bits);
-  for (; c + kStep <= cols; c += kStep) prune_step(row + c, mask + c);
+  if constexpr (kHasSteps<B>) {
+    for (; c + kStep <= cols; c += kStep) prune_step(row + c, mask + c);
+  }
 #endif
   for (; c < cols; c += 4) {
     const std::int64_t width = cols - c < 4 ? cols - c : 4;
-    const unsigned kept = two_largest<B>(row + c, width);
+    const unsigned kept = two_largest<B>(Group24(row + c, width).columns).bits();
     for (std::int64_t i = 0; i < width; ++i) mask[c + i] = (kept >> i) & 1u;
   }
 }
@@ -102,20 +83,19 @@ SPARSECORE_INLINE std::int64_t compress_groups(const typename B::Bits* row, std:
                                                typename B::Bits* values, std::uint8_t* metadata) {
   const std::int64_t groups = (cols + 3) / 4;
   for (std::int64_t g = first; g < groups; ++g) {
-    typename B::Bits group[4] = {};
     const std::int64_t width = cols - 4 * g < 4 ? cols - 4 * g : 4;
+    Group24<typename B::Bits> group(row + 4 * g, width);
     unsigned nonzero = 0;
-    const unsigned kept = prune ? two_largest<B>(row + 4 * g, width) : 15u;
-    for (std::int64_t i = 0; i < width; ++i) {
-      const typename B::Bits bits = row[4 * g + i];
-      const bool is_nonzero = B::magnitude(bits) != 0 && (kept >> i & 1u) != 0;
-      group[i] = is_nonzero ? bits : typename B::Bits{0};  // -0.0 becomes +0.0
+    const unsigned kept = prune ? two_largest<B>(group.columns).bits() : 15u;
+    for (int i = 0; i < 4; ++i) {
+      const bool is_nonzero = B::magnitude(group.columns[i]) != 0 && (kept >> i & 1u) != 0;
+      if (!is_nonzero) group.columns[i] = 0;  // -0.0 becomes +0.0
       nonzero |= static_cast<unsigned>(is_nonzero) << i;
     }
-    const unsigned nibble = kNibble[nonzero];
+    const unsigned nibble = nibble_of(nonzero);
     if (nibble == 0) return g;
-    values[2 * g] = group[nibble & 3u];
-    values[2 * g + 1] = group[nibble >> 2];
+    values[2 * g] = group.columns[nibble & 3u];
+    values[2 * g + 1] = group.columns[nibble >> 2];
     std::uint8_t& byte = metadata[g / 2];
     byte = static_cast<std::uint8_t>(g % 2 == 0 ? nibble | 0xE0u : (byte & 15u) | nibble << 4);
   }
@@ -128,11 +108,13 @@ std::int64_t compress_row_of(const typename B::Bits* row, std::int64_t cols,
   std::int64_t c = 0;
 #if defined(__AVX2__)
   constexpr std::int64_t kStep = 64 / sizeof(typename B::Bits);
-  bool fits = true;
-  for (; c + kStep <= cols; c += kStep) {
-    fits &= compress_step<kPrune>(row + c, values + c / 2, metadata + c / 8);
+  if constexpr (kHasSteps<B>) {
+    bool fits = true;
+    for (; c + kStep <= cols; c += kStep) {
+      fits &= compress_step<kPrune>(row + c, values + c / 2, metadata + c / 8);
+    }
+    if (!fits) c = 0;  // to find the group
   }
-  if (!fits) c = 0;  // to find the group
 #endif
   return compress_groups<B>(row, cols, c / 4, kPrune, values, metadata);
 }

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 
+#include "../groups24.h"
 #include "fetch.h"
 
 #if defined(__AVX2__)
@@ -12,12 +13,6 @@
 #endif
 
 namespace sparsecore::SPARSECORE_TARGET {
-
-// idx0 | idx1 << 2 of the columns that are not zero (bit i of the index: column i). Groups with
-// fewer than two nonzeros as in torch's sparse_semi_structured_from_dense_cutlass; 0 marks the
-// patterns with more than two (no valid nibble is 0).
-constexpr std::uint8_t kNibble[16] = {0xE, 0x8, 0x9, 0x4, 0xE, 0x8, 0x9, 0,
-                                      0xE, 0xC, 0xD, 0,   0xE, 0,   0,   0};
 
 #if defined(__AVX2__)
 
@@ -34,7 +29,7 @@ struct Compress24Tables {
 constexpr Compress24Tables make_compress24_tables() {
   Compress24Tables t{};
   for (unsigned byte = 0; byte < 256; ++byte) {
-    const unsigned low = kNibble[byte & 15u], high = kNibble[byte >> 4];
+    const unsigned low = nibble_of(byte & 15u), high = nibble_of(byte >> 4);
     t.metadata[byte] = static_cast<std::uint8_t>(low == 0 || high == 0 ? 0 : low | high << 4);
     const unsigned columns[4] = {low & 3u, low >> 2, 4 + (high & 3u), 4 + (high >> 2)};
     for (unsigned s = 0; s < 4; ++s) {

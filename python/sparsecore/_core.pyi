@@ -195,6 +195,9 @@ def prepare_csr(
 def prune_24(dense: _Array, threads: int) -> npt.NDArray[np.bool_]: ...
 def compress_24(dense: _Array, prune: bool, threads: int) -> tuple[Sparse24Structure, _Array]: ...
 
+# Where a layout of the hardware has each nibble of `shape`, rows and groups.
+def metadata_positions(layout: str, shape: tuple[int, int]) -> _Int64: ...
+
 # A view of a CPU tensor's memory; None where only torch can make it.
 def tensor_view(tensor: Any) -> _Array | None: ...
 
@@ -437,4 +440,43 @@ class DeviceCusparseLtMatrix:
 
 def device_csr_sddmm(
     csr: DeviceCsr, u: Any, v: Any, out: Any, allocate: Callable[[int], Any], stream: int
+) -> None: ...
+
+# ---- 2:4 on a device: metadata and values are contiguous and 1-D ----
+
+# `mask` has a byte for each item.
+def device_prune_24(dense: Any, mask: Any, allocate: Callable[[int], Any], stream: int) -> None: ...
+
+# (values, metadata) as uint8 tensors; None where the host has to say which group is not 2:4.
+def device_compress_24(
+    dense: Any, prune: bool, allocate: Callable[[int], Any], stream: int
+) -> tuple[Any, Any] | None: ...
+def device_sparse24_is_valid(
+    metadata: Any,
+    shape: tuple[int, int],
+    values: Any,
+    allocate: Callable[[int], Any],
+    stream: int,
+) -> bool: ...
+
+# int64 columns of the slots, as a uint8 tensor.
+def device_sparse24_columns(
+    metadata: Any, shape: tuple[int, int], allocate: Callable[[int], Any], stream: int
+) -> Any: ...
+def device_sparse24_to_dense(
+    metadata: Any, shape: tuple[int, int], values: Any, out: Any, stream: int
+) -> None: ...
+def device_sparse24_matmul(
+    metadata: Any,
+    shape: tuple[int, int],
+    values: Any,
+    x: Any,
+    out: Any,
+    name: str,
+    scale: Any,
+    bias: Any,
+    residual: Any,
+    activation: _Activation | None,
+    allocate: Callable[[int], Any],
+    stream: int,
 ) -> None: ...

@@ -2,8 +2,9 @@
 
 from sparsecore import _core
 from sparsecore.cuda.libraries import Library, libraries
+from sparsecore.cuda.metadata import metadata_positions
 
-__all__ = ["Library", "is_available", "libraries", "reason"]
+__all__ = ["Library", "is_available", "libraries", "metadata_positions", "reason"]
 
 
 def is_available() -> bool:

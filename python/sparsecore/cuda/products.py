@@ -13,6 +13,7 @@ from sparsecore.cuda import operands
 from sparsecore.cuda.current import current
 from sparsecore.cuda.plan import DevicePlan
 from sparsecore.cuda.structure import DeviceStructure
+from sparsecore.cuda.structure24 import DeviceSparse24
 from sparsecore.interop import Values
 
 # So many products of two int8 numbers, -128 times -128 at most, always fit int32.
@@ -34,11 +35,11 @@ class _Options(NamedTuple):
 
 
 class _Matrix(NamedTuple):
-    """A matrix as a product reads it: CSR, by a kernel that is named or not; or in strips."""
+    """A matrix as a product reads it: CSR by a kernel that is named or not, in strips; or 2:4."""
 
-    structure: DeviceStructure
+    structure: DeviceStructure | DeviceSparse24
     values: Any
-    transpose: Transpose
+    transpose: Transpose | None = None  # of CSR
     kernel: str = ""
     strips: "_core.DeviceStrips | None" = None
 
@@ -101,6 +102,20 @@ def plan_matmul(
     return _multiplied(matrix, X, out, name, given)
 
 
+def sparse24_matmul(
+    structure: DeviceSparse24,
+    values: Any,
+    X: Values,
+    out: Values,
+    threads: int | None,
+    name: str,
+    *options: Any,
+) -> Any:
+    """Multiply as `_core.sparse24_matmul`, not transposed; arguments and errors as `csr_matmul`."""
+    del threads
+    return _multiplied(_Matrix(structure, values), X, out, name, _Options(*options))
+
+
 def csr_sddmm(structure: DeviceStructure, U: Values, V: Values) -> Any:
     """Return ``U @ V.T`` at the positions of a structure, as `_core.csr_sddmm`.
 
@@ -145,7 +160,8 @@ def _multiplied(matrix: _Matrix, X: Values, out: Values, name: str, given: _Opti
     torch = interop.import_torch()
     is_int8 = values.dtype == X.dtype == torch.int8
     if is_int8:
-        _require_short_rows(matrix.transpose()[0] if given.transposed else structure, name)
+        turned = matrix.transpose if given.transposed else None
+        _require_short_rows(structure if turned is None else turned()[0], name)
     y = _result(X, rows, torch.int32 if is_int8 else X.dtype, given) if out is None else out
     written = _as_columns(y, given)
     _run(matrix, _as_columns(X, given), written, name, given)
@@ -157,12 +173,19 @@ def _multiplied(matrix: _Matrix, X: Values, out: Values, name: str, given: _Opti
 def _run(matrix: _Matrix, X: Any, out: Any, name: str, given: _Options) -> None:
     residual = None if given.residual is None else _as_columns(given.residual, given)
     epilogue = (given.scale, given.bias, residual, given.activation)
-    csr = matrix.structure.csr
+    structure = matrix.structure
     with current(matrix.values) as (allocate, stream):
+        if isinstance(structure, DeviceSparse24):
+            slots = matrix.values.contiguous().view(-1)
+            places = structure.metadata.view(-1), structure.shape
+            _core.device_sparse24_matmul(*places, slots, X, out, name, *epilogue, allocate, stream)
+            return
+        csr = structure.csr
         if matrix.strips is not None:
             matrix.strips.matmul(csr, X, out, name, *epilogue, allocate, stream)
             return
-        transposed = (lambda: _core_parts(*matrix.transpose())) if given.transposed else None
+        turned = matrix.transpose if given.transposed else None
+        transposed = None if turned is None else (lambda: _core_parts(*turned()))
         values, kernel = matrix.values.contiguous(), matrix.kernel
         _core.device_csr_matmul(
             csr, values, X, out, name, transposed, *epilogue, kernel, allocate, stream
@@ -194,16 +217,23 @@ def _as_columns(x: Any, given: _Options) -> Any:
 _longest_rows: "WeakKeyDictionary[DeviceStructure, int]" = WeakKeyDictionary()
 
 
-def _require_short_rows(structure: DeviceStructure, name: str) -> None:
+def _require_short_rows(structure: DeviceStructure | DeviceSparse24, name: str) -> None:
     """Raise where a row is so long that a sum of int8 products might not fit int32."""
     if min(structure.nnz, structure.shape[1]) <= LONGEST_INT8_ROW:
         return
+    longest = _longest_row(structure)
+    if longest > LONGEST_INT8_ROW:
+        raise _overflow(name, "A", f"a row of {longest} entries")
+
+
+def _longest_row(structure: DeviceStructure | DeviceSparse24) -> int:
+    if isinstance(structure, DeviceSparse24):
+        return structure.slots[1]
     longest = _longest_rows.get(structure)
     if longest is None:
         longest = int(structure.indptr.long().diff().max())
         _longest_rows[structure] = longest
-    if longest > LONGEST_INT8_ROW:
-        raise _overflow(name, "A", f"a row of {longest} entries")
+    return longest
 
 
 def _overflow(name: str, what: str, has: str) -> OverflowError:

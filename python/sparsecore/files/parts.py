@@ -76,7 +76,8 @@ def take_apart(matrix: object) -> Parts:
 def _on_host(array: Values, name: str) -> Array:
     if not interop.on_device(array):
         return interop.to_numpy(array, name=name)
-    return interop.to_host(array) if name == "data" else placement.stored_on_host(array)
+    is_values = name in ("data", "values")
+    return interop.to_host(array) if is_values else placement.stored_on_host(array)
 
 
 def put_together(parts: Parts, *, framework: str, sum_duplicates: bool) -> Matrix:

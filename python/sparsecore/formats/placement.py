@@ -8,8 +8,10 @@ from sparsecore import _core, interop
 from sparsecore.formats.frozen import frozen
 from sparsecore.interop import Array, Values
 
-# A `_core.CsrStructure`, or a `sparsecore.cuda.structure.DeviceStructure` with the same methods.
+# A `_core.CsrStructure` or `_core.Sparse24Structure`, or what stands for it on a device, with the
+# same methods: `DeviceStructure` of `sparsecore.cuda.structure`, `DeviceSparse24` of its neighbour.
 Structure: TypeAlias = Any
+_Host = _core.CsrStructure | _core.Sparse24Structure
 
 
 def moved(values: Values, device: Any, *, name: str) -> Values:
@@ -50,32 +52,20 @@ def _why_not(device: Any) -> str:
     return cuda.reason() or ("" if torch.cuda.is_available() else "this torch has no CUDA")
 
 
-def on_host(values: Values, device: Any, *, name: str) -> Values:
-    """Return `values` where `device` is the host, the only one that they can be on.
-
-    Raises
-    ------
-    RuntimeError
-        For every other device.
-    """
-    if is_host(device):
-        return values
-    msg = f"{name}: device {str(device)!r} is not available, these matrices live on 'cpu'"
-    raise RuntimeError(msg)
-
-
 # ---- structures and indices beside values that were moved ----
 
 
 def moved_structure(structure: Structure, data: Values, device: Any) -> Structure:
     """Return a structure where `data`, moved to `device` as a caller named it, now are."""
     if is_host(device) or not interop.on_device(data):
-        return structure if isinstance(structure, _core.CsrStructure) else structure.to_host()
-    from sparsecore.cuda import construct
+        return structure if isinstance(structure, _Host) else structure.to_host()
+    from sparsecore.cuda import construct, structure24
 
-    if isinstance(structure, _core.CsrStructure):
-        return construct.from_host(structure, data.device)
-    return construct.to_device(structure, data.device)
+    is_24 = isinstance(structure, _core.Sparse24Structure | structure24.DeviceSparse24)
+    maker: Any = structure24 if is_24 else construct
+    if isinstance(structure, _Host):
+        return maker.from_host(structure, data.device)
+    return maker.to_device(structure, data.device)
 
 
 def moved_index(index: Any, data: Values, device: Any) -> Any:
@@ -104,7 +94,7 @@ def same_structure(a: Structure, b: Structure) -> bool:
     """Whether two structures, of whatever memory, have the same shape and positions."""
     if type(a) is type(b) and getattr(a, "device", None) == getattr(b, "device", None):
         return bool(a.equals(b))
-    on_host = (s if isinstance(s, _core.CsrStructure) else s.to_host() for s in (a, b))
+    on_host: Any = (s if isinstance(s, _Host) else s.to_host() for s in (a, b))
     mine, theirs = on_host
     return bool(mine.equals(theirs))
 

@@ -9,6 +9,7 @@ import numpy as np
 from sparsecore import _core, interop
 from sparsecore.formats import arguments, compare, convert, placement, storage
 from sparsecore.formats.arguments import ValuesLike
+from sparsecore.formats.placement import Structure
 from sparsecore.formats.storage import Storage
 from sparsecore.interop import Array, DTypeLike, Values
 from sparsecore.library.handle import Handle, handle_of
@@ -28,14 +29,16 @@ class Sparse24:
     Parameters
     ----------
     arrays : (values, metadata)
-        (m, 2 * ceil(k / 4)) values of float64, float32, float16, bfloat16 or int8 (numpy or torch)
-        and (m, ceil(k / 8)) uint8. A slot beyond column k - 1 must hold 0.
+        (m, 2 * ceil(k / 4)) values of float64, float32, float16, bfloat16, int8, float8_e4m3fn or
+        float8_e5m2 (numpy or torch; numpy's 8-bit floats are those of ml_dtypes), and
+        (m, ceil(k / 8)) uint8. A slot beyond column k - 1 must hold 0. Values of a CUDA device have
+        their metadata there.
     shape : (m, k)
 
     Raises
     ------
     TypeError
-        Where values or metadata have another dtype or are not 2-D.
+        Where values or metadata have another dtype, are not 2-D, or lie in two memories.
     ValueError
         Where shapes do not fit, a nibble does not ascend (names row and group), or a slot beyond
         the last column holds a value.
@@ -54,7 +57,7 @@ class Sparse24:
 
     __slots__ = ("__weakref__", "_handle", "_structure", "_values")
 
-    _structure: _core.Sparse24Structure
+    _structure: Structure
     _values: Values
     _handle: Handle | None
 
@@ -70,17 +73,18 @@ class Sparse24:
             msg = "Sparse24: expected (values, metadata); a dense matrix goes to from_dense"
             raise TypeError(msg) from None
         m, k = arguments.as_shape(shape, name="Sparse24")
-        values = arguments.as_values(values, name="Sparse24: values", ndim=2)
+        values = arguments.as_values(
+            values, name="Sparse24: values", ndim=2, device=True, float8=True
+        )
         arguments.check_shape(values, (m, -(-k // 4) * 2), name="Sparse24: values")
-        structure = _core.Sparse24Structure(metadata_bytes(metadata, (m, -(-k // 8))), (m, k))
-        _check_padding(structure, values)
+        structure = _structure_of(values, metadata, (m, k))
         self._structure = structure
         self._values = interop.read_only(values)
         self._handle = _handle_of(structure, values)
 
     @classmethod
     def _wrap(
-        cls, structure: _core.Sparse24Structure, values: Values, handle: Handle | None = None
+        cls, structure: Structure, values: Values, handle: Handle | None = None
     ) -> "Sparse24":
         """Put together a validated structure and values that are known to fit it.
 
@@ -102,7 +106,7 @@ class Sparse24:
         ----------
         W : (m, k) numpy array or torch tensor, in any memory order
             -0.0 is a zero, NaN is none. Where `W` requires grad, the values are a differentiable
-            gather of it.
+            gather of it. On a CUDA device, the matrix is there, too.
         prune : bool
             Keep the two largest magnitudes of each group first, as `sparsecore.prune_24` does:
             NaN is the largest, ties keep the lower column.
@@ -112,14 +116,13 @@ class Sparse24:
         ValueError
             Where `W` is not 2:4 and `prune` is False; names row and group.
         """
-        W = convert.dense_values(W, name="Sparse24.from_dense: W")
+        W = convert.dense_values(W, name="Sparse24.from_dense: W", device=True, float8=True)
         if prune and convert.tracks_gradient(W):
             W = _pruned(W)
-        array = interop.to_numpy(W, name="Sparse24.from_dense: W")
-        structure, values = _core.compress_24(array, prune, get_num_threads())
+        structure, values = _compressed(W, prune)
         if convert.tracks_gradient(W):
             return cls._wrap(structure, _gather(structure, W))
-        return cls._wrap(structure, interop.from_numpy(values, like=W))
+        return cls._wrap(structure, values)
 
     def toarray(self) -> Values:
         """Return the dense (m, k) matrix; differentiable for torch.
@@ -134,18 +137,22 @@ class Sparse24:
         m, k = self.shape
         convert.check_addressable((m, k), self._values, name="Sparse24.toarray")
         arguments.check_shape(self._values, (m, -(-k // 4) * 2), name="Sparse24.toarray: values")
-        if not interop.is_tensor(self._values):
-            return self._structure.to_dense(self._values)
-        column = interop.as_tensor(self._structure.column_ids(), device=self._values.device)
-        dense = self._values.new_zeros((m, -(-k // 4) * 4))
-        return dense.scatter(1, column, self._values)[:, :k]
+        values = self._values
+        is_recorded = convert.tracks_gradient(values)
+        if not interop.is_tensor(values) or (interop.on_device(values) and not is_recorded):
+            return self._structure.to_dense(values)
+        wide = _wide(values)
+        column = _columns(self._structure, values)
+        dense = wide.new_zeros((m, -(-k // 4) * 4)).scatter(1, column, wide)[:, :k]
+        return dense.to(values.dtype)
 
     # ---- what it is ----
 
     @property
     def shape(self) -> tuple[int, int]:
         """(rows, columns)."""
-        return self._structure.shape
+        shape: tuple[int, int] = self._structure.shape
+        return shape
 
     @property
     def values(self) -> Values:
@@ -155,7 +162,10 @@ class Sparse24:
     @property
     def metadata(self) -> Any:
         """(m, ceil(k / 8)) uint8: numpy, read-only; for torch values a copy."""
-        return interop.from_numpy(self._structure.metadata, like=self._values)
+        metadata = self._structure.metadata
+        if interop.is_tensor(metadata):
+            return metadata.clone()
+        return interop.from_numpy(metadata, like=self._values)
 
     @property
     def dtype(self) -> Any:
@@ -168,7 +178,7 @@ class Sparse24:
         k = self.shape[1]
         if k % 4 == 0:
             return self.shape[0] * (k // 2)
-        return int(np.count_nonzero(self._structure.column_ids() < k))
+        return int((self._structure.column_ids() < k).sum())
 
     @property
     def density(self) -> float:
@@ -202,17 +212,54 @@ class Sparse24:
 
         return sparse24_matmul(self, X)
 
+    def __rmatmul__(self, X: ValuesLike) -> Values:
+        """Return ``X @ S``: by the slots as CSR, which are made once."""
+        from sparsecore.ops import matmul
+
+        X = X if interop.is_tensor(X) else np.asarray(X)
+        if X.ndim != 2:
+            return matmul(self, X, transposed=True)
+        return matmul(self, X.T, transposed=True).T
+
     # ---- copies and comparisons ----
 
     def astype(self, dtype: DTypeLike) -> "Sparse24":
         """Return the matrix with its values cast to `dtype`, as numpy or torch casts them."""
-        target = arguments.value_dtype(dtype, name="Sparse24.astype: dtype")
+        target = arguments.value_dtype(dtype, name="Sparse24.astype: dtype", float8=True)
         return Sparse24._wrap(self._structure, interop.cast(self._values, target), self._handle)
 
+    def with_data(self, data: ValuesLike) -> "Sparse24":
+        """Return a matrix with the same structure and other values; the structure is shared.
+
+        Slots past the last column take no part in anything, whatever `data` holds there.
+
+        Raises
+        ------
+        ValueError
+            Where `data` has not the shape of `values`.
+        TypeError
+            Where its dtype is not one of values, or it lies in another memory.
+        """
+        name = "Sparse24.with_data: data"
+        values = arguments.as_values(
+            data, name=name, ndim=2, like=self._values, device=True, float8=True
+        )
+        placement.check_same_memory(values, self._values, name=name)
+        arguments.check_shape(values, tuple(self._values.shape), name=name)
+        return Sparse24._wrap(self._structure, values, self._handle)
+
     def to(self, device: Any) -> "Sparse24":
-        """Return the matrix on `device`, which can only be the CPU; else RuntimeError."""
-        values = placement.on_host(self._values, device, name="Sparse24.to")
-        return Sparse24._wrap(self._structure, values)
+        """Return the matrix on `device`: "cpu", or a CUDA device, where values are torch's.
+
+        What is there already is shared. Differentiable.
+
+        Raises
+        ------
+        RuntimeError
+            Where the device is none that this sparsecore and this machine have; says why.
+        """
+        values = placement.moved(self._values, device, name="Sparse24.to")
+        return Sparse24._wrap(placement.moved_structure(self._structure, values, device), values)
 
     def copy(self) -> "Sparse24":
         """Return a matrix with its own values; the immutable structure is shared."""
@@ -225,7 +272,7 @@ class Sparse24:
         """
         return (
             isinstance(other, Sparse24)
-            and self._structure.equals(other._structure)
+            and placement.same_structure(self._structure, other._structure)
             and compare.same_values(self._values, other._values)
         )
 
@@ -239,13 +286,12 @@ class Sparse24:
         if self.shape != other.shape:
             return False
         tolerance = compare.Tolerance(rtol, atol, equal_nan)
-        if self._structure.equals(other._structure):
+        if placement.same_structure(self._structure, other._structure):
             return tolerance.holds(self._values, other._values)
         return tolerance.holds(self.toarray(), other.toarray())
 
     def check(self) -> None:
         """Validate everything again; raises as the constructor does."""
-        self._structure.check()
         Sparse24((self._values, self._structure.metadata), self.shape)
 
     def __copy__(self) -> "Sparse24":
@@ -258,7 +304,9 @@ class Sparse24:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle through the constructor, so that what is loaded is validated."""
-        return Sparse24, ((self._values, np.array(self._structure.metadata)), self.shape)
+        metadata = self._structure.metadata
+        copied = metadata.clone() if interop.is_tensor(metadata) else np.array(metadata)
+        return Sparse24, ((self._values, copied), self.shape)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
         """Refuse: making a matrix dense is asked for by name, ``A.toarray()``."""
@@ -271,16 +319,42 @@ class Sparse24:
         )
 
 
+def _structure_of(values: Values, metadata: Any, shape: tuple[int, int]) -> Structure:
+    """Return the structure of metadata that fit values of the right shape; else raise."""
+    expected = shape[0], -(-shape[1] // 8)
+    if not interop.on_device(values):
+        structure = _core.Sparse24Structure(metadata_bytes(metadata, expected), shape)
+        _check_padding(structure, values)
+        return structure
+    from sparsecore.cuda import structure24
+    from sparsecore.cuda.structure import refuse
+
+    name = "Sparse24: metadata"
+    metadata = interop.as_met(metadata)
+    placement.check_same_memory(metadata, values, name=name)
+    _check_bytes(metadata, expected, name=name)
+    made = structure24.checked(metadata, shape, values)
+    if made is None:
+        host = interop.to_host(values), interop.to_host(metadata)
+        refuse(lambda: _structure_of(*host, shape))
+    return made
+
+
 def metadata_bytes(metadata: Any, expected: tuple[int, int]) -> Array:
     """Return metadata as a C-ordered uint8 array of the expected shape."""
     tensor = interop.is_tensor(metadata)
     name = "Sparse24: metadata"
     array = interop.to_numpy(metadata, name=name) if tensor else np.asarray(metadata)
-    if array.dtype != np.uint8 or array.ndim != 2:
-        msg = f"{name} is {array.ndim}-D of dtype {array.dtype}, expected 2-D uint8"
-        raise TypeError(msg)
-    arguments.check_shape(array, expected, name=name)
+    _check_bytes(array, expected, name=name)
     return np.ascontiguousarray(array)
+
+
+def _check_bytes(metadata: Any, expected: tuple[int, int], *, name: str) -> None:
+    dtype = str(metadata.dtype).removeprefix("torch.")
+    if dtype != "uint8" or metadata.ndim != 2:
+        msg = f"{name} is {metadata.ndim}-D of dtype {dtype}, expected 2-D uint8"
+        raise TypeError(msg)
+    arguments.check_shape(metadata, expected, name=name)
 
 
 def _check_padding(structure: _core.Sparse24Structure, values: Values) -> None:
@@ -299,24 +373,51 @@ def _check_padding(structure: _core.Sparse24Structure, values: Values) -> None:
         raise ValueError(msg)
 
 
+def _compressed(W: Values, prune: bool) -> tuple[Structure, Values]:
+    if interop.on_device(W):
+        from sparsecore.cuda import structure24
+
+        return structure24.compress_24(W, prune)
+    array = interop.to_numpy(W, name="Sparse24.from_dense: W")
+    structure, values = _core.compress_24(array, prune, get_num_threads())
+    return structure, interop.from_numpy(values, like=W)
+
+
 def _pruned(W: Values) -> Values:
     """Return a tensor, all but the two largest magnitudes of each group at 0; differentiable."""
+    if interop.on_device(W):
+        from sparsecore.cuda import structure24
+
+        mask = structure24.prune_24(W)
+        return _wide(W).masked_fill(~mask, 0).to(W.dtype)
     array = interop.to_numpy(W, name="Sparse24.from_dense: W")
     mask = _core.prune_24(array, get_num_threads())
-    return W.masked_fill(interop.as_tensor(~mask, device=W.device), 0)
+    kept = _wide(W).masked_fill(interop.as_tensor(~mask, device=W.device), 0)
+    return kept.to(W.dtype)
 
 
-def _gather(structure: _core.Sparse24Structure, W: Values) -> Values:
+def _columns(structure: Structure, like: Values) -> Any:
+    """Return the int64 columns of the slots as a tensor of the device of `like`."""
+    ids = structure.column_ids()
+    return ids if interop.is_tensor(ids) else interop.as_tensor(ids, device=like.device)
+
+
+def _gather(structure: Structure, W: Values) -> Values:
     """Return the values of a tensor `W` in the slots of `structure`; differentiable.
 
     Slots past the last column get 0. A slot of an under-full group points at a zero of `W`: adding
     +0.0 turns a -0.0 there into the +0.0 that compression pads with, and lets the gradient pass.
     """
     k = structure.shape[1]
-    column = interop.as_tensor(structure.column_ids(), device=W.device)
-    values = W.gather(1, column.clamp(max=k - 1)) + 0.0
-    return values.masked_fill(column >= k, 0)
+    column = _columns(structure, W)
+    values = _wide(W).gather(1, column.clamp(max=k - 1)) + 0.0
+    return values.masked_fill(column >= k, 0).to(W.dtype)
 
 
-def _handle_of(structure: _core.Sparse24Structure, values: Values) -> Handle | None:
+def _wide(values: Values) -> Values:
+    """Return a tensor as torch's indexing takes it: of 8-bit floats, the same numbers in fp16."""
+    return values.to(interop.import_torch().float16) if interop.is_float8(values.dtype) else values
+
+
+def _handle_of(structure: Structure, values: Values) -> Handle | None:
     return handle_of(structure, (*structure.shape, *values.shape), like=values)

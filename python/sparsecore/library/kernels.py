@@ -9,9 +9,10 @@ from sparsecore import _core
 from sparsecore.cuda import products
 from sparsecore.cuda.plan import DevicePlan
 from sparsecore.cuda.structure import DeviceStructure
-from sparsecore.library import shapes, structures
-from sparsecore.library.kinds import SPARSE24, Kind, Product, name_of
-from sparsecore.ops import csr_matmul_of, sampled
+from sparsecore.formats.slots24 import slots_of
+from sparsecore.library import shapes
+from sparsecore.library.kinds import Kind, Product, name_of
+from sparsecore.ops import csr_matmul_of, multiplied_24, sampled
 from sparsecore.plan import Plan
 
 
@@ -29,10 +30,7 @@ def matmul(kind: Kind, x: Tensor, values: Tensor, *rest: Any) -> Tensor:
         thing = thing._structure
     if isinstance(thing, _core.CsrStructure | DeviceStructure):
         return _multiplied(csr_matmul_of(thing), thing, values, *call)
-    if not transposed:
-        return _multiplied(_core.sparse24_matmul, thing, values, *call)
-    slots = structures.slots_of(thing)
-    return _multiplied(_core.csr_matmul, slots.structure, slots.entries(values), *call)
+    return _multiplied(multiplied_24, thing, values, *call)
 
 
 def _multiplied(function: Callable[..., Any], *arguments: Any) -> Tensor:
@@ -49,15 +47,17 @@ def sddmm(kind: Kind, u: Tensor, v: Tensor, *rest: Any) -> Tensor:
     if isinstance(thing, _core.CsrStructure | DeviceStructure):
         d: Tensor = sampled(thing, u, v, threads)
         return d
-    slots = structures.slots_of(thing)
-    return slots.slots(sampled(slots.structure, u, v, threads))
+    slots = slots_of(thing)
+    placed: Tensor = slots.slots(sampled(slots.structure, u, v, threads))
+    return placed
 
 
 def refused(kind: Kind, x: Tensor, *rest: Any) -> Tensor:
-    """Say that a product does not run on a CUDA device."""
-    del rest
-    what = "products of 2:4 matrices" if kind is SPARSE24 else "convolutions"
-    msg = f"sparsecore: an operand is on device {str(x.device)!r}, but {what} run on 'cpu' only"
+    """Say that a convolution does not run on a CUDA device."""
+    del kind, rest
+    msg = (
+        f"sparsecore: an operand is on device {str(x.device)!r}, but convolutions run on 'cpu' only"
+    )
     raise TypeError(msg)
 
 

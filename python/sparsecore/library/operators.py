@@ -98,14 +98,13 @@ def _register(name: str, schema: str, kind: Kind, functions: dict[str, Callable[
 
 
 for _kind in (kinds.CSR, kinds.SPARSE24, kinds.HELD):
-    _is_host_only = _kind is kinds.SPARSE24
     _register(
         f"{_kind.name}_matmul",
         f"Tensor x, Tensor values, {_kind.schema}, {kinds.PRODUCT_SCHEMA}",
         _kind,
         {
             "kernel": kernels.matmul,
-            "on_device": kernels.refused if _is_host_only else kernels.matmul,
+            "on_device": kernels.matmul,
             "fake": kernels.fake_matmul,
             "backward": recorded.matmul_backward,
             "autocast": _autocast_matmul,
@@ -117,7 +116,7 @@ for _kind in (kinds.CSR, kinds.SPARSE24, kinds.HELD):
         _kind,
         {
             "kernel": kernels.sddmm,
-            "on_device": kernels.refused if _is_host_only else kernels.sddmm,
+            "on_device": kernels.sddmm,
             "fake": kernels.fake_sddmm,
             "backward": recorded.sddmm_backward,
             "autocast": _autocast_sddmm,

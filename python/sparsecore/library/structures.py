@@ -7,18 +7,17 @@ weak references to the storages, which keep their identities from being given to
 
 from dataclasses import dataclass
 from typing import Any, TypeAlias
-from weakref import WeakKeyDictionary
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.multiprocessing.reductions import StorageWeakRef
 
 from sparsecore import _core, interop
 from sparsecore.cuda.structure import DeviceStructure
-from sparsecore.formats import CSR, arguments
+from sparsecore.cuda.structure24 import DeviceSparse24
+from sparsecore.formats import CSR, Sparse24, arguments
+from sparsecore.formats.slots24 import Structure24
 from sparsecore.formats.sparse24 import metadata_bytes
-from sparsecore.interop import Int64, Values
 from sparsecore.threads import get_num_threads
 
 Key: TypeAlias = tuple[object, ...]
@@ -50,9 +49,10 @@ def csr(indices: Tensor, indptr: Tensor, shape: list[int]) -> _core.CsrStructure
     return structure
 
 
-def sparse24(metadata: Tensor, shape: list[int]) -> _core.Sparse24Structure:
-    """Return the structure of 2:4 metadata; raises as `sparsecore.Sparse24`."""
-    structure: _core.Sparse24Structure = _kept((metadata,), shape, _sparse24)
+def sparse24(metadata: Tensor, shape: list[int]) -> Structure24:
+    """Return the structure of 2:4 metadata, on their device; raises as `sparsecore.Sparse24`."""
+    build = _sparse24_on_device if interop.on_device(metadata) else _sparse24
+    structure: Structure24 = _kept((metadata,), shape, build)
     return structure
 
 
@@ -85,6 +85,14 @@ def _unsorted() -> ValueError:
 def _sparse24(tensors: tuple[Tensor, ...], shape: list[int]) -> _core.Sparse24Structure:
     m, k = arguments.as_shape(shape, name="sparse24_matmul")
     return _core.Sparse24Structure(metadata_bytes(tensors[0], (m, -(-k // 8))), (m, k))
+
+
+def _sparse24_on_device(tensors: tuple[Tensor, ...], shape: list[int]) -> DeviceSparse24:
+    m, k = arguments.as_shape(shape, name="sparse24_matmul")
+    values = torch.zeros((m, -(-k // 4) * 2), dtype=torch.int8, device=tensors[0].device)
+    matrix = Sparse24((values, tensors[0]), (m, k))
+    assert isinstance(matrix._structure, DeviceSparse24)
+    return matrix._structure
 
 
 def _kept(tensors: tuple[Tensor, ...], shape: list[int], build: Any) -> Any:
@@ -125,54 +133,3 @@ def narrowed(indices: Tensor) -> Tensor:
     largest = int(indices.max()) if indices.numel() else 0
     signed = (torch.int8, torch.int16, torch.int32, torch.int64)
     return indices.to(next(dtype for dtype in signed if largest <= torch.iinfo(dtype).max))
-
-
-# ---- 2:4 as CSR ----
-
-
-@dataclass(frozen=True, slots=True)
-class Slots:
-    """A 2:4 matrix as CSR, slots that hold zeros included.
-
-    `inside` are the slots that do not lie in padding, in the order of the CSR's entries.
-    """
-
-    structure: _core.CsrStructure
-    inside: Tensor
-    shape: tuple[int, int]
-
-    def entries(self, values: Values) -> Values:
-        """Return the values of the CSR."""
-        flat = values.reshape(-1)
-        if not isinstance(flat, Tensor):
-            return flat[self.inside.numpy()]
-        return flat.index_select(0, self.inside)
-
-    def slots(self, d: Tensor) -> Tensor:
-        """Put one number per CSR entry at its slot; zero at the slots that lie in padding."""
-        m, per_row = self.shape
-        full = d.new_zeros(m * per_row)
-        return full.index_copy(0, self.inside, d).reshape(self.shape)
-
-
-_slots: "WeakKeyDictionary[_core.Sparse24Structure, Slots]" = WeakKeyDictionary()
-
-
-def slots_of(structure: _core.Sparse24Structure) -> Slots:
-    """Return a 2:4 structure as CSR; made once, at its first transposed product or gradient."""
-    found = _slots.get(structure)
-    if found is None:
-        found = _slots[structure] = _slots_as_csr(structure)
-    return found
-
-
-def _slots_as_csr(structure: _core.Sparse24Structure) -> Slots:
-    k = structure.shape[1]
-    slots: Int64 = structure.column_ids()
-    inside = np.flatnonzero(slots.reshape(-1) < k)
-    indptr = np.concatenate([[0], np.cumsum((slots < k).sum(axis=1))]).astype(np.int64)
-    columns = np.ascontiguousarray(slots.reshape(-1)[inside])
-    sizes = (structure.shape[0], k)
-    made = _core.csr_from_arrays(indptr, columns, sizes, "error", None, 1)[0]
-    with torch.inference_mode(mode=False):  # kept for calls that autograd may follow
-        return Slots(made, torch.from_numpy(inside), (slots.shape[0], slots.shape[1]))

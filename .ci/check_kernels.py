@@ -25,6 +25,9 @@ _WANTED = {
     r"12delta_stripsI": r"LDS\.128",
     r"9wide_rowsIfN\w+RowsELi\d+ELi4E": r"LDG\.E\.128",
     r"9wide_rowsINS_8BFloat16EN\w+RowsELi\d+ELi8E": r"LDG\.E\.128",
+    r"8strips24INS_4Half": r"HMMA\.SP\.16832\.F32 ",
+    r"8strips24INS_8BFloat16": r"HMMA\.SP\.16832\.F32\.BF16",
+    r"8strips24I": r"LDG\.E\.128",
     r"8compressI\w+ELb1EEE": r"LDG\.E\.128",
 }
 

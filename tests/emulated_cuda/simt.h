@@ -36,7 +36,7 @@ void note(Waiting what);
 
 // For instructions of a whole warp: hands over up to kHanded words of each lane, so that
 // handed(lane) reads any lane's until release() is called by all.
-constexpr int kHanded = 8;
+constexpr int kHanded = 9;
 void hand_over(const std::uint32_t* words, int count);
 const std::uint32_t* handed(unsigned lane);
 void release_handed();

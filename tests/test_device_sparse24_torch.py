@@ -180,3 +180,10 @@ def test_a_layer_of_int8_values(gpu):
     with torch.no_grad():
         torch.testing.assert_close(layer(x), layer.to_dense()(x), rtol=1e-5, atol=1e-5)
     assert layer.values.dtype == torch.int8
+
+
+def test_a_convolution_of_one_by_one(gpu):
+    dense = torch.nn.Conv2d(20, 12, 1, dtype=torch.float64)
+    dense.weight.data = dense_layer("cpu").weight.detach().view(12, 20, 1, 1)
+    dense, x = dense.to(gpu), torch.randn(2, 20, 3, 3, dtype=torch.float64).to(gpu)
+    close(sc.nn.Sparse24Conv2d.from_dense(dense)(x), dense(x))

@@ -90,7 +90,7 @@ BROKEN = [
 def test_a_broken_file_is_replaced(text, path):
     path.parent.mkdir()
     path.write_text(text)
-    with pytest.warns(RuntimeWarning, match="is broken, the next search replaces it"):
+    with pytest.warns(RuntimeWarning, match="is broken, the next algorithms replace it"):
         assert search_cache.find(KEY, path) is None
     with pytest.warns(RuntimeWarning, match="is broken"):
         search_cache.store(KEY, FOUND, path)
@@ -100,14 +100,14 @@ def test_a_broken_file_is_replaced(text, path):
 def test_a_file_of_other_bytes_is_replaced(path):
     path.parent.mkdir()
     path.write_bytes(b"\xff\xfe\x00")
-    with pytest.warns(RuntimeWarning, match="cannot be read, searches begin anew"):
+    with pytest.warns(RuntimeWarning, match="cannot be read, algorithms are found anew"):
         search_cache.store(KEY, FOUND, path)
     assert search_cache.find(KEY, path) == FOUND
 
 
 def test_a_place_that_cannot_be_written(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.warns(RuntimeWarning, match="the result of a search is not kept"):
+    with pytest.warns(RuntimeWarning, match="what was found is not kept"):
         search_cache.store(KEY, FOUND, tmp_path / "file" / "cusparselt.json")
     with pytest.warns(RuntimeWarning, match="cannot be read"):
         assert search_cache.find(KEY, tmp_path) is None

@@ -1,14 +1,11 @@
 """A file of the user's with the algorithms that searches of cuSPARSELt have found."""
 
-import json
-import os
-import warnings
 from dataclasses import astuple, dataclass
 from pathlib import Path
 
-from sparsecore.files.complete import complete_or_absent
+from sparsecore.cuda import user_file
 
-_FORMAT = 1
+_WHAT = "algorithms"
 _LARGEST = 2**31 - 1  # the library's own numbers are of type int
 
 
@@ -71,9 +68,7 @@ def default_path() -> Path:
     >>> search_cache.default_path().name
     'cusparselt.json'
     """
-    cache = os.environ.get("XDG_CACHE_HOME", "")
-    folder = Path(cache) if cache else Path.home() / ".cache"
-    return folder / "sparsecore" / "cusparselt.json"
+    return user_file.default_path("cusparselt")
 
 
 def find(key: SearchKey, path: Path) -> Algorithm | None:
@@ -82,50 +77,13 @@ def find(key: SearchKey, path: Path) -> Algorithm | None:
 
 
 def store(key: SearchKey, algorithm: Algorithm, path: Path) -> None:
-    """Add a result to the file, which other processes see before or after, never in between.
-
-    Of two processes that store at once, one may take the other's result out again: that is searched
-    for another time. A broken file, and one that cannot be written, is warned of.
-    """
+    """Add a result to the file; a broken file, and one that cannot be written, is warned of."""
     found = _read(path) | {key.text: algorithm}
-    content = {
-        "format": _FORMAT,
-        "algorithms": {name: list(astuple(entry)) for name, entry in sorted(found.items())},
-    }
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with complete_or_absent(path) as temporary:
-            temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    except OSError as error:
-        _warn(f"the result of a search is not kept: {error}")
+    user_file.write(path, _WHAT, {name: list(astuple(entry)) for name, entry in found.items()})
 
 
 def _read(path: Path) -> dict[str, Algorithm]:
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (FileNotFoundError, NotADirectoryError):
-        return {}
-    except (OSError, UnicodeDecodeError) as error:
-        _warn(f"{path} cannot be read, searches begin anew: {error}")
-        return {}
-    try:
-        return _parsed(text)
-    except (ValueError, RecursionError) as error:
-        _warn(f"{path} is broken, the next search replaces it: {error}")
-        return {}
-
-
-def _parsed(text: str) -> dict[str, Algorithm]:
-    """Return the content of a file; ValueError where it is another's, or edited."""
-    content = json.loads(text)
-    if not isinstance(content, dict) or content.get("format") != _FORMAT:
-        msg = f"expected an object with format {_FORMAT}"
-        raise ValueError(msg)
-    entries = content.get("algorithms")
-    if not isinstance(entries, dict):
-        msg = f"algorithms is {type(entries).__name__}, expected an object"
-        raise ValueError(msg)
-    return {name: _algorithm(name, entry) for name, entry in entries.items()}
+    return user_file.read(path, _WHAT, _algorithm)
 
 
 def _algorithm(name: str, entry: object) -> Algorithm:
@@ -134,7 +92,3 @@ def _algorithm(name: str, entry: object) -> Algorithm:
         msg = f"{name} is {entry!r}, expected four integers of 32 bits"
         raise ValueError(msg)
     return Algorithm(*entry)  # type: ignore[misc]
-
-
-def _warn(text: str) -> None:
-    warnings.warn(text, RuntimeWarning, stacklevel=4)

@@ -27,7 +27,10 @@ inline std::int64_t blocks_for(std::int64_t items, std::int64_t per_block) {
 struct Grid {
   std::int64_t blocks, blocks_y = 1;
   int threads;
+  int shared_bytes = 0;  // besides what the kernel declares
 };
+
+constexpr int kSharedWithoutAsking = 48 << 10;
 
 // Nothing is launched for an empty grid, which CUDA would refuse.
 template <class... Expected, class... Given>
@@ -41,7 +44,13 @@ void launch(const char* what, void (*kernel)(Expected...), const Grid& grid, Str
   config.gridDim =
       dim3(static_cast<unsigned>(grid.blocks), static_cast<unsigned>(grid.blocks_y), 1);
   config.blockDim = dim3(static_cast<unsigned>(grid.threads), 1, 1);
+  config.dynamicSmemBytes = static_cast<std::size_t>(grid.shared_bytes);
   config.stream = stream;
+  if (grid.shared_bytes > kSharedWithoutAsking) {
+    check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                               grid.shared_bytes),
+          what);
+  }
   check(cudaLaunchKernelEx(&config, kernel, std::forward<Given>(given)...), what);
   check(cudaGetLastError(), what);
 }

@@ -1,6 +1,7 @@
 #include "device_operands.h"
 
 #include <cstddef>
+#include <stdexcept>
 #include <string>
 
 #include "options.h"
@@ -24,21 +25,44 @@ VectorView optional_vector(py::handle tensor, ArgName name) {
   return tensor.is_none() ? VectorView{} : present(device_vector(tensor, name));
 }
 
-}  // namespace
-
-CsrView with_values(const DeviceCsr& csr, py::handle values, ArgName name) {
+template <class View>
+View with_contiguous(View view, py::handle values, ArgName name) {
   const VectorView given = device_vector(values, name);
-  if (given.size != csr.view.nnz()) {
+  if (given.size != view.nnz()) {
     throw py::value_error(name.text() + " has shape (" + std::to_string(given.size) +
-                          ",), expected " + std::to_string(csr.view.nnz()) + " items");
+                          ",), expected " + std::to_string(view.nnz()) + " items");
   }
   if (given.size > 1 && given.stride != 1) {
     throw py::value_error(name.text() + " must be contiguous");
   }
-  CsrView view = csr.view;
   view.values = given.data;
   view.dtype = given.dtype;
   return view;
+}
+
+}  // namespace
+
+CsrView with_values(const DeviceCsr& csr, py::handle values, ArgName name) {
+  return with_contiguous(csr.view, values, name);
+}
+
+Sparse24View sparse24_places(py::handle metadata, const Shape& shape) {
+  const IndexView bytes = device_indices(metadata, "metadata");
+  Sparse24View view;
+  view.rows = shape.first;
+  view.cols = shape.second;
+  view.metadata = static_cast<const std::uint8_t*>(bytes.data);
+  if (bytes.width != 1 || bytes.size != view.rows * view.metadata_bytes_per_row()) {
+    throw std::invalid_argument(
+        "metadata holds " + std::to_string(bytes.size) + " items, expected " +
+        std::to_string(view.rows * view.metadata_bytes_per_row()) + " bytes");
+  }
+  return view;
+}
+
+Sparse24View sparse24_view(py::handle metadata, const Shape& shape, py::handle values,
+                           ArgName name) {
+  return with_contiguous(sparse24_places(metadata, shape), values, name);
 }
 
 Product DeviceOperands::product(std::string_view name) const {

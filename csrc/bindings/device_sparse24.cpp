@@ -17,42 +17,10 @@
 namespace sparsecore::bindings {
 namespace {
 
-using Shape = std::pair<std::int64_t, std::int64_t>;
-
 // A uint8 tensor: one of its own where there is nothing, which has no address.
 py::object tensor_of(const TorchMemory& memory, const void* data, std::int64_t size,
                      const py::object& allocate) {
   return size == 0 ? allocate(0) : memory.tensor_at(data);
-}
-
-// The places of a matrix: contiguous metadata of the size that the shape has.
-Sparse24View view_of(py::handle metadata, const Shape& shape) {
-  const IndexView bytes = device_indices(metadata, "metadata");
-  Sparse24View view;
-  view.rows = shape.first;
-  view.cols = shape.second;
-  view.metadata = static_cast<const std::uint8_t*>(bytes.data);
-  if (bytes.width != 1 || bytes.size != view.rows * view.metadata_bytes_per_row()) {
-    throw std::invalid_argument(
-        "metadata holds " + std::to_string(bytes.size) + " items, expected " +
-        std::to_string(view.rows * view.metadata_bytes_per_row()) + " bytes");
-  }
-  return view;
-}
-
-// The same with its values: contiguous, two a group, or a ValueError naming `name`.
-Sparse24View with_slots(Sparse24View view, py::handle values, ArgName name) {
-  const VectorView given = device_vector(values, name);
-  if (given.size != view.nnz()) {
-    throw py::value_error(name.text() + " has shape (" + std::to_string(given.size) +
-                          ",), expected " + std::to_string(view.nnz()) + " items");
-  }
-  if (given.size > 1 && given.stride != 1) {
-    throw py::value_error(name.text() + " must be contiguous");
-  }
-  view.values = given.data;
-  view.dtype = given.dtype;
-  return view;
 }
 
 void prune_24(py::handle dense, py::handle mask, py::object allocate, std::uintptr_t stream) {
@@ -80,15 +48,16 @@ py::object compress_24(py::handle dense, bool prune, const py::object& allocate,
 
 bool is_valid(py::handle metadata, const Shape& shape, py::handle values, py::object allocate,
               std::uintptr_t stream) {
-  Sparse24View view = view_of(metadata, shape);
-  if (!values.is_none()) view = with_slots(view, values, "Sparse24: values");
+  const Sparse24View view = values.is_none()
+                                ? sparse24_places(metadata, shape)
+                                : sparse24_view(metadata, shape, values, "Sparse24: values");
   TorchMemory memory(std::move(allocate));
   return cuda::is_valid24(view, memory, stream_arg(stream));
 }
 
 py::object columns(py::handle metadata, const Shape& shape, const py::object& allocate,
                    std::uintptr_t stream) {
-  const Sparse24View view = view_of(metadata, shape);
+  const Sparse24View view = sparse24_places(metadata, shape);
   TorchMemory memory(allocate);
   auto* const ids = memory.take_items<std::int64_t>(view.nnz());
   cuda::columns24(view, ids, stream_arg(stream));
@@ -97,7 +66,7 @@ py::object columns(py::handle metadata, const Shape& shape, const py::object& al
 
 void to_dense(py::handle metadata, const Shape& shape, py::handle values, py::handle out,
               std::uintptr_t stream) {
-  const Sparse24View view = with_slots(view_of(metadata, shape), values, "values");
+  const Sparse24View view = sparse24_view(metadata, shape, values, "values");
   const MatrixView to = device_matrix(out, "out");
   const bool is_contiguous = (to.rows <= 1 || to.cols == 0 || to.row_stride == to.cols) &&
                              (to.cols <= 1 || to.col_stride == 1);
@@ -111,7 +80,7 @@ void sparse24_matmul_run(py::handle metadata, const Shape& shape, py::handle val
                          py::handle out, const std::string& name, py::handle scale, py::handle bias,
                          py::handle residual, py::handle activation, py::object allocate,
                          std::uintptr_t stream) {
-  const Sparse24View a = with_slots(view_of(metadata, shape), values, {name, "S.values"});
+  const Sparse24View a = sparse24_view(metadata, shape, values, {name, "S.values"});
   const Product product = DeviceOperands{x, out, scale, bias, residual, activation}.product(name);
   check_sparse24_matmul(a, product);
   TorchMemory memory(std::move(allocate));

@@ -7,5 +7,6 @@ void register_device_bitmap(pybind11::module_&) {}
 void register_device_formats(pybind11::module_&) {}
 void register_device_products(pybind11::module_&) {}
 void register_device_sparse24(pybind11::module_&) {}
+void register_device_wide24(pybind11::module_&) {}
 
 }  // namespace sparsecore::bindings

@@ -8,6 +8,7 @@
 #include <cstdlib>
 #include <memory>
 #include <mutex>
+#include <new>
 #include <stdexcept>
 #include <string>
 #include <utility>
@@ -23,8 +24,9 @@ namespace {
 
 constexpr unsigned kWarp = 32, kMostThreads = 1024;
 constexpr std::size_t kStack = std::size_t{256} << 10;
+constexpr std::size_t kMostShared = std::size_t{227} << 10;  // of compute capability 9.0
 
-enum class Wait { kNothing, kBlock, kLanes, kEnd };
+enum class Wait { kNothing, kBlock, kWarpgroup, kLanes, kEnd };
 
 struct Fiber {
   ucontext_t context;
@@ -41,6 +43,8 @@ struct Block {
   ucontext_t scheduler;
   const std::function<void()>* body = nullptr;
   unsigned size = 0, running = 0;
+  Shared shared{};
+  std::uint64_t begun = 0;
   bool is_reversed = true;
   std::string error;  // of a fiber, which cannot throw past its end
   const void* scheduler_stack = nullptr;
@@ -95,9 +99,18 @@ void resume(unsigned thread) {
   after_switch(fake, nullptr, nullptr);
 }
 
-std::string place(unsigned thread) {
-  return "thread " + std::to_string(thread) + " of block (" + std::to_string(blockIdx.x) + ", " +
-         std::to_string(blockIdx.y) + ")";
+// Lets go on the warpgroups all of whose threads wait; returns whether any does.
+bool release_warpgroups() {
+  Block& b = block();
+  bool released = false;
+  for (unsigned first = 0; first + kWarpgroup <= b.size; first += kWarpgroup) {
+    Fiber* const fibers = b.fibers.data() + first;
+    const auto waits = [](const Fiber& fiber) { return fiber.wait == Wait::kWarpgroup; };
+    if (!std::all_of(fibers, fibers + kWarpgroup, waits)) continue;
+    for (unsigned t = 0; t < kWarpgroup; ++t) fibers[t].wait = Wait::kNothing;
+    released = true;
+  }
+  return released;
 }
 
 // Lets go on whoever waits for something that has come about; returns whether anybody does.
@@ -114,6 +127,7 @@ bool release() {
     }
   }
   if (released) return true;
+  released = release_warpgroups();
   for (unsigned first = 0; first < b.size; first += kWarp) {
     for (unsigned t = first; t < b.size && t < first + kWarp; ++t) {
       if (b.fibers[t].wait != Wait::kLanes) continue;
@@ -123,7 +137,7 @@ bool release() {
         if ((mask >> lane & 1) == 0) continue;
         const unsigned other = first + lane;
         if (other >= b.size || b.fibers[other].wait == Wait::kEnd) {
-          throw std::logic_error("a warp barrier of " + place(t) + " names lane " +
+          throw std::logic_error("a warp barrier of " + place_of_thread(t) + " names lane " +
                                  std::to_string(lane) + ", which has left");
         }
         all &= b.fibers[other].wait == Wait::kLanes && b.fibers[other].mask == mask;
@@ -140,6 +154,8 @@ bool release() {
 
 void run_block() {
   Block& b = block();
+  ++b.begun;
+  std::fill_n(b.shared.data, b.shared.size, std::byte{0xff});
   for (unsigned t = 0; t < b.size; ++t) {
     Fiber& fiber = b.fibers[t];
     if (!fiber.stack) fiber.stack = std::make_unique<std::byte[]>(kStack);
@@ -160,7 +176,8 @@ void run_block() {
       done &= b.fibers[t].wait == Wait::kEnd;
     }
     if (done) return;
-    if (!release()) throw std::logic_error("threads wait for others that do not come: " + place(0));
+    if (!release())
+      throw std::logic_error("threads wait for others that do not come: " + place_of_thread(0));
   }
 }
 
@@ -173,6 +190,14 @@ void wait(Wait what, unsigned mask) {
   threadIdx = index;
 }
 
+// Freed with the alignment that it was made with.
+constexpr std::align_val_t kSharedAlignment{1024};
+struct SharedDelete {
+  void operator()(std::byte* p) const { ::operator delete[](p, kSharedAlignment); }
+};
+
+}  // namespace
+
 [[noreturn]] void leave(std::string error) {
   block().error = std::move(error);
   block().fibers[block().running].wait = Wait::kEnd;
@@ -180,17 +205,23 @@ void wait(Wait what, unsigned mask) {
   std::abort();  // nobody comes back
 }
 
-}  // namespace
+std::string place_of_thread(unsigned thread) {
+  return "thread " + std::to_string(thread) + " of block (" + std::to_string(blockIdx.x) + ", " +
+         std::to_string(blockIdx.y) + ")";
+}
 
-void run(dim3 grid, dim3 threads, const std::function<void()>& body) {
+void run(dim3 grid, dim3 threads, std::size_t shared_bytes, const std::function<void()>& body) {
   const std::uint64_t size = std::uint64_t{threads.x} * threads.y * threads.z;
   if (size == 0 || size > kMostThreads || grid.x == 0 || grid.x > 0x7fffffffu || grid.y == 0 ||
-      grid.y > 0xffffu || grid.z == 0 || grid.z > 0xffffu) {
+      grid.y > 0xffffu || grid.z == 0 || grid.z > 0xffffu || shared_bytes > kMostShared) {
     throw std::logic_error("a launch of that grid would be refused");
   }
   static std::mutex one_at_a_time;
   const std::lock_guard<std::mutex> lock(one_at_a_time);
   Block& b = block();
+  const std::unique_ptr<std::byte[], SharedDelete> shared(new (kSharedAlignment)
+                                                              std::byte[shared_bytes]);
+  b.shared = {shared.get(), shared_bytes};
   b.body = &body;
   b.is_reversed = !b.is_reversed;
   b.size = static_cast<unsigned>(size);
@@ -206,8 +237,13 @@ void run(dim3 grid, dim3 threads, const std::function<void()>& body) {
   }
 }
 
-void block_barrier() { wait(Wait::kBlock, 0); }
+Shared dynamic_shared() { return block().shared; }
 
+void block_barrier() { wait(Wait::kBlock, 0); }
+void warpgroup_barrier() { wait(Wait::kWarpgroup, 0); }
+
+unsigned thread_of_block() { return block().running; }
+std::uint64_t blocks_begun() { return block().begun; }
 unsigned lane_of_this_thread() { return block().running % kWarp; }
 
 std::uint64_t from_lane(unsigned mask, std::uint64_t bits, unsigned lane) {
@@ -216,7 +252,7 @@ std::uint64_t from_lane(unsigned mask, std::uint64_t bits, unsigned lane) {
   b.handed[b.running] = bits;
   wait(Wait::kLanes, mask);
   if ((mask >> lane & 1) == 0) {
-    leave("a shuffle of " + place(b.running) + " reads lane " + std::to_string(lane) +
+    leave("a shuffle of " + place_of_thread(b.running) + " reads lane " + std::to_string(lane) +
           ", which takes no part");
   }
   const std::uint64_t found = b.handed[first + lane];

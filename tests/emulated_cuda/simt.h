@@ -7,8 +7,10 @@
 // in reverse order, so that a missing barrier shows in one result or the other.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <string>
 
 struct dim3 {
   unsigned x = 1, y = 1, z = 1;
@@ -20,7 +22,16 @@ extern dim3 threadIdx, blockIdx, blockDim, gridDim;
 namespace simt {
 
 // Runs body() once for each thread of each block; std::logic_error where a barrier is not kept.
-void run(dim3 grid, dim3 block, const std::function<void()>& body);
+void run(dim3 grid, dim3 block, std::size_t shared_bytes, const std::function<void()>& body);
+// Ends the thread that calls, and with it run(), which throws the error.
+[[noreturn]] void leave(std::string error);
+
+// The block's memory of shared_bytes, whose bytes are all ones when it begins.
+struct Shared {
+  std::byte* data;
+  std::size_t size;
+};
+Shared dynamic_shared();
 
 // Waits for all threads of the block.
 void block_barrier();
@@ -29,6 +40,13 @@ std::uint64_t from_lane(unsigned mask, std::uint64_t bits, unsigned lane);
 // A bit for each lane of `mask` whose predicate holds.
 unsigned ballot(unsigned mask, bool predicate);
 unsigned lane_of_this_thread();
+unsigned thread_of_block();
+// How many blocks have begun: what was kept for another block is out of date.
+std::uint64_t blocks_begun();
+std::string place_of_thread(unsigned thread);
+// Waits for all threads of the warpgroup: 128, from a multiple of them on.
+constexpr unsigned kWarpgroup = 128;
+void warpgroup_barrier();
 
 // For instructions of a whole warp: hands over up to kHanded words of each lane, so that
 // handed(lane) reads any lane's until release() is called by all.

@@ -18,6 +18,8 @@ _MOST_STACK = 16  # bytes: two addresses that are kept for the end
 _WANTED = {
     r"6stripsINS_4Half": r"HMMA\.16816\.F32 ",
     r"6stripsINS_8BFloat16": r"HMMA\.16816\.F32\.BF16",
+    # Products that are not each waited for; the code for other devices is a trap.
+    r"10wide_tilesI": r"HGMMA\.SP\.64x128x32\.F32[^;]* 0x0 ;|BPT\.TRAP",
     r"5tilesIL": r"HMMA\.1688\.F32\.TF32",
     r"6stripsI": r"LDG\.E\.128",
     r"9wide_rowsIfLi\d+ELi4E": r"LDG\.E\.128",

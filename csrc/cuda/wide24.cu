@@ -49,26 +49,56 @@ __device__ __forceinline__ TilePlace tile_of_block(std::int64_t down, std::int64
   return {(first + in_band % height) * kRows, in_band / height * kColumns};
 }
 
-// Starts this thread's copies of a stage: rows k0 ... k0 + 63 of X, 128 columns. Lines run along
-// X's columns, 64 of them and then the next 64, or along its rows.
-template <class T, bool kAlongN>
-__device__ __forceinline__ void start_copies(const MatrixView& x, std::int64_t k0,
-                                             std::int64_t column0, char* stage) {
-  constexpr int kItems = kChunkBytes / 2, kLines = kThreads / kLineChunks;
-  const int thread = static_cast<int>(threadIdx.x), chunk = thread % kLineChunks;
-#pragma unroll
-  for (int i = 0; i < kColumns / kLines; ++i) {
-    const int line = i * kLines + thread / kLineChunks;
-    const std::int64_t at = kAlongN ? k0 + line % kSlabColumns : column0 + line;
-    const std::int64_t first = (kAlongN ? column0 + line / kSlabColumns * 64 : k0) + chunk * kItems;
-    const std::int64_t left = (kAlongN ? x.cols : x.rows) - first;
-    const bool is_inside = at < (kAlongN ? x.rows : x.cols) && left > 0;
-    const int items = is_inside ? (left < kItems ? static_cast<int>(left) : kItems) : 0;
-    const T* from = static_cast<const T*>(x.data);
-    if (is_inside) from += at * (kAlongN ? x.row_stride : x.col_stride) + first;
-    copy_async_16(stage + chunk_offset(line, chunk), from, items * 2);
-  }
+// How many bytes of a chunk there are, where `left` items are left of the line.
+__device__ __forceinline__ int chunk_bytes(std::int64_t left) {
+  return left >= kChunkBytes / 2 ? kChunkBytes : (left > 0 ? static_cast<int>(left) * 2 : 0);
 }
+
+// This thread's share of the copies of a stage: 64 rows of X, 128 columns. Lines run along X's
+// columns, 64 of them and then the next 64, or along its rows. All that is the same in every step
+// is found out once.
+template <class T, bool kAlongN>
+class Copies {
+ public:
+  __device__ __forceinline__ Copies(const MatrixView& x, std::int64_t column0)
+      : data_(static_cast<const T*>(x.data)),
+        stride_(kAlongN ? x.row_stride : x.col_stride),
+        line_(static_cast<int>(threadIdx.x) / kLineChunks),
+        chunk_(static_cast<int>(threadIdx.x) % kLineChunks) {
+    const int first = chunk_ * kChunkBytes / 2;
+    next_ = (kAlongN ? line_ : column0 + line_) * stride_ + (kAlongN ? column0 : 0) + first;
+#pragma unroll
+    for (int i = 0; i < kCopies; ++i) {
+      const std::int64_t left =
+          x.cols - column0 - (kAlongN ? i / 2 * 64 + first : i * kLines + line_);
+      most_[i] = kAlongN ? chunk_bytes(left) : (left > 0 ? kChunkBytes : 0);
+    }
+  }
+
+  // Starts the copies for the next 64 of X's rows, of which `left` are there.
+  __device__ __forceinline__ void start(int left, char* stage) {
+#pragma unroll
+    for (int i = 0; i < kCopies; ++i) {
+      const int below = line_ + i % 2 * kLines;
+      const int there = kAlongN ? (below < left ? kChunkBytes : 0)
+                                : chunk_bytes(left - chunk_ * (kChunkBytes / 2));
+      const T* const from =
+          data_ + next_ + (kAlongN ? i % 2 * kLines * stride_ + i / 2 * 64 : i * kLines * stride_);
+      copy_async_16(stage + chunk_offset(line_ + i * kLines, chunk_), from,
+                    there < most_[i] ? there : most_[i]);
+    }
+    next_ += kAlongN ? kSlabColumns * stride_ : kSlabColumns;
+  }
+
+ private:
+  static constexpr int kLines = kThreads / kLineChunks, kCopies = kColumns / kLines;
+  static_assert(2 * kLines == kSlabColumns);
+
+  const T* data_;
+  std::int64_t stride_, next_;
+  int line_, chunk_;
+  int most_[kCopies];  // bytes
+};
 
 // What the products of a step take from S.
 struct Operands {
@@ -154,9 +184,13 @@ __global__ void __launch_bounds__(kHasWgmma ? kThreads : 32)
     const std::int64_t steps = a.across();
     const std::int64_t slab =
         at.row / kSlabRows + static_cast<int>(threadIdx.x) / kGroupThreads * kSlabs;
+    Copies<T, kAlongN> copies(x, at.column);
     const auto start = [&](std::int64_t step) {
-      char* const stage = shared + step % kStages * kStageBytes;
-      if (step < steps) start_copies<T, kAlongN>(x, step * kSlabColumns, at.column, stage);
+      const std::int64_t left = x.rows - step * kSlabColumns;
+      if (left > 0) {
+        copies.start(left < kSlabColumns ? static_cast<int>(left) : kSlabColumns,
+                     shared + step % kStages * kStageBytes);
+      }
       commit_copies();  // of nothing, too: groups are counted
     };
     float d[kSlabs][kSums] = {};
@@ -193,21 +227,21 @@ __global__ void __launch_bounds__(kHasWgmma ? kThreads : 32)
   }
 }
 
-// Whether lines along one axis begin at multiples of 16 bytes and hold neighbours.
-bool has_lines(const MatrixView& x, std::int64_t length, std::int64_t step, std::int64_t count,
-               std::int64_t stride) {
-  return (step == 1 || length <= 1) && (stride % 8 == 0 || count <= 1) &&
+// Whether lines along one axis hold neighbours and begin at multiples of 16 bytes.
+bool has_lines(const MatrixView& x, std::int64_t length, std::int64_t step, std::int64_t stride) {
+  return (step == 1 || length <= 1) && stride % (kChunkBytes / 2) == 0 &&
          reinterpret_cast<std::uintptr_t>(x.data) % kChunkBytes == 0;
 }
 
 template <class T>
-void product(const Wide24View& a, const MatrixView& given, const Epilogue& epilogue,
-             const MatrixView& out, Memory& memory, Stream stream) {
-  const bool is_along_k =
-      has_lines(given, given.rows, given.row_stride, given.cols, given.col_stride);
-  const bool is_along_n =
-      has_lines(given, given.cols, given.col_stride, given.rows, given.row_stride);
-  const MatrixView x = is_along_k || is_along_n ? given : row_major_copy(given, memory, stream);
+void product(const Wide24View& a, MatrixView x, const Epilogue& epilogue, const MatrixView& out,
+             Memory& memory, Stream stream) {
+  // A stride along which nothing follows says nothing; 0 is aligned.
+  if (x.rows <= 1) x.row_stride = 0;
+  if (x.cols <= 1) x.col_stride = 0;
+  const bool is_along_k = has_lines(x, x.rows, x.row_stride, x.col_stride);
+  const bool is_along_n = has_lines(x, x.cols, x.col_stride, x.row_stride);
+  if (!is_along_k && !is_along_n) x = row_major_copy(x, memory, stream);
   const Grid grid{blocks_for(out.rows, kRows) * blocks_for(out.cols, kColumns), 1, kThreads,
                   kSharedBytes};
   launch("sparse24_matmul", is_along_k ? wide_tiles<T, false> : wide_tiles<T, true>, grid, stream,

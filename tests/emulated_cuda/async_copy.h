@@ -23,6 +23,10 @@ inline std::uint32_t shared_address(const void* shared) {
   return static_cast<std::uint32_t>(offset);
 }
 
+struct SharedRange {
+  std::uint32_t begin, end;
+};
+
 struct AsyncCopy {
   std::uint32_t to;
   const void* from;
@@ -36,6 +40,7 @@ struct AsyncCopies {
   std::array<std::vector<std::vector<AsyncCopy>>, 1024> groups;  // oldest first
   std::array<std::vector<std::uint32_t>, 1024> unfenced;         // addresses
   std::vector<bool> is_unfenced;                                 // for each 16 bytes
+  std::array<std::vector<SharedRange>, 32> read;                 // by products of each warp
 };
 inline AsyncCopies& async_copies() {
   static AsyncCopies copies;
@@ -53,7 +58,15 @@ inline void copy_async_16(void* shared, const void* global, int bytes) {
       bytes > 16 || to + 16 > simt::dynamic_shared().size) {
     simt::leave("cp.async of " + std::to_string(bytes) + " bytes is misaligned, or outside");
   }
-  async_copies().open[simt::thread_of_block()].push_back({to, global, bytes});
+  AsyncCopies& copies = async_copies();
+  for (const auto& ranges : copies.read) {
+    for (const SharedRange& range : ranges) {
+      if (range.begin <= to && to < range.end) {
+        simt::leave("cp.async to where wgmma may still read");
+      }
+    }
+  }
+  copies.open[simt::thread_of_block()].push_back({to, global, bytes});
 }
 
 inline void commit_copies() {

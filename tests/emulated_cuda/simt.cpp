@@ -99,57 +99,60 @@ void resume(unsigned thread) {
   after_switch(fake, nullptr, nullptr);
 }
 
-// Lets go on the warpgroups all of whose threads wait; returns whether any does.
-bool release_warpgroups() {
+// Lets go on the lanes of a warp that all wait for one another; returns whether any do.
+bool release_lanes(unsigned first) {
   Block& b = block();
   bool released = false;
-  for (unsigned first = 0; first + kWarpgroup <= b.size; first += kWarpgroup) {
-    Fiber* const fibers = b.fibers.data() + first;
-    const auto waits = [](const Fiber& fiber) { return fiber.wait == Wait::kWarpgroup; };
-    if (!std::all_of(fibers, fibers + kWarpgroup, waits)) continue;
-    for (unsigned t = 0; t < kWarpgroup; ++t) fibers[t].wait = Wait::kNothing;
+  for (unsigned t = first; t < b.size && t < first + kWarp; ++t) {
+    if (b.fibers[t].wait != Wait::kLanes) continue;
+    const unsigned mask = b.fibers[t].mask;
+    bool all = true;
+    for (unsigned lane = 0; lane < kWarp; ++lane) {
+      if ((mask >> lane & 1) == 0) continue;
+      const unsigned other = first + lane;
+      if (other >= b.size || b.fibers[other].wait == Wait::kEnd) {
+        throw std::logic_error("a warp barrier of " + place_of_thread(t) + " names lane " +
+                               std::to_string(lane) + ", which has left");
+      }
+      all &= b.fibers[other].wait == Wait::kLanes && b.fibers[other].mask == mask;
+    }
+    if (!all) continue;
+    for (unsigned lane = 0; lane < kWarp; ++lane) {
+      if (mask >> lane & 1) b.fibers[first + lane].wait = Wait::kNothing;
+    }
     released = true;
   }
   return released;
 }
 
-// Lets go on whoever waits for something that has come about; returns whether anybody does.
-bool release() {
-  Block& b = block();
-  bool released = false, all_at_block = true;
-  for (unsigned t = 0; t < b.size; ++t) {
-    all_at_block &= b.fibers[t].wait == Wait::kBlock || b.fibers[t].wait == Wait::kEnd;
-  }
-  for (unsigned t = 0; t < b.size; ++t) {
-    if (all_at_block && b.fibers[t].wait == Wait::kBlock) {
-      b.fibers[t].wait = Wait::kNothing;
-      released = true;
-    }
-  }
-  if (released) return true;
-  released = release_warpgroups();
-  for (unsigned first = 0; first < b.size; first += kWarp) {
-    for (unsigned t = first; t < b.size && t < first + kWarp; ++t) {
-      if (b.fibers[t].wait != Wait::kLanes) continue;
-      const unsigned mask = b.fibers[t].mask;
-      bool all = true;
-      for (unsigned lane = 0; lane < kWarp; ++lane) {
-        if ((mask >> lane & 1) == 0) continue;
-        const unsigned other = first + lane;
-        if (other >= b.size || b.fibers[other].wait == Wait::kEnd) {
-          throw std::logic_error("a warp barrier of " + place_of_thread(t) + " names lane " +
-                                 std::to_string(lane) + ", which has left");
-        }
-        all &= b.fibers[other].wait == Wait::kLanes && b.fibers[other].mask == mask;
-      }
-      if (!all) continue;
-      for (unsigned lane = 0; lane < kWarp; ++lane) {
-        if (mask >> lane & 1) b.fibers[first + lane].wait = Wait::kNothing;
-      }
-      released = true;
-    }
+// Lets go on threads that all wait for `what`, but for those that have ended where they may.
+bool release_all(unsigned first, unsigned count, Wait what, bool may_end) {
+  Fiber* const fibers = block().fibers.data() + first;
+  const auto waits = [&](const Fiber& f) {
+    return f.wait == what || (may_end && f.wait == Wait::kEnd);
+  };
+  bool released = false;
+  if (!std::all_of(fibers, fibers + count, waits)) return released;
+  for (unsigned t = 0; t < count; ++t) {
+    if (fibers[t].wait != what) continue;
+    fibers[t].wait = Wait::kNothing;
+    released = true;
   }
   return released;
+}
+
+// Runs the threads of a warpgroup as far as they get without the block's others.
+void run_warpgroup(unsigned first, unsigned count) {
+  Block& b = block();
+  for (bool released = true; released;) {
+    for (unsigned i = 0; i < count; ++i) {
+      const unsigned t = first + (b.is_reversed ? count - 1 - i : i);
+      if (b.fibers[t].wait == Wait::kNothing) resume(t);
+      if (!b.error.empty()) throw std::logic_error(std::exchange(b.error, {}));
+    }
+    released = count == kWarpgroup && release_all(first, count, Wait::kWarpgroup, false);
+    for (unsigned t = first; t < first + count; t += kWarp) released |= release_lanes(t);
+  }
 }
 
 void run_block() {
@@ -167,17 +170,17 @@ void run_block() {
     fiber.context.uc_link = nullptr;
     makecontext(&fiber.context, fiber_main, 0);
   }
-  for (;;) {
-    bool done = true;
-    for (unsigned i = 0; i < b.size; ++i) {
-      const unsigned t = b.is_reversed ? b.size - 1 - i : i;
-      if (b.fibers[t].wait == Wait::kNothing) resume(t);
-      if (!b.error.empty()) throw std::logic_error(std::exchange(b.error, {}));
-      done &= b.fibers[t].wait == Wait::kEnd;
+  const unsigned groups = (b.size + kWarpgroup - 1) / kWarpgroup;
+  const auto has_ended = [](const Fiber& fiber) { return fiber.wait == Wait::kEnd; };
+  while (!std::all_of(b.fibers.begin(), b.fibers.begin() + b.size, has_ended)) {
+    for (unsigned i = 0; i < groups; ++i) {
+      const unsigned first = (b.is_reversed ? groups - 1 - i : i) * kWarpgroup;
+      run_warpgroup(first, std::min(kWarpgroup, b.size - first));
     }
-    if (done) return;
-    if (!release())
+    if (!std::all_of(b.fibers.begin(), b.fibers.begin() + b.size, has_ended) &&
+        !release_all(0, b.size, Wait::kBlock, true)) {
       throw std::logic_error("threads wait for others that do not come: " + place_of_thread(0));
+    }
   }
 }
 

@@ -3,8 +3,9 @@
 // replaced is the language's environment only.
 //
 // A barrier that not all of its threads reach, a shuffle from a lane that does not take part, and a
-// launch that the hardware would refuse are errors. Every second grid runs the threads of a block
-// in reverse order, so that a missing barrier shows in one result or the other.
+// launch that the hardware would refuse are errors. A warpgroup runs as far as it gets before the
+// next one does, and every second grid runs all in reverse order, so that a missing barrier shows
+// in one result or the other.
 #pragma once
 
 #include <cstddef>

@@ -28,10 +28,18 @@ struct DescribedTile {
   std::uint64_t descriptor;
   bool is_along_n;
 
+  std::uint32_t field(int first) const {
+    return static_cast<std::uint32_t>(descriptor >> first & 0x3FFFu) << 4;
+  }
+
+  // Where 32 x 128 items lie, whole lines of them.
+  std::array<SharedRange, 2> ranges() const {
+    const std::uint32_t begin = field(0) / 128 * 128, leading = field(16), stride = field(32);
+    if (!is_along_n) return {{{begin, begin + 16 * stride}, {}}};
+    return {{{begin, begin + 4 * stride}, {begin + leading, begin + leading + 4 * stride}}};
+  }
+
   std::uint16_t operator()(int k, int column) const {
-    const auto field = [this](int first) {
-      return static_cast<std::uint32_t>(descriptor >> first & 0x3FFFu) << 4;
-    };
     const std::uint32_t leading = field(16), stride = field(32);
     const auto row = static_cast<std::uint32_t>(k), col = static_cast<std::uint32_t>(column);
     std::uint32_t at = field(0);
@@ -127,6 +135,10 @@ void wait_for_wgmma() {
       compute_wgmma(product);
     }
     simt::ballot(~0u, true);
+    if (thread % 32 == 0) {
+      auto& read = async_copies().read[thread / 32];
+      read.erase(read.begin(), read.begin() + static_cast<long>(2 * groups.front().size()));
+    }
     groups.erase(groups.begin());
   }
 }
@@ -141,7 +153,13 @@ void wgmma_sparse(float (&d)[64], const std::uint32_t (&a)[4], std::uint32_t met
   const unsigned thread = simt::thread_of_block(), first = thread / 128 * 128;
   if (!products.has_begun[thread]) simt::leave("wgmma without a fence of its registers");
   const auto widened = [](std::uint16_t bits) { return to_float(T{bits}); };
-  products.open[thread].push_back({d, a, metadata, kSelector, {b, kAlongN}, widened});
+  const DescribedTile tile{b, kAlongN};
+  products.open[thread].push_back({d, a, metadata, kSelector, tile, widened});
+  if (thread % 32 == 0) {
+    for (const SharedRange& range : tile.ranges()) {
+      async_copies().read[thread / 32].push_back(range);
+    }
+  }
   simt::warpgroup_barrier();
   if (products.open[first].back().b.descriptor != b) {
     simt::leave("the threads of a warpgroup name different tiles");

@@ -20,6 +20,8 @@ _WANTED = {
     r"13bitmap_stripsINS_8BFloat16": r"HMMA\.16816\.F32\.BF16",
     r"12delta_stripsINS_4Half": r"HMMA\.16816\.F32 ",
     r"12delta_stripsINS_8BFloat16": r"HMMA\.16816\.F32\.BF16",
+    # Products that are not each waited for; the code for other devices is a trap.
+    r"10wide_tilesI": r"HGMMA\.SP\.64x128x32\.F32[^;]* 0x0 ;|BPT\.TRAP",
     r"5tilesIL": r"HMMA\.1688\.F32\.TF32",
     r"(bitmap|delta)_stripsI": r"LDG\.E\.128",
     r"12delta_stripsI": r"LDS\.128",

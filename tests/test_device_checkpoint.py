@@ -67,11 +67,17 @@ def test_a_model_of_the_host_is_loaded_there(of_host, gpu):
     torch.testing.assert_close(got.cpu(), want, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize(("form", "layer"), [("csr", conv), ("2:4", linear)])
-def test_what_has_no_kernel_there_is_refused(of_host, form, layer, gpu, monkeypatch):
-    monkeypatch.setattr(sc.nn.Sparse24Linear, "_runs_on_device", False)
-    fresh = nn.Sequential(layer()).to(gpu)
+def test_24_of_the_host_is_loaded_there(of_host, gpu):
+    path, want = of_host["2:4"]
+    fresh = nn.Sequential(linear()).to(gpu)
+    sc.nn.load_checkpoint_(path, fresh)
+    assert isinstance(fresh[0], sc.nn.Sparse24Linear)
+    torch.testing.assert_close(fresh(torch.ones(2, 8).to(gpu)).detach().cpu(), want)
+
+
+def test_what_has_no_kernel_there_is_refused(of_host, gpu):
+    fresh = nn.Sequential(conv()).to(gpu)
     dense, place = fresh[0], fresh[0].weight.device
-    with pytest.raises(ValueError, match=f"layer '0' cannot become {form}: .* on {place}, where"):
-        sc.nn.load_checkpoint_(of_host[form][0], fresh)
+    with pytest.raises(ValueError, match=f"layer '0' cannot become csr: .* on {place}, where"):
+        sc.nn.load_checkpoint_(of_host["csr"][0], fresh)
     assert fresh[0] is dense

@@ -116,17 +116,24 @@ def test_choices_of_a_file_are_carried_out(gpu, tmp_path):
     close(model(x), want)
 
 
-def test_choices_without_a_kernel_there_are_refused(gpu, monkeypatch):
-    monkeypatch.setattr(sc.nn.Sparse24Linear, "_runs_on_device", False)
+def test_choices_without_a_kernel_there_are_refused(gpu):
     model, x = net(gpu), images(gpu)
-    with torch.no_grad():
-        model[5].weight.mul_(torch.tensor([1.0, 1, 0, 0] * 5, device=gpu))
-    place_of = f"its weight is on {model[5].weight.device}"
-    for name, form in (("0", "csr"), ("5", "2:4")):
-        with pytest.raises(ValueError, match=f"layer '{name}' cannot become {form}: {place_of}"):
-            sc.nn.sparsify_(model, x, policy={name: form})
-    report = sc.nn.sparsify_(model, x, policy="always")
-    assert (report.layers[2].is_24, report.choices["5"]) == (True, "csr")
+    place_of = f"its weight is on {model[0].weight.device}"
+    with pytest.raises(ValueError, match=f"layer '0' cannot become csr: {place_of}"):
+        sc.nn.sparsify_(model, x, policy={"0": "csr"})
+
+
+@pytest.mark.parametrize("policy", ["always", {"0": "2:4"}])
+def test_a_model_pruned_to_24_becomes_24(policy, gpu):
+    model = nn.Sequential(nn.Linear(64, 32), nn.ReLU())
+    sc.pruning.prune(model, 0.5, pattern=sc.pruning.NM(2, 4))
+    model, x = model.to(gpu), torch.randn(5, 64, generator=generator(3)).to(gpu)
+    want = model(x).detach()
+    report = sc.nn.sparsify_(model, x, policy=policy, trainable=False)
+    assert report.choices == {"0": "2:4"}
+    close(model(x), want)
+    assert "format=2:4" in repr(model)
+    assert "kernel=rows" in repr(model)
 
 
 def test_16_bit_layers_of_few_rows_run_on_tensor_cores(gpu):

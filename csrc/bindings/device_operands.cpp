@@ -1,6 +1,7 @@
 #include "device_operands.h"
 
 #include <cstddef>
+#include <stdexcept>
 #include <string>
 
 #include "options.h"
@@ -24,18 +25,45 @@ VectorView optional_vector(py::handle tensor, ArgName name) {
   return tensor.is_none() ? VectorView{} : present(device_vector(tensor, name));
 }
 
+// Or a ValueError naming `name`.
+void require_items(std::int64_t size, std::int64_t stride, std::int64_t expected, ArgName name) {
+  if (size != expected) {
+    throw py::value_error(name.text() + " has shape (" + std::to_string(size) + ",), expected " +
+                          std::to_string(expected) + " items");
+  }
+  if (size > 1 && stride != 1) throw py::value_error(name.text() + " must be contiguous");
+}
+
 }  // namespace
 
 CsrView with_values(const DeviceCsr& csr, py::handle values, ArgName name) {
   const VectorView given = device_vector(values, name);
-  if (given.size != csr.view.nnz()) {
-    throw py::value_error(name.text() + " has shape (" + std::to_string(given.size) +
-                          ",), expected " + std::to_string(csr.view.nnz()) + " items");
-  }
-  if (given.size > 1 && given.stride != 1) {
-    throw py::value_error(name.text() + " must be contiguous");
-  }
+  require_items(given.size, given.stride, csr.view.nnz(), name);
   CsrView view = csr.view;
+  view.values = given.data;
+  view.dtype = given.dtype;
+  return view;
+}
+
+Sparse24View sparse24_places(py::handle metadata, const Shape& shape) {
+  const IndexView bytes = device_indices(metadata, "metadata");
+  Sparse24View view;
+  view.rows = shape.first;
+  view.cols = shape.second;
+  view.metadata = static_cast<const std::uint8_t*>(bytes.data);
+  if (bytes.width != 1 || bytes.size != view.rows * view.metadata_bytes_per_row()) {
+    throw std::invalid_argument(
+        "metadata holds " + std::to_string(bytes.size) + " items, expected " +
+        std::to_string(view.rows * view.metadata_bytes_per_row()) + " bytes");
+  }
+  return view;
+}
+
+Sparse24View sparse24_view(py::handle metadata, const Shape& shape, py::handle values,
+                           ArgName name) {
+  Sparse24View view = sparse24_places(metadata, shape);
+  const MatrixView given = device_slots(values, name);
+  require_items(given.rows * given.cols, given.cols == 1 ? given.row_stride : 0, view.nnz(), name);
   view.values = given.data;
   view.dtype = given.dtype;
   return view;

@@ -17,43 +17,10 @@
 namespace sparsecore::bindings {
 namespace {
 
-using Shape = std::pair<std::int64_t, std::int64_t>;
-
 // A uint8 tensor: one of its own where there is nothing, which has no address.
 py::object tensor_of(const TorchMemory& memory, const void* data, std::int64_t size,
                      const py::object& allocate) {
   return size == 0 ? allocate(0) : memory.tensor_at(data);
-}
-
-// The places of a matrix: contiguous metadata of the size that the shape has.
-Sparse24View view_of(py::handle metadata, const Shape& shape) {
-  const IndexView bytes = device_indices(metadata, "metadata");
-  Sparse24View view;
-  view.rows = shape.first;
-  view.cols = shape.second;
-  view.metadata = static_cast<const std::uint8_t*>(bytes.data);
-  if (bytes.width != 1 || bytes.size != view.rows * view.metadata_bytes_per_row()) {
-    throw std::invalid_argument(
-        "metadata holds " + std::to_string(bytes.size) + " items, expected " +
-        std::to_string(view.rows * view.metadata_bytes_per_row()) + " bytes");
-  }
-  return view;
-}
-
-// The same with its values: contiguous, two a group, or a ValueError naming `name`.
-Sparse24View with_slots(Sparse24View view, py::handle values, ArgName name) {
-  const MatrixView given = device_slots(values, name);
-  const std::int64_t size = given.rows * given.cols;
-  if (size != view.nnz()) {
-    throw py::value_error(name.text() + " has shape (" + std::to_string(size) + ",), expected " +
-                          std::to_string(view.nnz()) + " items");
-  }
-  if (given.cols != 1 || (size > 1 && given.row_stride != 1)) {
-    throw py::value_error(name.text() + " must be contiguous");
-  }
-  view.values = given.data;
-  view.dtype = given.dtype;
-  return view;
 }
 
 void prune_24(py::handle dense, py::handle mask, py::object allocate, std::uintptr_t stream) {
@@ -82,15 +49,16 @@ py::object compress_24(py::handle dense, bool prune, const py::object& allocate,
 
 bool is_valid(py::handle metadata, const Shape& shape, py::handle values, py::object allocate,
               std::uintptr_t stream) {
-  Sparse24View view = view_of(metadata, shape);
-  if (!values.is_none()) view = with_slots(view, values, "Sparse24: values");
+  const Sparse24View view = values.is_none()
+                                ? sparse24_places(metadata, shape)
+                                : sparse24_view(metadata, shape, values, "Sparse24: values");
   TorchMemory memory(std::move(allocate));
   return memory.waited([&] { return cuda::is_valid24(view, memory, stream_arg(stream)); });
 }
 
 py::object columns(py::handle metadata, const Shape& shape, const py::object& allocate,
                    std::uintptr_t stream) {
-  const Sparse24View view = view_of(metadata, shape);
+  const Sparse24View view = sparse24_places(metadata, shape);
   TorchMemory memory(allocate);
   auto* const ids = memory.take_items<std::int64_t>(view.nnz());
   cuda::columns24(view, ids, stream_arg(stream));
@@ -99,7 +67,7 @@ py::object columns(py::handle metadata, const Shape& shape, const py::object& al
 
 void to_dense(py::handle metadata, const Shape& shape, py::handle values, py::handle out,
               std::uintptr_t stream) {
-  const Sparse24View view = with_slots(view_of(metadata, shape), values, "values");
+  const Sparse24View view = sparse24_view(metadata, shape, values, "values");
   const MatrixView to = device_slots(out, "out");
   const bool is_contiguous = (to.rows <= 1 || to.cols == 0 || to.row_stride == to.cols) &&
                              (to.cols <= 1 || to.col_stride == 1);
@@ -109,15 +77,16 @@ void to_dense(py::handle metadata, const Shape& shape, py::handle values, py::ha
   cuda::expand24(view, to.data, stream_arg(stream));
 }
 
-void sparse24_matmul_run(py::handle metadata, const Shape& shape, py::handle values, py::handle x,
-                         py::handle out, const std::string& name, py::handle scale, py::handle bias,
-                         py::handle residual, py::handle activation, py::object allocate,
-                         std::uintptr_t stream) {
-  const Sparse24View a = with_slots(view_of(metadata, shape), values, {name, "S.values"});
+std::string sparse24_matmul_run(py::handle metadata, const Shape& shape, py::handle values,
+                                py::handle x, py::handle out, const std::string& name,
+                                py::handle scale, py::handle bias, py::handle residual,
+                                py::handle activation, py::object allocate, std::uintptr_t stream) {
+  const Sparse24View a = sparse24_view(metadata, shape, values, {name, "S.values"});
   const Product product = DeviceOperands{x, out, scale, bias, residual, activation}.product(name);
   check_sparse24_matmul(a, product);
   TorchMemory memory(std::move(allocate));
-  cuda::sparse24_product(a, product.x, product.epilogue, product.out, memory, stream_arg(stream));
+  return cuda::sparse24_product(a, product.x, product.epilogue, product.out, memory,
+                                stream_arg(stream));
 }
 
 }  // namespace

@@ -17,4 +17,5 @@ PYBIND11_MODULE(_core, module) {
   sparsecore::bindings::register_device_products(module);
   sparsecore::bindings::register_device_sparse24(module);
   sparsecore::bindings::register_device_strips(module);
+  sparsecore::bindings::register_device_wide24(module);
 }

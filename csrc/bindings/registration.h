@@ -12,6 +12,7 @@ void register_device_formats(pybind11::module_& module);
 void register_device_products(pybind11::module_& module);
 void register_device_sparse24(pybind11::module_& module);
 void register_device_strips(pybind11::module_& module);
+void register_device_wide24(pybind11::module_& module);
 void register_formats(pybind11::module_& module);
 void register_metadata(pybind11::module_& module);
 void register_ops(pybind11::module_& module);

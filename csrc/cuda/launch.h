@@ -26,12 +26,15 @@ inline std::int64_t blocks_for(std::int64_t items, std::int64_t per_block) {
 struct Grid {
   std::int64_t blocks, blocks_y = 1;  // a kernel reads which of the latter by block_down()
   int threads;
+  int shared_bytes = 0;  // besides what the kernel declares
 };
 
 // The second axis of a grid is as long as two of CUDA's. A block past its end does nothing.
 __device__ __forceinline__ std::int64_t block_down() {
   return std::int64_t{blockIdx.z} * gridDim.y + blockIdx.y;
 }
+
+constexpr int kSharedWithoutAsking = 48 << 10;
 
 // Nothing is launched for an empty grid, which CUDA would refuse.
 template <class... Expected, class... Given>
@@ -47,7 +50,13 @@ void launch(const char* what, void (*kernel)(Expected...), const Grid& grid, Str
       dim3(static_cast<unsigned>(grid.blocks),
            static_cast<unsigned>(blocks_for(grid.blocks_y, layers)), static_cast<unsigned>(layers));
   config.blockDim = dim3(static_cast<unsigned>(grid.threads), 1, 1);
+  config.dynamicSmemBytes = static_cast<std::size_t>(grid.shared_bytes);
   config.stream = stream;
+  if (grid.shared_bytes > kSharedWithoutAsking) {
+    check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                               grid.shared_bytes),
+          what);
+  }
   check(cudaLaunchKernelEx(&config, kernel, std::forward<Given>(given)...), what);
   check(cudaGetLastError(), what);
 }

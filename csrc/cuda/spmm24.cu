@@ -34,14 +34,18 @@ struct Sparse24Rows {
 
 }  // namespace
 
-void sparse24_product(const Sparse24View& a, const MatrixView& x, const Epilogue& epilogue,
-                      const MatrixView& out, Memory& memory, Stream stream) {
-  if (has_tiles24(a, x)) return tiles24_product(a, x, epilogue, out, memory, stream);
+const char* sparse24_product(const Sparse24View& a, const MatrixView& x, const Epilogue& epilogue,
+                             const MatrixView& out, Memory& memory, Stream stream) {
+  if (has_tiles24(a, x)) {
+    tiles24_product(a, x, epilogue, out, memory, stream);
+    return "mma.sp";
+  }
   Pieces rows;
   rows.count = a.rows;
   with_operand_type(x.dtype, [&](auto zero) {
     row_product<decltype(zero)>(Sparse24Rows{a}, rows, x, epilogue, out, memory, stream);
   });
+  return "rows";
 }
 
 }  // namespace sparsecore::cuda

@@ -7,8 +7,9 @@
 namespace sparsecore::cuda {
 
 // out = epilogue(a @ x). The arguments agree (ops.h); all memory is the device's. The kernel, and
-// so the order of every sum, depends on the shapes, the strides and the dtypes only.
-void sparse24_product(const Sparse24View& a, const MatrixView& x, const Epilogue& epilogue,
-                      const MatrixView& out, Memory& memory, Stream stream);
+// so the order of every sum, depends on the shapes, the strides and the dtypes only: its name is
+// returned.
+const char* sparse24_product(const Sparse24View& a, const MatrixView& x, const Epilogue& epilogue,
+                             const MatrixView& out, Memory& memory, Stream stream);
 
 }  // namespace sparsecore::cuda

@@ -54,7 +54,7 @@ __global__ void __launch_bounds__(kWarps* kWarp)
   const int lane = lane_of<kWarp>(), warp = static_cast<int>(threadIdx.x) / kWarp;
   const int g = lane / 4, t = lane % 4;
   const std::int64_t row0 = std::int64_t{blockIdx.x} * kStripRows;
-  const std::int64_t column0 = std::int64_t{blockIdx.y} * kTileColumns * kTiles;
+  const std::int64_t column0 = block_down() * kTileColumns * kTiles;
   const Row upper = row_of(a, row0 + g), lower = row_of(a, row0 + g + 8);
   const std::uint32_t* columns[kTiles];
 #pragma unroll

@@ -479,4 +479,36 @@ def device_sparse24_matmul(
     activation: _Activation | None,
     allocate: Callable[[int], Any],
     stream: int,
-) -> None: ...
+) -> str: ...
+
+# Whether the current device can run what DeviceWide24 is packed for.
+def device_has_wide24() -> bool: ...
+
+@final
+class DeviceWide24:
+    def __init__(
+        self,
+        metadata: Any,
+        shape: tuple[int, int],
+        values: Any,
+        allocate: Callable[[int], Any],
+        stream: int,
+    ) -> None: ...
+    @property
+    def nbytes(self) -> int: ...
+    def with_values(
+        self, metadata: Any, values: Any, allocate: Callable[[int], Any], stream: int
+    ) -> DeviceWide24: ...
+    def unpack(self, metadata: Any, values: Any, stream: int) -> None: ...
+    def matmul(
+        self,
+        x: Any,
+        out: Any,
+        name: str,
+        scale: Any,
+        bias: Any,
+        residual: Any,
+        activation: _Activation | None,
+        allocate: Callable[[int], Any],
+        stream: int,
+    ) -> None: ...

@@ -65,10 +65,24 @@ inline cudaError_t cudaMemsetAsync(void* to, int byte, std::size_t bytes, cudaSt
   return cudaSuccess;
 }
 
+struct cudaFuncAttributes {
+  int maxThreadsPerBlock = 1024;
+};
+enum cudaFuncAttribute { cudaFuncAttributeMaxDynamicSharedMemorySize };
+template <class Kernel>
+cudaError_t cudaFuncGetAttributes(cudaFuncAttributes* found, Kernel*) {
+  return *found = {}, cudaSuccess;
+}
+template <class Kernel>
+cudaError_t cudaFuncSetAttribute(Kernel*, cudaFuncAttribute, int) {
+  return cudaSuccess;
+}
+
 template <class... Expected, class... Given>
 cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config, void (*kernel)(Expected...),
                                Given&&... given) {
-  simt::run(config->gridDim, config->blockDim, [&] { kernel(static_cast<Expected>(given)...); });
+  simt::run(config->gridDim, config->blockDim, config->dynamicSmemBytes,
+            [&] { kernel(static_cast<Expected>(given)...); });
   return cudaSuccess;
 }
 
@@ -122,6 +136,8 @@ T __shfl_down_sync(unsigned mask, T value, unsigned delta, int width = 32) {
 }
 
 // ---- one thread ----
+
+[[noreturn]] inline void __trap() { simt::leave("a trap"); }
 
 inline int __popc(unsigned bits) { return __builtin_popcount(bits); }
 inline int __popcll(unsigned long long bits) { return __builtin_popcountll(bits); }

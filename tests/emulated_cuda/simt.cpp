@@ -9,6 +9,7 @@
 #include <cstdlib>
 #include <memory>
 #include <mutex>
+#include <new>
 #include <stdexcept>
 #include <string>
 #include <utility>
@@ -24,8 +25,9 @@ namespace {
 
 constexpr unsigned kWarp = 32, kMostThreads = 1024;
 constexpr std::size_t kStack = std::size_t{256} << 10;
+constexpr std::size_t kMostShared = std::size_t{227} << 10;  // of compute capability 9.0
 
-enum class Wait { kNothing, kBlock, kLanes, kEnd };
+enum class Wait { kNothing, kBlock, kWarpgroup, kLanes, kEnd };
 
 struct Fiber {
   ucontext_t context;
@@ -42,6 +44,8 @@ struct Block {
   ucontext_t scheduler;
   const std::function<void()>* body = nullptr;
   unsigned size = 0, running = 0;
+  Shared shared{};
+  std::uint64_t begun = 0;
   bool is_reversed = true;
   std::string error;  // of a fiber, which cannot throw past its end
   const void* scheduler_stack = nullptr;
@@ -96,51 +100,66 @@ void resume(unsigned thread) {
   after_switch(fake, nullptr, nullptr);
 }
 
-std::string place(unsigned thread) {
-  return "thread " + std::to_string(thread) + " of block (" + std::to_string(blockIdx.x) + ", " +
-         std::to_string(blockIdx.y) + ")";
-}
-
-// Lets go on whoever waits for something that has come about; returns whether anybody does.
-bool release() {
+// Lets go on the lanes of a warp that all wait for one another; returns whether any do.
+bool release_lanes(unsigned first) {
   Block& b = block();
-  bool released = false, all_at_block = true;
-  for (unsigned t = 0; t < b.size; ++t) {
-    all_at_block &= b.fibers[t].wait == Wait::kBlock || b.fibers[t].wait == Wait::kEnd;
-  }
-  for (unsigned t = 0; t < b.size; ++t) {
-    if (all_at_block && b.fibers[t].wait == Wait::kBlock) {
-      b.fibers[t].wait = Wait::kNothing;
-      released = true;
-    }
-  }
-  if (released) return true;
-  for (unsigned first = 0; first < b.size; first += kWarp) {
-    for (unsigned t = first; t < b.size && t < first + kWarp; ++t) {
-      if (b.fibers[t].wait != Wait::kLanes) continue;
-      const unsigned mask = b.fibers[t].mask;
-      bool all = true;
-      for (unsigned lane = 0; lane < kWarp; ++lane) {
-        if ((mask >> lane & 1) == 0) continue;
-        const unsigned other = first + lane;
-        if (other >= b.size || b.fibers[other].wait == Wait::kEnd) {
-          throw std::logic_error("a warp barrier of " + place(t) + " names lane " +
-                                 std::to_string(lane) + ", which has left");
-        }
-        all &= b.fibers[other].wait == Wait::kLanes && b.fibers[other].mask == mask;
+  bool released = false;
+  for (unsigned t = first; t < b.size && t < first + kWarp; ++t) {
+    if (b.fibers[t].wait != Wait::kLanes) continue;
+    const unsigned mask = b.fibers[t].mask;
+    bool all = true;
+    for (unsigned lane = 0; lane < kWarp; ++lane) {
+      if ((mask >> lane & 1) == 0) continue;
+      const unsigned other = first + lane;
+      if (other >= b.size || b.fibers[other].wait == Wait::kEnd) {
+        throw std::logic_error("a warp barrier of " + place_of_thread(t) + " names lane " +
+                               std::to_string(lane) + ", which has left");
       }
-      if (!all) continue;
-      for (unsigned lane = 0; lane < kWarp; ++lane) {
-        if (mask >> lane & 1) b.fibers[first + lane].wait = Wait::kNothing;
-      }
-      released = true;
+      all &= b.fibers[other].wait == Wait::kLanes && b.fibers[other].mask == mask;
     }
+    if (!all) continue;
+    for (unsigned lane = 0; lane < kWarp; ++lane) {
+      if (mask >> lane & 1) b.fibers[first + lane].wait = Wait::kNothing;
+    }
+    released = true;
   }
   return released;
 }
 
+// Lets go on threads that all wait for `what`, but for those that have ended where they may.
+bool release_all(unsigned first, unsigned count, Wait what, bool may_end) {
+  Fiber* const fibers = block().fibers.data() + first;
+  const auto waits = [&](const Fiber& f) {
+    return f.wait == what || (may_end && f.wait == Wait::kEnd);
+  };
+  bool released = false;
+  if (!std::all_of(fibers, fibers + count, waits)) return released;
+  for (unsigned t = 0; t < count; ++t) {
+    if (fibers[t].wait != what) continue;
+    fibers[t].wait = Wait::kNothing;
+    released = true;
+  }
+  return released;
+}
+
+// Runs the threads of a warpgroup as far as they get without the block's others.
+void run_warpgroup(unsigned first, unsigned count) {
+  Block& b = block();
+  for (bool released = true; released;) {
+    for (unsigned i = 0; i < count; ++i) {
+      const unsigned t = first + (b.is_reversed ? count - 1 - i : i);
+      if (b.fibers[t].wait == Wait::kNothing) resume(t);
+      if (!b.error.empty()) throw std::logic_error(std::exchange(b.error, {}));
+    }
+    released = count == kWarpgroup && release_all(first, count, Wait::kWarpgroup, false);
+    for (unsigned t = first; t < first + count; t += kWarp) released |= release_lanes(t);
+  }
+}
+
 void run_block() {
   Block& b = block();
+  ++b.begun;
+  std::fill_n(b.shared.data, b.shared.size, std::byte{0xff});
   for (unsigned t = 0; t < b.size; ++t) {
     Fiber& fiber = b.fibers[t];
     if (!fiber.stack) fiber.stack = std::make_unique<std::byte[]>(kStack);
@@ -152,16 +171,17 @@ void run_block() {
     fiber.context.uc_link = nullptr;
     makecontext(&fiber.context, fiber_main, 0);
   }
-  for (;;) {
-    bool done = true;
-    for (unsigned i = 0; i < b.size; ++i) {
-      const unsigned t = b.is_reversed ? b.size - 1 - i : i;
-      if (b.fibers[t].wait == Wait::kNothing) resume(t);
-      if (!b.error.empty()) throw std::logic_error(std::exchange(b.error, {}));
-      done &= b.fibers[t].wait == Wait::kEnd;
+  const unsigned groups = (b.size + kWarpgroup - 1) / kWarpgroup;
+  const auto has_ended = [](const Fiber& fiber) { return fiber.wait == Wait::kEnd; };
+  while (!std::all_of(b.fibers.begin(), b.fibers.begin() + b.size, has_ended)) {
+    for (unsigned i = 0; i < groups; ++i) {
+      const unsigned first = (b.is_reversed ? groups - 1 - i : i) * kWarpgroup;
+      run_warpgroup(first, std::min(kWarpgroup, b.size - first));
     }
-    if (done) return;
-    if (!release()) throw std::logic_error("threads wait for others that do not come: " + place(0));
+    if (!std::all_of(b.fibers.begin(), b.fibers.begin() + b.size, has_ended) &&
+        !release_all(0, b.size, Wait::kBlock, true)) {
+      throw std::logic_error("threads wait for others that do not come: " + place_of_thread(0));
+    }
   }
 }
 
@@ -174,6 +194,14 @@ void wait(Wait what, unsigned mask) {
   threadIdx = index;
 }
 
+// Freed with the alignment that it was made with.
+constexpr std::align_val_t kSharedAlignment{1024};
+struct SharedDelete {
+  void operator()(std::byte* p) const { ::operator delete[](p, kSharedAlignment); }
+};
+
+}  // namespace
+
 [[noreturn]] void leave(std::string error) {
   block().error = std::move(error);
   block().fibers[block().running].wait = Wait::kEnd;
@@ -181,17 +209,23 @@ void wait(Wait what, unsigned mask) {
   std::abort();  // nobody comes back
 }
 
-}  // namespace
+std::string place_of_thread(unsigned thread) {
+  return "thread " + std::to_string(thread) + " of block (" + std::to_string(blockIdx.x) + ", " +
+         std::to_string(blockIdx.y) + ")";
+}
 
-void run(dim3 grid, dim3 threads, const std::function<void()>& body) {
+void run(dim3 grid, dim3 threads, std::size_t shared_bytes, const std::function<void()>& body) {
   const std::uint64_t size = std::uint64_t{threads.x} * threads.y * threads.z;
   if (size == 0 || size > kMostThreads || grid.x == 0 || grid.x > 0x7fffffffu || grid.y == 0 ||
-      grid.y > 0xffffu || grid.z == 0 || grid.z > 0xffffu) {
+      grid.y > 0xffffu || grid.z == 0 || grid.z > 0xffffu || shared_bytes > kMostShared) {
     throw std::logic_error("a launch of that grid would be refused");
   }
   static std::mutex one_at_a_time;
   const std::lock_guard<std::mutex> lock(one_at_a_time);
   Block& b = block();
+  const std::unique_ptr<std::byte[], SharedDelete> shared(new (kSharedAlignment)
+                                                              std::byte[shared_bytes]);
+  b.shared = {shared.get(), shared_bytes};
   b.body = &body;
   b.is_reversed = !b.is_reversed;
   b.size = static_cast<unsigned>(size);
@@ -222,8 +256,13 @@ void note(Waiting what) {
   if (ask != nullptr && ask() != 0) ++counts[2];
 }
 
-void block_barrier() { wait(Wait::kBlock, 0); }
+Shared dynamic_shared() { return block().shared; }
 
+void block_barrier() { wait(Wait::kBlock, 0); }
+void warpgroup_barrier() { wait(Wait::kWarpgroup, 0); }
+
+unsigned thread_of_block() { return block().running; }
+std::uint64_t blocks_begun() { return block().begun; }
 unsigned lane_of_this_thread() { return block().running % kWarp; }
 
 std::uint64_t from_lane(unsigned mask, std::uint64_t bits, unsigned lane) {
@@ -232,7 +271,7 @@ std::uint64_t from_lane(unsigned mask, std::uint64_t bits, unsigned lane) {
   b.handed[b.running] = bits;
   wait(Wait::kLanes, mask);
   if ((mask >> lane & 1) == 0) {
-    leave("a shuffle of " + place(b.running) + " reads lane " + std::to_string(lane) +
+    leave("a shuffle of " + place_of_thread(b.running) + " reads lane " + std::to_string(lane) +
           ", which takes no part");
   }
   const std::uint64_t found = b.handed[first + lane];

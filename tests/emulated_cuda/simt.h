@@ -3,12 +3,15 @@
 // replaced is the language's environment only.
 //
 // A barrier that not all of its threads reach, a shuffle from a lane that does not take part, and a
-// launch that the hardware would refuse are errors. Every second grid runs the threads of a block
-// in reverse order, so that a missing barrier shows in one result or the other.
+// launch that the hardware would refuse are errors. A warpgroup runs as far as it gets before the
+// next one does, and every second grid runs all in reverse order, so that a missing barrier shows
+// in one result or the other.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <string>
 
 struct dim3 {
   unsigned x = 1, y = 1, z = 1;
@@ -20,7 +23,16 @@ extern dim3 threadIdx, blockIdx, blockDim, gridDim;
 namespace simt {
 
 // Runs body() once for each thread of each block; std::logic_error where a barrier is not kept.
-void run(dim3 grid, dim3 block, const std::function<void()>& body);
+void run(dim3 grid, dim3 block, std::size_t shared_bytes, const std::function<void()>& body);
+// Ends the thread that calls, and with it run(), which throws the error.
+[[noreturn]] void leave(std::string error);
+
+// The block's memory of shared_bytes, whose bytes are all ones when it begins.
+struct Shared {
+  std::byte* data;
+  std::size_t size;
+};
+Shared dynamic_shared();
 
 // Waits for all threads of the block.
 void block_barrier();
@@ -29,6 +41,13 @@ std::uint64_t from_lane(unsigned mask, std::uint64_t bits, unsigned lane);
 // A bit for each lane of `mask` whose predicate holds.
 unsigned ballot(unsigned mask, bool predicate);
 unsigned lane_of_this_thread();
+unsigned thread_of_block();
+// How many blocks have begun: what was kept for another block is out of date.
+std::uint64_t blocks_begun();
+std::string place_of_thread(unsigned thread);
+// Waits for all threads of the warpgroup: 128, from a multiple of them on.
+constexpr unsigned kWarpgroup = 128;
+void warpgroup_barrier();
 
 // What makes the host wait for the device, counted: tests/device_waits.py reads how often.
 enum class Waiting { kSynchronization, kCopyToHost };

@@ -1,10 +1,25 @@
 """What there is of CUDA on this machine. Nothing here is asked at import."""
 
+from typing import TYPE_CHECKING, Any
+
 from sparsecore import _core
 from sparsecore.cuda.libraries import Library, libraries
 from sparsecore.cuda.metadata import metadata_positions
 
-__all__ = ["Library", "is_available", "libraries", "metadata_positions", "reason"]
+if TYPE_CHECKING:
+    from sparsecore.cuda.calibrate import calibrate
+
+__all__ = ["Library", "calibrate", "is_available", "libraries", "metadata_positions", "reason"]
+
+
+def __getattr__(name: str) -> Any:
+    # It measures matrices, whose module needs this one.
+    if name == "calibrate":
+        from sparsecore.cuda.calibrate import calibrate
+
+        return calibrate
+    msg = f"module 'sparsecore.cuda' has no attribute {name!r}"
+    raise AttributeError(msg)
 
 
 def is_available() -> bool:

@@ -1,5 +1,7 @@
-"""Measure what kernels for 2:4 matrices cost on a device."""
+"""Measurements of what kernels for 2:4 matrices cost on a device."""
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +84,7 @@ def _call(device: Any, dtype: Any, sizes: tuple[int, int, int]) -> kernels24.Cal
     S = Sparse24.from_dense(W, prune=True)
     x = torch.randn(n, k, device=device, dtype=torch.float32).to(dtype)
     out = torch.empty(n, m, device=device, dtype=dtype)
-    return kernels24.Call(S.structure, S.values, x.t(), out.t(), "calibrate")
+    return kernels24.Call(S._structure, S.values, x.t(), out.t(), "calibrate")
 
 
 def _measured(
@@ -92,13 +94,11 @@ def _measured(
     kernels: list[kernels24.Kernel24] = ["canonical"] if shape in _FEW else []
     if shape in _MANY:
         kernels += [kernel for kernel in kernels24.PACKED if kernels24.is_possible(kernel, call)]
-    contenders = {
-        kernel: (lambda kernel=kernel: kernels24.run_by(kernel, call)) for kernel in kernels
-    }
-    if not contenders:
+    if not kernels:
         return {}
-    if timer is None:
-        times = interleaved(contenders, elapsed=seconds_of_calls(device))
-    else:
-        times = timer(contenders)
+    contenders: dict[str, Callable[[], object]] = {
+        kernel: partial(kernels24.run_by, kernel, call) for kernel in kernels
+    }
+    measure = timer or partial(interleaved, elapsed=seconds_of_calls(device))
+    times = measure(contenders)
     return {kernel: times[kernel].median for kernel in kernels}

@@ -19,7 +19,7 @@ from sparsecore.cuda.current import current, stream_of
 from sparsecore.cuda.libraries import open_cusparselt
 from sparsecore.cuda.structure24 import DeviceSparse24
 
-__all__ = ["Call", "Kernel24", "choose", "is_possible", "run", "work"]
+__all__ = ["PACKED", "Call", "Kernel24", "choose", "is_possible", "run", "run_by", "work"]
 
 Kernel24: TypeAlias = Literal["canonical", "wide", "cusparselt"]
 PACKED: tuple[Kernel24, ...] = ("wide", "cusparselt")

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
 from sparsecore import _core, dense, interop
-from sparsecore.cuda import operands
+from sparsecore.cuda import kernels24, operands
 from sparsecore.cuda.current import current
 from sparsecore.cuda.plan import DevicePlan
 from sparsecore.cuda.structure import DeviceStructure
@@ -174,13 +174,13 @@ def _run(matrix: _Matrix, X: Any, out: Any, name: str, given: _Options) -> None:
     residual = None if given.residual is None else _as_columns(given.residual, given)
     epilogue = (given.scale, given.bias, residual, given.activation)
     structure = matrix.structure
+    if isinstance(structure, DeviceSparse24):
+        structure.kernel = kernels24.run(
+            kernels24.Call(structure, matrix.values, X, out, name, *epilogue)
+        )
+        return
+    csr = structure.csr
     with current(matrix.values) as (allocate, stream):
-        if isinstance(structure, DeviceSparse24):
-            slots = matrix.values.contiguous().view(-1)
-            places = structure.metadata.view(-1), structure.shape
-            _core.device_sparse24_matmul(*places, slots, X, out, name, *epilogue, allocate, stream)
-            return
-        csr = structure.csr
         if matrix.strips is not None:
             matrix.strips.matmul(csr, X, out, name, *epilogue, allocate, stream)
             return

@@ -21,14 +21,23 @@ class DeviceSparse24:
     metadata : (m, ceil(k / 8)) uint8 tensor
         Contiguous; not to be edited.
     shape : (m, k)
+
+    Attributes
+    ----------
+    kept : dict
+        Other forms of the matrix, of `sparsecore.cuda.kernels24`.
+    kernel : str
+        What the last product ran; empty before the first.
     """
 
-    __slots__ = ("__weakref__", "_made_on", "_metadata", "shape")
+    __slots__ = ("__weakref__", "_made_on", "_metadata", "kept", "kernel", "shape")
 
     def __init__(self, metadata: Any, shape: Shape) -> None:
         self._metadata = metadata
         self._made_on = stream_of(metadata.device)
         self.shape = shape
+        self.kept: dict[str, Any] = {}
+        self.kernel = ""
 
     @property
     def metadata(self) -> Any:

@@ -42,7 +42,7 @@ def read(path: Path, what: str, parsed: Callable[[str, object], T]) -> dict[str,
     """
     try:
         text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return {}
     except (OSError, UnicodeDecodeError) as error:
         _warn(f"{path} cannot be read, {what} are found anew: {error}")

@@ -10,7 +10,6 @@ from torch import nn
 from sparsecore import interop
 from sparsecore.checkpoint import Checkpoint
 from sparsecore.files.checkpoint_header import Layer
-from sparsecore.nn.candidates import kernel_obstacle
 from sparsecore.nn.conv import CSRConv2d
 from sparsecore.nn.layers import obstacle, uneven_padding
 from sparsecore.nn.modules import CSRLinear, Sparse24Linear
@@ -141,7 +140,7 @@ def _sparse(name: str, layer: Layer, module: nn.Module) -> SparseLayer[Any]:
     if reason is None and layer.format != "csr" and not has_24_kernel(module):
         reason = "only 1 x 1 convolutions without groups have a 2:4 kernel"
     if reason is None and not module.weight.is_meta:
-        reason = obstacle_of_place(module) or kernel_obstacle(module, layer.format)
+        reason = obstacle_of_place(module)
     if reason is not None:
         msg = f"layer {name!r} cannot become {layer.format}: {reason}"
         raise ValueError(msg)

@@ -160,6 +160,8 @@ class Sparse24Linear(Sparse24Layer, SparseLinear[Sparse24]):
     ([[2.0, 5.0, 7.0, 1.0]], ['0xcd'])
     """
 
+    _runs_on_device = True
+
     @classmethod
     def from_dense(cls, linear: nn.Linear, *, values: StoredValues | None = None) -> Self:
         """Compress a layer that was pruned to 2:4.

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from sparsecore.cuda.structure24 import DeviceSparse24
 from sparsecore.formats import Sparse24
 from sparsecore.library import kinds
 from sparsecore.nn.sparse_layer import SparseLayer
@@ -18,7 +19,9 @@ class Sparse24Layer(SparseLayer[Sparse24]):
 
     @property
     def _kernel(self) -> str:
-        return "sparse24"
+        held = self._held
+        structure = None if held is None else held.matrix._structure
+        return (structure.kernel if isinstance(structure, DeviceSparse24) else "") or "sparse24"
 
     def _zeros(self, dtype: torch.dtype | None) -> tuple[Tensor, ...]:
         rows, columns = self._weight_shape()

@@ -1,0 +1,29 @@
+// Products of 16-bit 2:4 matrices with many columns, on devices that have the sparse products of a
+// warpgroup (compute capability 9.0, code for sm_90a).
+#pragma once
+
+#include "../epilogue.h"
+#include "memory.h"
+#include "wide24_layout.h"
+
+namespace sparsecore::cuda {
+
+// Whether the current device runs this build's code for it. Elsewhere a product is refused by the
+// driver.
+bool has_wide24();
+
+// The places of `a`, in memory of `memory`; no values yet.
+Wide24View wide24_of(const Sparse24View& a, Memory& memory, Stream stream);
+
+// Between the canonical order and the slabs', which has room for value_bytes(). Slots past the last
+// column become zeros.
+void place_wide24_values(const Sparse24View& a, const Wide24View& wide, void* wide_values,
+                         Stream stream);
+void unpack_wide24_values(const Wide24View& wide, void* canonical_values, Stream stream);
+
+// out = epilogue(a @ x), x of the values' dtype. Where x has neither rows nor columns that begin at
+// multiples of 16 bytes and lie one after the other, it is copied.
+void wide24_product(const Wide24View& a, const MatrixView& x, const Epilogue& epilogue,
+                    const MatrixView& out, Memory& memory, Stream stream);
+
+}  // namespace sparsecore::cuda

@@ -49,11 +49,6 @@ __device__ __forceinline__ TilePlace tile_of_block(std::int64_t down, std::int64
   return {(first + in_band % height) * kRows, in_band / height * kColumns};
 }
 
-// How many bytes of a chunk there are, where `left` items are left of the line.
-__device__ __forceinline__ int chunk_bytes(std::int64_t left) {
-  return left >= kChunkBytes / 2 ? kChunkBytes : (left > 0 ? static_cast<int>(left) * 2 : 0);
-}
-
 // This thread's share of the copies of a stage: 64 rows of X, 128 columns. Lines run along X's
 // columns, 64 of them and then the next 64, or along its rows. All that is the same in every step
 // is found out once.
@@ -91,6 +86,11 @@ class Copies {
   }
 
  private:
+  // How many bytes of a chunk there are, where `left` items are left of the line.
+  static __device__ __forceinline__ int chunk_bytes(std::int64_t left) {
+    return left >= kChunkBytes / 2 ? kChunkBytes : (left > 0 ? static_cast<int>(left) * 2 : 0);
+  }
+
   static constexpr int kLines = kThreads / kLineChunks, kCopies = kColumns / kLines;
   static_assert(2 * kLines == kSlabColumns);
 

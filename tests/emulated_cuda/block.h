@@ -16,7 +16,7 @@ namespace simt {
 
 constexpr unsigned kWarp = 32, kMostThreads = 1024;
 
-enum class Wait { kNothing, kBlock, kWarpgroup, kLanes, kEnd };
+enum class Wait { kNothing, kBlock, kGroup, kLanes, kEnd };
 
 struct Fiber {
   ucontext_t context;

@@ -8,7 +8,7 @@ namespace simt {
 Shared dynamic_shared() { return block().shared; }
 
 void block_barrier() { wait(Wait::kBlock, 0); }
-void warpgroup_barrier() { wait(Wait::kWarpgroup, 0); }
+void warpgroup_barrier() { wait(Wait::kGroup, 0); }
 
 unsigned thread_of_block() { return block().running; }
 std::uint64_t blocks_begun() { return block().begun; }

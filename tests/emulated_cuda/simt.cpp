@@ -117,7 +117,7 @@ void run_warpgroup(unsigned first, unsigned count) {
       if (b.fibers[t].wait == Wait::kNothing) resume(t);
       if (!b.error.empty()) throw std::logic_error(std::exchange(b.error, {}));
     }
-    released = count == kWarpgroup && release_all(first, count, Wait::kWarpgroup, false);
+    released = count == kWarpgroup && release_all(first, count, Wait::kGroup, false);
     for (unsigned t = first; t < first + count; t += kWarp) released |= release_lanes(t);
   }
 }

@@ -14,6 +14,7 @@
 namespace sparsecore::cuda {
 
 constexpr int kLineBytes = 128, kChunkBytes = 16, kLineChunks = 8, kAtomBytes = 1024;
+constexpr int kLineItems = kLineBytes / 2;  // of 16 bits
 
 // The first byte of a chunk.
 constexpr SPARSECORE_INLINE int chunk_offset(int line, int chunk) {

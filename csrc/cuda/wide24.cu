@@ -19,8 +19,8 @@
 //
 // What lies past the last row or column of X is zeros, what is past the last column of S zeros
 // with valid places, so that no padding makes a NaN. Only what places select is multiplied.
-#include "async_copy.h"
 #include "launch.h"
+#include "line_copies.h"
 #include "scalars.h"
 #include "shared_tile.h"
 #include "tile_copy.h"
@@ -48,57 +48,6 @@ __device__ __forceinline__ TilePlace tile_of_block(std::int64_t down, std::int64
   const std::int64_t in_band = i - first * across;
   return {(first + in_band % height) * kRows, in_band / height * kColumns};
 }
-
-// How many bytes of a chunk there are, where `left` items are left of the line.
-__device__ __forceinline__ int chunk_bytes(std::int64_t left) {
-  return left >= kChunkBytes / 2 ? kChunkBytes : (left > 0 ? static_cast<int>(left) * 2 : 0);
-}
-
-// This thread's share of the copies of a stage: 64 rows of X, 128 columns. Lines run along X's
-// columns, 64 of them and then the next 64, or along its rows. All that is the same in every step
-// is found out once.
-template <class T, bool kAlongN>
-class Copies {
- public:
-  __device__ __forceinline__ Copies(const MatrixView& x, std::int64_t column0)
-      : data_(static_cast<const T*>(x.data)),
-        stride_(kAlongN ? x.row_stride : x.col_stride),
-        line_(static_cast<int>(threadIdx.x) / kLineChunks),
-        chunk_(static_cast<int>(threadIdx.x) % kLineChunks) {
-    const int first = chunk_ * kChunkBytes / 2;
-    next_ = (kAlongN ? line_ : column0 + line_) * stride_ + (kAlongN ? column0 : 0) + first;
-#pragma unroll
-    for (int i = 0; i < kCopies; ++i) {
-      const std::int64_t left =
-          x.cols - column0 - (kAlongN ? i / 2 * 64 + first : i * kLines + line_);
-      most_[i] = kAlongN ? chunk_bytes(left) : (left > 0 ? kChunkBytes : 0);
-    }
-  }
-
-  // Starts the copies for the next 64 of X's rows, of which `left` are there.
-  __device__ __forceinline__ void start(int left, char* stage) {
-#pragma unroll
-    for (int i = 0; i < kCopies; ++i) {
-      const int below = line_ + i % 2 * kLines;
-      const int there = kAlongN ? (below < left ? kChunkBytes : 0)
-                                : chunk_bytes(left - chunk_ * (kChunkBytes / 2));
-      const T* const from =
-          data_ + next_ + (kAlongN ? i % 2 * kLines * stride_ + i / 2 * 64 : i * kLines * stride_);
-      copy_async_16(stage + chunk_offset(line_ + i * kLines, chunk_), from,
-                    there < most_[i] ? there : most_[i]);
-    }
-    next_ += kAlongN ? kSlabColumns * stride_ : kSlabColumns;
-  }
-
- private:
-  static constexpr int kLines = kThreads / kLineChunks, kCopies = kColumns / kLines;
-  static_assert(2 * kLines == kSlabColumns);
-
-  const T* data_;
-  std::int64_t stride_, next_;
-  int line_, chunk_;
-  int most_[kCopies];  // bytes
-};
 
 // What the products of a step take from S.
 struct Operands {
@@ -130,8 +79,8 @@ __device__ __forceinline__ void load(const Wide24View& a, std::int64_t slab, std
 template <class T, bool kAlongN>
 __device__ __forceinline__ void multiply(float (&d)[kSlabs][kSums], const Operands& a,
                                          const char* stage) {
-  constexpr int kLeading = kAlongN ? kSlabColumns * kLineBytes : kChunkBytes;
-  constexpr std::uint32_t kHalf = kAlongN ? kSlabColumns / 2 * kLineBytes : kLineBytes / 2;
+  constexpr int kLeading = kAlongN ? kLineItems * kLineBytes : kChunkBytes;
+  constexpr std::uint32_t kHalf = kAlongN ? kLineItems / 2 * kLineBytes : kLineBytes / 2;
   const std::uint32_t address = shared_address(stage);
 #pragma unroll
   for (int s = 0; s < kSlabs; ++s) {
@@ -184,7 +133,7 @@ __global__ void __launch_bounds__(kHasWgmma ? kThreads : 32)
     const std::int64_t steps = a.across();
     const std::int64_t slab =
         at.row / kSlabRows + static_cast<int>(threadIdx.x) / kGroupThreads * kSlabs;
-    Copies<T, kAlongN> copies(x, at.column);
+    LineCopies<T, kAlongN, kColumns, kThreads> copies(x, at.column);
     const auto start = [&](std::int64_t step) {
       const std::int64_t left = x.rows - step * kSlabColumns;
       if (left > 0) {

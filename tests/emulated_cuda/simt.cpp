@@ -1,10 +1,5 @@
-#include "simt.h"
-
-#include <ucontext.h>
-
+// The threads of a block as fibers, and when each goes on.
 #include <algorithm>
-#include <array>
-#include <atomic>
 #include <cstddef>
 #include <cstdlib>
 #include <memory>
@@ -13,6 +8,8 @@
 #include <stdexcept>
 #include <string>
 #include <utility>
+
+#include "block.h"
 
 #if defined(__SANITIZE_ADDRESS__)
 #include <sanitizer/common_interface_defs.h>
@@ -23,39 +20,8 @@ dim3 threadIdx, blockIdx, blockDim, gridDim;
 namespace simt {
 namespace {
 
-constexpr unsigned kWarp = 32, kMostThreads = 1024;
 constexpr std::size_t kStack = std::size_t{256} << 10;
 constexpr std::size_t kMostShared = std::size_t{227} << 10;  // of compute capability 9.0
-
-enum class Wait { kNothing, kBlock, kWarpgroup, kLanes, kEnd };
-
-struct Fiber {
-  ucontext_t context;
-  std::unique_ptr<std::byte[]> stack;
-  Wait wait = Wait::kNothing;
-  unsigned mask = 0;  // of lanes, while it waits for a warp's
-  dim3 index;
-};
-
-struct Block {
-  std::array<Fiber, kMostThreads> fibers;
-  std::array<std::uint64_t, kMostThreads> handed{};
-  std::array<std::array<std::uint32_t, kHanded>, kMostThreads> words{};
-  ucontext_t scheduler;
-  const std::function<void()>* body = nullptr;
-  unsigned size = 0, running = 0;
-  Shared shared{};
-  std::uint64_t begun = 0;
-  bool is_reversed = true;
-  std::string error;  // of a fiber, which cannot throw past its end
-  const void* scheduler_stack = nullptr;
-  std::size_t scheduler_stack_size = 0;
-};
-
-Block& block() {
-  static Block the_block;
-  return the_block;
-}
 
 // The address sanitizer is told of every change of stacks.
 void before_switch([[maybe_unused]] void** fake, [[maybe_unused]] const void* bottom,
@@ -151,7 +117,7 @@ void run_warpgroup(unsigned first, unsigned count) {
       if (b.fibers[t].wait == Wait::kNothing) resume(t);
       if (!b.error.empty()) throw std::logic_error(std::exchange(b.error, {}));
     }
-    released = count == kWarpgroup && release_all(first, count, Wait::kWarpgroup, false);
+    released = count == kWarpgroup && release_all(first, count, Wait::kGroup, false);
     for (unsigned t = first; t < first + count; t += kWarp) released |= release_lanes(t);
   }
 }
@@ -185,6 +151,19 @@ void run_block() {
   }
 }
 
+// Freed with the alignment that it was made with.
+constexpr std::align_val_t kSharedAlignment{1024};
+struct SharedDelete {
+  void operator()(std::byte* p) const { ::operator delete[](p, kSharedAlignment); }
+};
+
+}  // namespace
+
+Block& block() {
+  static Block the_block;
+  return the_block;
+}
+
 void wait(Wait what, unsigned mask) {
   Block& b = block();
   b.fibers[b.running].wait = what;
@@ -193,14 +172,6 @@ void wait(Wait what, unsigned mask) {
   to_scheduler();
   threadIdx = index;
 }
-
-// Freed with the alignment that it was made with.
-constexpr std::align_val_t kSharedAlignment{1024};
-struct SharedDelete {
-  void operator()(std::byte* p) const { ::operator delete[](p, kSharedAlignment); }
-};
-
-}  // namespace
 
 [[noreturn]] void leave(std::string error) {
   block().error = std::move(error);
@@ -241,80 +212,4 @@ void run(dim3 grid, dim3 threads, std::size_t shared_bytes, const std::function<
   }
 }
 
-// ---- what waits ----
-
-namespace {
-
-std::atomic<long> counts[3];
-std::atomic<int (*)()> question;
-
-}  // namespace
-
-void note(Waiting what) {
-  ++counts[static_cast<int>(what)];
-  int (*const ask)() = question;
-  if (ask != nullptr && ask() != 0) ++counts[2];
-}
-
-Shared dynamic_shared() { return block().shared; }
-
-void block_barrier() { wait(Wait::kBlock, 0); }
-void warpgroup_barrier() { wait(Wait::kWarpgroup, 0); }
-
-unsigned thread_of_block() { return block().running; }
-std::uint64_t blocks_begun() { return block().begun; }
-unsigned lane_of_this_thread() { return block().running % kWarp; }
-
-std::uint64_t from_lane(unsigned mask, std::uint64_t bits, unsigned lane) {
-  Block& b = block();
-  const unsigned first = b.running / kWarp * kWarp;
-  b.handed[b.running] = bits;
-  wait(Wait::kLanes, mask);
-  if ((mask >> lane & 1) == 0) {
-    leave("a shuffle of " + place_of_thread(b.running) + " reads lane " + std::to_string(lane) +
-          ", which takes no part");
-  }
-  const std::uint64_t found = b.handed[first + lane];
-  wait(Wait::kLanes, mask);
-  return found;
-}
-
-void hand_over(const std::uint32_t* words, int count) {
-  std::copy(words, words + count, block().words[block().running].begin());
-  wait(Wait::kLanes, ~0u);
-}
-
-const std::uint32_t* handed(unsigned lane) {
-  return block().words[block().running / kWarp * kWarp + lane].data();
-}
-
-void release_handed() { wait(Wait::kLanes, ~0u); }
-
-unsigned ballot(unsigned mask, bool predicate) {
-  Block& b = block();
-  const unsigned first = b.running / kWarp * kWarp;
-  b.handed[b.running] = predicate ? 1 : 0;
-  wait(Wait::kLanes, mask);
-  unsigned found = 0;
-  for (unsigned lane = 0; lane < kWarp; ++lane) {
-    if (mask >> lane & 1) found |= static_cast<unsigned>(b.handed[first + lane]) << lane;
-  }
-  wait(Wait::kLanes, mask);
-  return found;
-}
-
 }  // namespace simt
-
-// For ctypes. Of kind 0 synchronizations, 1 copies to the host, 2 those of both at which the
-// question was answered with something else than 0.
-extern "C" {
-[[gnu::visibility("default"), gnu::used]] long simt_waits(int kind) {
-  return kind >= 0 && kind < 3 ? simt::counts[kind].load() : -1;
-}
-[[gnu::visibility("default"), gnu::used]] void simt_note_synchronization() {
-  simt::note(simt::Waiting::kSynchronization);
-}
-[[gnu::visibility("default"), gnu::used]] void simt_ask_at_waits(int (*question)()) {
-  simt::question = question;
-}
-}

@@ -118,6 +118,7 @@ part "GPU tests" "$no_device" tests -m gpu tests
 part "sanitizers" "${no_device:-$no_sanitizer}" sanitized
 part "row reads" "${no_nvcc:-$no_device}" row_read
 part "GPU benchmarks" "$no_device" measured "gpu-$gpu" gpu
+part "GPU benchmarks, 2:4" "$no_device" measured "gpu-24-$gpu" gpu-24
 part "GPU benchmarks, DLMC" "${no_device:-$no_data}" \
   measured "gpu-dlmc-$gpu" gpu --dlmc 2 --dtype float32 --columns 32 128
 part "CPU tests" "$no_package" tests -m "not gpu" --target-dependent tests

@@ -69,6 +69,25 @@ int CudaSpmm(int m, int k, int n, int nonzeros, const int* row_indices, const fl
 """
 
 
+@pytest.fixture
+def of_24(gpu):
+    """Return the tables of ``gpu-24``, of one small shape."""
+    from sparsecore.bench.gpu.products24 import compression24, products24
+
+    options = parse(["gpu-24", "--shape", "48x64", "--columns", "5", "136", "--dtype", "float16"])
+    return [list(make(options, gpu).cases) for make in (products24, compression24)]
+
+
+def test_every_contender_of_a_24_product_is_right(of_24):
+    for case in of_24[0]:
+        assert max(verify(case).values()) <= 1
+        assert next(iter(case.contenders)) == "sparsecore"
+        others = set(case.contenders) | set(case.absent)
+        assert {"sparsecore canonical", "sparsecore wide", "cusparselt", "torch cutlass"} <= others
+    ((made,),) = of_24[1:]
+    assert max(verify(made).values()) == 0
+
+
 @pytest.mark.skipif(shutil.which("c++") is None, reason="no C++ compiler is on PATH")
 def test_sputnik_is_called_as_it_is_declared(gpu, tmp_path, monkeypatch):
     """A library with its function, which reads host memory: by an emulated device only."""

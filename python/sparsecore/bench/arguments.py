@@ -116,6 +116,7 @@ def parse(arguments: Sequence[str] | None = None) -> Options:
         "training",
         "never-slower",
         "gpu",
+        "gpu-24",
     ):
         parser.error(f"{given['command']} has no series of sparsities to plot")
     quick = given.pop("quick")
@@ -138,8 +139,8 @@ def _defaults(command: str, *, quick: bool) -> dict[str, object]:
         return sparse_training.defaults(quick=quick)
     if command == "never-slower":
         return never_slower.defaults(quick=quick)
-    if command == "gpu":
-        return gpu.defaults(quick=quick)
+    if command in ("gpu", "gpu-24"):
+        return gpu.defaults(command, quick=quick)
     found = _COMMANDS[command]
     threads = min(_cores(), 16) if command == "threads" else 1
     if not quick:
@@ -198,6 +199,7 @@ def _parser() -> argparse.ArgumentParser:
     gpu.add_options(
         commands.add_parser("gpu", help="products and construction on CUDA", parents=[common])
     )
+    gpu.add_options_24(commands.add_parser("gpu-24", help="2:4 on CUDA", parents=[common]))
     draw = commands.add_parser("plot", help="draw the JSON of an earlier run")
     draw.add_argument("document", type=words.json_path)
     draw.add_argument("--output", type=Path, help="PNG; by default beside the JSON")

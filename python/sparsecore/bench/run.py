@@ -51,7 +51,7 @@ def run(options: Options, *, pinned: bool) -> None:
         document, text = _training(options, pinned=pinned)
     elif options.command == "never-slower":
         document, text = _never_slower(options, pinned=pinned)
-    elif options.command == "gpu":
+    elif options.command in ("gpu", "gpu-24"):
         document, text = _gpu(options)
     else:
         document = measure(options, pinned=pinned)

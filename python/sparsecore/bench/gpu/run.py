@@ -1,4 +1,4 @@
-"""The documents of a ``gpu`` run: floor, rows, floor again, for products and for construction."""
+"""The documents of ``gpu`` and ``gpu-24``: for each of their tables floor, rows, floor again."""
 
 import sys
 from collections.abc import Iterator
@@ -16,6 +16,7 @@ from sparsecore.bench.gpu.building import building
 from sparsecore.bench.gpu.clock import EMPTIED, interleaved_on_device, seconds_of_calls
 from sparsecore.bench.gpu.machine import device_facts, measure_device_floor
 from sparsecore.bench.gpu.products import products
+from sparsecore.bench.gpu.products24 import compression24, products24
 from sparsecore.bench.run import checkout, note_absent, results
 from sparsecore.timing import Timer, machine_facts
 
@@ -33,14 +34,15 @@ def measure(options: Options) -> tuple[dict[str, Any], str]:
         rounding permits, is named under "failed".
     """
     if not sc.cuda.is_available():
-        msg = f"gpu: {sc.cuda.reason()}"
+        msg = f"{options.command}: {sc.cuda.reason()}"
         raise RuntimeError(msg)
     device = torch.device("cuda")
     clock = partial(
         interleaved_on_device, min_runs=options.min_runs, min_seconds=options.min_seconds
     )
     parts, failed = [], []
-    for make in (products, building):
+    tables = (products24, compression24) if options.command == "gpu-24" else (products, building)
+    for make in tables:
         compared = make(options, device)
         try:
             parts.append(_part(compared, clock))
@@ -49,7 +51,7 @@ def measure(options: Options) -> tuple[dict[str, Any], str]:
     if not parts:
         raise RuntimeError("; ".join(failed))
     document = {
-        "name": "gpu",
+        "name": options.command,
         "title": "sparsecore on a CUDA device",
         "date": datetime.now(UTC).date().isoformat(),
         "device": device_facts(),

@@ -16,14 +16,21 @@ _OURS = "sparsecore4cuda"
 _MOST_STACK = 16  # bytes: two addresses that are kept for the end
 # What the code of a kernel must hold, by a part of its name.
 _WANTED = {
-    r"6stripsINS_4Half": r"HMMA\.16816\.F32 ",
-    r"6stripsINS_8BFloat16": r"HMMA\.16816\.F32\.BF16",
+    r"13bitmap_stripsINS_4Half": r"HMMA\.16816\.F32 ",
+    r"13bitmap_stripsINS_8BFloat16": r"HMMA\.16816\.F32\.BF16",
+    r"12delta_stripsINS_4Half": r"HMMA\.16816\.F32 ",
+    r"12delta_stripsINS_8BFloat16": r"HMMA\.16816\.F32\.BF16",
     # Products that are not each waited for; the code for other devices is a trap.
     r"10wide_tilesI": r"HGMMA\.SP\.64x128x32\.F32[^;]* 0x0 ;|BPT\.TRAP",
     r"5tilesIL": r"HMMA\.1688\.F32\.TF32",
-    r"6stripsI": r"LDG\.E\.128",
-    r"9wide_rowsIfLi\d+ELi4E": r"LDG\.E\.128",
-    r"9wide_rowsINS_8BFloat16ELi\d+ELi8E": r"LDG\.E\.128",
+    r"(bitmap|delta)_stripsI": r"LDG\.E\.128",
+    r"12delta_stripsI": r"LDS\.128",
+    r"9wide_rowsIfN\w+RowsELi\d+ELi4E": r"LDG\.E\.128",
+    r"9wide_rowsINS_8BFloat16EN\w+RowsELi\d+ELi8E": r"LDG\.E\.128",
+    r"8strips24INS_4Half": r"HMMA\.SP\.16832\.F32 ",
+    r"8strips24INS_8BFloat16": r"HMMA\.SP\.16832\.F32\.BF16",
+    r"8strips24I": r"LDG\.E\.128",
+    r"8compressI\w+ELb1EEE": r"LDG\.E\.128",
 }
 
 

@@ -57,8 +57,11 @@ DType accumulator_for(DType values, DType x, std::int64_t longest_sum) {
 }
 
 bool mix_is_allowed(DType values, DType x) {
-  if (values == x) return x != DType::kInt32;
+  if (values == x) return x != DType::kInt32 && !is_float8(x);
   if (values == DType::kInt8) return is_floating(x);
+  if (is_float8(values)) {
+    return x == DType::kFloat32 || x == DType::kFloat16 || x == DType::kBFloat16;
+  }
   return x == DType::kFloat32 && (values == DType::kFloat16 || values == DType::kBFloat16);
 }
 

@@ -14,7 +14,17 @@
 
 namespace sparsecore {
 
-enum class DType : std::uint8_t { kFloat64, kFloat32, kFloat16, kBFloat16, kInt8, kInt32 };
+// (The 8-bit floating types are stored by 2:4 matrices only: sparse24_matmul widens them.)
+enum class DType : std::uint8_t {
+  kFloat64,
+  kFloat32,
+  kFloat16,
+  kBFloat16,
+  kInt8,
+  kInt32,
+  kFloat8E4M3,
+  kFloat8E5M2
+};
 
 // IEEE binary16 and bfloat16 as they lie in memory.
 struct Half {
@@ -22,6 +32,14 @@ struct Half {
 };
 struct BFloat16 {
   std::uint16_t bits;
+};
+// OCP's 8-bit floating-point formats (Micikevicius et al., "FP8 formats for deep learning", 2022):
+// E4M3, as float8_e4m3fn, has no infinities and NaN in the largest magnitude only.
+struct Float8E4M3 {
+  std::uint8_t bits;
+};
+struct Float8E5M2 {
+  std::uint8_t bits;
 };
 
 constexpr SPARSECORE_INLINE std::int64_t item_size(DType dtype) {
@@ -35,6 +53,8 @@ constexpr SPARSECORE_INLINE std::int64_t item_size(DType dtype) {
     case DType::kBFloat16:
       return 2;
     case DType::kInt8:
+    case DType::kFloat8E4M3:
+    case DType::kFloat8E5M2:
       return 1;
   }
   return 0;
@@ -54,12 +74,20 @@ constexpr SPARSECORE_INLINE const char* dtype_name(DType dtype) {
       return "int8";
     case DType::kInt32:
       return "int32";
+    case DType::kFloat8E4M3:
+      return "float8_e4m3fn";
+    case DType::kFloat8E5M2:
+      return "float8_e5m2";
   }
   return "?";
 }
 
 constexpr SPARSECORE_INLINE bool is_floating(DType dtype) {
   return dtype != DType::kInt8 && dtype != DType::kInt32;
+}
+
+constexpr SPARSECORE_INLINE bool is_float8(DType dtype) {
+  return dtype == DType::kFloat8E4M3 || dtype == DType::kFloat8E5M2;
 }
 
 template <class T>
@@ -104,6 +132,19 @@ SPARSECORE_INLINE float to_float(Half h) {
 
 SPARSECORE_INLINE float to_float(BFloat16 b) {
   return __builtin_bit_cast(float, static_cast<std::uint32_t>(b.bits) << 16);
+}
+
+// The upper half of a binary16.
+SPARSECORE_INLINE float to_float(Float8E5M2 f) {
+  return to_float(Half{static_cast<std::uint16_t>(f.bits << 8)});
+}
+
+// The exponent is 8 too small in a binary16, whose mantissa has three more bits in front of it.
+SPARSECORE_INLINE float to_float(Float8E4M3 f) {
+  const unsigned magnitude = f.bits & 0x7fu, sign = f.bits & 0x80u;
+  const unsigned half = magnitude == 0x7fu ? 0x7e00u : magnitude << 7;
+  const float scaled = to_float(Half{static_cast<std::uint16_t>(sign << 8 | half)});
+  return magnitude == 0x7fu ? scaled : scaled * 256.0f;
 }
 
 // Round to nearest, ties to even; overflow becomes infinity; NaN stays a quiet NaN.

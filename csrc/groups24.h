@@ -24,6 +24,10 @@ struct Float16Bits {
   using Bits = std::uint16_t;
   static SPARSECORE_INLINE Bits magnitude(Bits b) { return b & 0x7fffu; }
 };
+struct Float8Bits {
+  using Bits = std::uint8_t;
+  static SPARSECORE_INLINE Bits magnitude(Bits b) { return b & 0x7fu; }
+};
 struct Int8Bits {
   using Bits = std::uint8_t;
   static SPARSECORE_INLINE Bits magnitude(Bits b) {
@@ -31,31 +35,59 @@ struct Int8Bits {
   }
 };
 
-// Which of four columns are the two largest, one bit each.
-template <class B>
-SPARSECORE_INLINE unsigned two_largest(const typename B::Bits (&group)[4]) {
-  typename B::Bits key[4] = {};
-  for (int i = 0; i < 4; ++i) key[i] = B::magnitude(group[i]);
-  int larger[4] = {};  // how many of the group come before column i
-  for (int i = 0; i < 4; ++i) {
-    for (int j = i + 1; j < 4; ++j) {
-      const int j_wins = key[j] > key[i];
-      larger[i] += j_wins;
-      larger[j] += 1 - j_wins;
-    }
+// A yes or no for each column of a group. (Booleans, not bits of a word: the device has predicates
+// for them, and logic of three at once.)
+struct Columns24 {
+  bool at[4];
+
+  constexpr SPARSECORE_INLINE unsigned bits() const {
+    unsigned word = 0;
+    for (int i = 0; i < 4; ++i) word |= static_cast<unsigned>(at[i]) << i;
+    return word;
   }
-  unsigned mask = 0;
-  for (int i = 0; i < 4; ++i) mask |= static_cast<unsigned>(larger[i] < 2) << i;
-  return mask;
+};
+
+constexpr SPARSECORE_INLINE bool two_of(bool a, bool b, bool c) {
+  return (a && b) || (a && c) || (b && c);
 }
 
-// idx0 | idx1 << 2 of the columns that are not zero (bit i of the index: column i). Groups with
-// fewer than two nonzeros as in torch's sparse_semi_structured_from_dense_cutlass; 0 marks the
-// patterns with more than two (no valid nibble is 0). Sixteen nibbles in a word, as a kernel of the
-// device cannot index an array of constants.
+// Which of four columns are the two largest: those that not two others come before.
+template <class B>
+SPARSECORE_INLINE Columns24 two_largest(const typename B::Bits (&group)[4]) {
+  typename B::Bits key[4] = {};
+  for (int i = 0; i < 4; ++i) key[i] = B::magnitude(group[i]);
+  // Whether the second of two comes before the first.
+  const bool a = key[1] > key[0], b = key[2] > key[0], c = key[3] > key[0];
+  const bool d = key[2] > key[1], e = key[3] > key[1], f = key[3] > key[2];
+  return {{!two_of(a, b, c), !two_of(!a, d, e), !two_of(!b, !d, f), !two_of(!c, !e, !f)}};
+}
+
+// Which columns the two slots hold, given those that are not zero, of which there are two at most:
+// groups with fewer as in torch's sparse_semi_structured_from_dense_cutlass.
+struct Slots24 {
+  bool first_is_0, first_is_1;    // neither: 2
+  bool second_is_1, second_is_3;  // neither: 2
+
+  constexpr SPARSECORE_INLINE unsigned nibble() const {
+    return (first_is_0 ? 0u : (first_is_1 ? 1u : 2u)) |
+           (second_is_1 ? 4u : (second_is_3 ? 12u : 8u));
+  }
+};
+constexpr SPARSECORE_INLINE Slots24 slots_of(const Columns24& nonzero) {
+  const bool n0 = nonzero.at[0], n1 = nonzero.at[1], n3 = nonzero.at[3];
+  return {n0, n1, n0 && n1, n3 || (!n0 && !n1)};
+}
+constexpr SPARSECORE_INLINE bool are_at_most_two(const Columns24& nonzero) {
+  const bool n0 = nonzero.at[0], n1 = nonzero.at[1], n2 = nonzero.at[2], n3 = nonzero.at[3];
+  return !(n0 && n1 && (n2 || n3)) && !(n2 && n3 && (n0 || n1));
+}
+
+// The metadata of the columns that are not zero, bit i for column i; 0 where they are more than two
+// (no valid nibble is 0).
 constexpr SPARSECORE_INLINE unsigned nibble_of(unsigned nonzero) {
-  constexpr std::uint64_t kNibbles = 0x000E'0DCE'098E'498Eu;
-  return static_cast<unsigned>(kNibbles >> (4 * nonzero)) & 15u;
+  const Columns24 columns{
+      {(nonzero & 1u) != 0, (nonzero & 2u) != 0, (nonzero & 4u) != 0, (nonzero & 8u) != 0}};
+  return are_at_most_two(columns) ? slots_of(columns).nibble() : 0;
 }
 
 // Whether a nibble names two ascending columns.

@@ -4,11 +4,13 @@ import os
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
 from hypothesis import settings
 
+import cusparselt_cases
 import device_cases
 import sparsecore as sc
 from ranks import Ranks
@@ -47,6 +49,12 @@ def tuned_as_amd(request: pytest.FixtureRequest) -> Iterator[bool]:
 def gpu(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Return the torch.device that tests marked `gpu` make their tensors on, or skip."""
     return device_cases.device(monkeypatch)
+
+
+@pytest.fixture
+def cusparselt(gpu: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:  # noqa: ARG001
+    """Return the module of that name with a library that it can open, or skip."""
+    yield from cusparselt_cases.opened(monkeypatch)
 
 
 @pytest.fixture(scope="session")
@@ -90,6 +98,7 @@ _ANY_TARGET = (
     "cli",
     "compressed_tensors",
     "cuda",
+    "cusparselt",
     "device",
     "distributed",
     "docs",

@@ -1,12 +1,16 @@
 """What the benchmarks of a device compare: every contender's result, checked as before timing."""
 
 import dataclasses
+import json
+import shutil
+import subprocess
+import sys
 from functools import partial
 
 import pytest
 
 from sparsecore.bench.arguments import parse
-from sparsecore.bench.comparison import WrongResult, verify
+from sparsecore.bench.comparison import Contender, WrongResult, verify
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 
@@ -35,7 +39,48 @@ def test_every_contender_of_a_product_is_right(dtype, gpu):
         assert list(case.contenders)[:2] == ["sparsecore", "sparsecore plan"]
         assert "cublas dense" in case.contenders
         others = set(case.contenders) | set(case.absent)
-        assert {"torch csr", "cusparse alg1", "cusparse alg2", "cusparse alg3", "cupy"} <= others
+        assert {"torch csr", *(f"cusparse alg{i}" for i in (1, 2, 3)), "sputnik", "cupy"} <= others
+
+
+_SPUTNIK = """
+struct CUstream_st;
+namespace sputnik {
+int CudaSpmm(int m, int k, int n, int nonzeros, const int* row_indices, const float* values,
+             const int* row_offsets, const int* column_indices, const float* dense, float* out,
+             CUstream_st*) {
+  if (row_offsets[m] != nonzeros || k < 0) return 1;
+  for (int i = 0; i < m; ++i) {
+    const int r = row_indices[i];
+    if (i > 0) {
+      const int before = row_indices[i - 1];
+      if (row_offsets[before + 1] - row_offsets[before] < row_offsets[r + 1] - row_offsets[r])
+        return 2;
+    }
+    for (int c = 0; c < n; ++c) {
+      float sum = 0;
+      for (int p = row_offsets[r]; p < row_offsets[r + 1]; ++p)
+        sum += values[p] * dense[column_indices[p] * n + c];
+      out[r * n + c] = sum;
+    }
+  }
+  return 0;
+}
+}
+"""
+
+
+@pytest.mark.skipif(shutil.which("c++") is None, reason="no C++ compiler is on PATH")
+def test_sputnik_is_called_as_it_is_declared(gpu, tmp_path, monkeypatch):
+    """A library with its function, which reads host memory: by an emulated device only."""
+    if gpu.type != "cpu":
+        pytest.skip("the library of this test reads the host's memory")
+    source, library = tmp_path / "sputnik.cpp", tmp_path / "libsputnik.so"
+    source.write_text(_SPUTNIK)
+    subprocess.run(["c++", "-shared", "-fPIC", "-o", library, source], check=True)
+    monkeypatch.setenv("SPARSECORE_SPUTNIK", str(library))
+    cases, _ = tables(gpu, "--dtype", "float32")
+    for case in cases:
+        assert verify(case)["sputnik"] <= 1
 
 
 def test_every_construction_is_right(gpu):
@@ -62,3 +107,44 @@ def test_without_a_device_it_says_why(monkeypatch):
     monkeypatch.setattr(run.sc.cuda, "reason", lambda: "no device")
     with pytest.raises(RuntimeError, match="gpu: no device"):
         run.measure(parse(["gpu", "--quick"]))
+
+
+def test_one_part_that_fails_leaves_the_other(monkeypatch, tmp_path):
+    from sparsecore.bench import run as bench_run
+    from sparsecore.bench.gpu import run
+
+    def part(compared, _):
+        if compared.name == "gpu building":
+            msg = "torch is off"
+            raise WrongResult(msg)
+        return {"title": "products"}
+
+    for name, answer in (("measure_device_floor", {}), ("device_facts", {}), ("_markdown", "text")):
+        monkeypatch.setattr(run, name, lambda *_, found=answer: found)
+    monkeypatch.setattr(run, "_part", part)
+    monkeypatch.setattr(run.sc.cuda, "is_available", lambda: True)
+    output = tmp_path / "gpu.json"
+    with pytest.raises(WrongResult, match="gpu building: torch is off"):
+        bench_run.run(parse(["gpu", "--quick", "--output", str(output)]), pinned=False)
+    document = json.loads(output.read_text())
+    assert (document["parts"], document["failed"]) == (
+        [{"title": "products"}],
+        ["gpu building: torch is off"],
+    )
+
+
+def test_contenders_that_fail_are_absent(gpu, monkeypatch):
+    from sparsecore.bench.gpu import products
+
+    def fails(_):
+        msg = "no graph\nof this"
+        raise RuntimeError(msg)
+
+    monkeypatch.setattr(products, "captured", fails)
+    x = type("OnDevice", (), {"shape": (3, 1), "is_cuda": True})()
+    offer = products._with_graph("ours", {"ours": Contender(lambda: None)}, x)
+    assert str(offer["ours, graph"]) == "no graph"
+    monkeypatch.setitem(sys.modules, "cupy", None)
+    monkeypatch.setattr(products.importlib.util, "find_spec", lambda _: True)
+    offer = products._cupy((), (2, 2), torch.ones(2, 2, device=gpu))
+    assert "cupy" in str(offer["cupy"])

@@ -8,9 +8,10 @@ import pytest
 import oracle
 import sparsecore as sc
 from device_cases import back, tensor
-from oracle import DTYPES, FLOATING, I8
+from oracle import DTYPES, F32, FLOATING, I8
 from sparse24_cases import compressed_by_hand, two_largest
 from sparsecore.cuda.structure24 import DeviceSparse24
+from sparsecore.interop import FLOAT8_DTYPES
 
 pytestmark = pytest.mark.gpu
 
@@ -75,7 +76,7 @@ def test_every_pattern_of_a_group(gpu):
     np.testing.assert_array_equal(back(S.values), values)
     np.testing.assert_array_equal(back(S.metadata), metadata)
     for row in np.flatnonzero(~fits):
-        with pytest.raises(ValueError, match="Sparse24: row 0, group [01] "):
+        with pytest.raises(ValueError, match=r"Sparse24: row 0, group [01] "):
             sc.Sparse24.from_dense(tensor(W[row : row + 1], gpu))
     mask = back(sc.prune_24(tensor(W, gpu)))
     np.testing.assert_array_equal(mask, two_largest(W))
@@ -127,3 +128,39 @@ def test_gradients_reach_the_dense_matrix(gpu):
         (S.toarray() * factors).sum().backward()
         kept = back(sc.prune_24(W))
         np.testing.assert_array_equal(back(W.grad), np.where(kept, back(factors), 0))
+
+
+def test_threads_that_take_several_steps_of_a_row(gpu):
+    """Of a matrix with twice as many steps, 16 columns of int8, as an H200 holds threads."""
+    rows, k = 16_400, 528
+    W = np.random.default_rng(5).integers(-128, 128, (rows, k), dtype=np.int8)
+    check_bits(
+        sc.Sparse24.from_dense(tensor(W, gpu), prune=True), sc.Sparse24.from_dense(W, prune=True)
+    )
+
+
+@pytest.mark.parametrize("dtype", FLOAT8_DTYPES.values(), ids=str)
+def test_8_bit_floats(dtype, gpu):
+    """All their bit patterns, and the host's products."""
+    rng = np.random.default_rng(6)
+    for k in (22, 64):
+        W = np.resize(rng.permutation(256).astype(np.uint8), (24, k)).view(dtype)
+        host = sc.Sparse24.from_dense(W, prune=True)
+        S = sc.Sparse24.from_dense(tensor(W, gpu), prune=True)
+        for part, want in ((S.values, host.values), (S.toarray(), host.toarray())):
+            np.testing.assert_array_equal(back(part).view(np.uint8), want.view(np.uint8))
+        np.testing.assert_array_equal(back(S.metadata), host.metadata)
+        np.testing.assert_array_equal(back(sc.prune_24(tensor(W, gpu))), two_largest(W))
+        again = sc.Sparse24((S.values, S.metadata), S.shape).to("cpu")
+        assert again.equals(host)
+        finite = sc.Sparse24.from_dense(rng.standard_normal((9, k)).astype(dtype), prune=True)
+        stored = np.asarray(two_largest(finite.toarray()))
+        for x_dtype in (*FLOATING[1:], dtype):
+            X = rng.standard_normal((k, 20)).astype(x_dtype)
+            result = F32 if x_dtype is dtype else x_dtype
+            dense = finite.toarray().astype(np.float64)
+            want = oracle.product(dense, stored, X.astype(np.float64), result)
+            for n in (1, 20):
+                got = back(finite.to(gpu) @ tensor(np.ascontiguousarray(X[:, :n]), gpu))
+                part = oracle.Expected(want.value[:, :n], result, want.tolerance[:, :n])
+                oracle.check(got, part, f"{dtype} by {x_dtype}, n={n}")

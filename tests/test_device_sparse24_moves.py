@@ -129,7 +129,7 @@ def test_arrays_that_do_not_fit(gpu, here):
 
 def test_two_memories_are_named(gpu, here):
     values, metadata = tensor(here.values, gpu), tensor(here.metadata, gpu)
-    with pytest.raises(TypeError, match="Sparse24: metadata is a numpy uint8 array, the values are"):
+    with pytest.raises(TypeError, match="metadata is a numpy uint8 array, the values are on"):
         sc.Sparse24((values, here.metadata), here.shape)
     with pytest.raises(TypeError, match="Sparse24: metadata is on device"):
         sc.Sparse24((here.values, metadata), here.shape)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import cases
+import oracle
 import product_cases as products
 import sparsecore as sc
 from cases import MIXES, Mix
@@ -120,3 +121,32 @@ def test_epilogue_and_strided_results():
         assert np.isnan(out[:, 1::2]).all()
         Y = sc.linear(X.T, operand.matrix, bias, activation="relu")
         np.testing.assert_array_equal(Y.T, np.maximum(plain + bias[:, None], 0), f"n={n}")
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("k", [36, 33])
+def test_products_from_the_left(dtype, k):
+    """By the slots as CSR: stored zeros multiply, slots of the padding do not."""
+    rng = np.random.default_rng(8)
+    operand = cases.sparse24(cases.random_dense(rng, (19, k), 0.6, dtype))
+    for n in (1, 5, 40):
+        X = cases.numbers(rng, (n, 19), dtype)
+        result = oracle.result_dtype(dtype, dtype)
+        want = oracle.product(operand.W.T, operand.stored.T, X.T, result)
+        oracle.check((X @ operand.matrix).T, want, f"n={n}")
+        want = oracle.product(operand.W.T, operand.stored.T, X[0], result)
+        oracle.check(X[0] @ operand.matrix, want, f"n={n}, a vector")
+    with pytest.raises(ValueError, match="X has 18 rows, A has 19 columns"):
+        X[:, :18] @ operand.matrix
+
+
+def test_other_values_share_the_structure():
+    rng = np.random.default_rng(9)
+    S = cases.sparse24(cases.random_dense(rng, (3, 12), 0.6, F32)).matrix
+    twice = S.with_data(np.asarray(S.values) * 2)
+    assert twice._structure is S._structure
+    np.testing.assert_array_equal(twice.toarray(), 2 * S.toarray())
+    with pytest.raises(ValueError, match=r"with_data: data has shape \(3, 5\), expected \(3, 6\)"):
+        S.with_data(S.values[:, :5])
+    with pytest.raises(TypeError, match="with_data: data has dtype int32"):
+        S.with_data(S.values.astype(np.int32))

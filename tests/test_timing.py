@@ -60,6 +60,29 @@ def test_the_order_of_turns_differs_between_rounds_but_not_between_runs() -> Non
     assert machine.calls[9:] == calls
 
 
+def test_another_clock_can_measure_the_samples() -> None:
+    machine, asked = FakeMachine(), []
+
+    def elapsed(call, calls: int) -> float:
+        for _ in range(calls):
+            call()
+        asked.append(calls)
+        return 0.25 * calls  # whatever the host's says
+
+    times = timing.interleaved(
+        {"a": machine.contender("a", 4.0)},
+        min_runs=3,
+        min_seconds=0.0,
+        warmup=1,
+        sample_seconds=1.0,
+        clock=machine.clock,
+        elapsed=elapsed,
+    )
+    assert times["a"] == timing.Timing(0.25, 0.25, 0.25, 3)
+    assert asked == [1, 4, 4, 4, 4]
+    assert len(machine.calls) == 1 + sum(asked)
+
+
 def test_a_short_call_is_repeated_until_a_sample_lasts_long_enough() -> None:
     machine = FakeMachine()
     step = 2.0**-20  # a power of two, so that sums and quotients are exact

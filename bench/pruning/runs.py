@@ -3,7 +3,7 @@
 import argparse
 import json
 import statistics
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -35,10 +35,13 @@ def collect(
     about: Mapping[str, Any],
     cells: Iterable[Cell],
     run: Callable[[Cell], Mapping[str, Any]],
+    *,
+    then: Callable[[Mapping[str, Any]], Iterable[Cell]] = lambda _: (),
 ) -> dict[str, Any]:
     """Run each cell that the output does not have yet, and write the output after each.
 
-    Every run is reported, in the order of the cells; none is left out or chosen.
+    Every run is reported, in the order of the cells; none is left out or chosen. `then` is given
+    what they found, and returns the cells that are run after them.
 
     Raises
     ------
@@ -53,7 +56,12 @@ def collect(
         raise ValueError(msg)
     found = {_key(entry["cell"]): entry for entry in known.get("runs", [])}
     document: dict[str, Any] = {**about, "machine": machine_facts(checkout()), "runs": []}
-    for cell in cells:
+
+    def in_turn() -> Iterator[Cell]:
+        yield from cells
+        yield from then(document)
+
+    for cell in in_turn():
         key = _key(cell)
         if key not in found:
             commit = document["machine"]["git_commit"]

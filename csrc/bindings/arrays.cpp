@@ -11,13 +11,15 @@
 namespace sparsecore::bindings {
 namespace {
 
-py::dtype bfloat16_dtype() {
+// Those that numpy itself does not have: bfloat16, float8_e4m3fn, float8_e5m2.
+template <DType kDType>
+py::dtype ml_dtype() {
   PYBIND11_CONSTINIT static py::gil_safe_call_once_and_store<py::object> storage;
   return py::reinterpret_borrow<py::dtype>(
       storage
           .call_once_and_store_result([] {
-            return py::object(
-                py::dtype::from_args(py::module_::import("ml_dtypes").attr("bfloat16")));
+            const py::object module = py::module_::import("ml_dtypes");
+            return py::object(py::dtype::from_args(module.attr(dtype_name(kDType))));
           })
           .get_stored());
 }
@@ -35,7 +37,7 @@ std::optional<DType> storage_dtype(const py::dtype& dtype) {
   if (kind == 'f' && size == 2) return DType::kFloat16;
   if (kind == 'i' && size == 1) return DType::kInt8;
   if (kind == 'i' && size == 4) return DType::kInt32;
-  if (dtype.num() == bfloat16_dtype().num()) return DType::kBFloat16;
+  if (dtype.num() == ml_dtype<DType::kBFloat16>().num()) return DType::kBFloat16;
   return std::nullopt;
 }
 
@@ -63,6 +65,13 @@ DType dtype_of(const py::array& array, ArgName name) {
                        ", expected float64, float32, float16, bfloat16 or int8");
 }
 
+DType slot_dtype_of(const py::array& array, ArgName name) {
+  const int number = array.dtype().num();
+  if (number == ml_dtype<DType::kFloat8E4M3>().num()) return DType::kFloat8E4M3;
+  if (number == ml_dtype<DType::kFloat8E5M2>().num()) return DType::kFloat8E5M2;
+  return dtype_of(array, name);
+}
+
 DType result_dtype_of(const py::array& array, ArgName name) {
   if (const std::optional<DType> dtype = storage_dtype(array.dtype())) return *dtype;
   throw py::type_error(name.text() + " has dtype " + dtype_text(array) +
@@ -82,10 +91,14 @@ py::dtype numpy_dtype(DType dtype) {
       return py::dtype::of<std::int8_t>();
     case DType::kInt32:
       return py::dtype::of<std::int32_t>();
+    case DType::kFloat8E4M3:
+      return ml_dtype<DType::kFloat8E4M3>();
+    case DType::kFloat8E5M2:
+      return ml_dtype<DType::kFloat8E5M2>();
     case DType::kBFloat16:
       break;
   }
-  return bfloat16_dtype();
+  return ml_dtype<DType::kBFloat16>();
 }
 
 namespace {
@@ -120,6 +133,12 @@ DenseArg dense_arg(py::array array, ArgName name) {
 DenseArg matrix_arg(py::array array, ArgName name) {
   require_rank(array, name, 2, 2);
   return dense_arg(std::move(array), name);
+}
+
+DenseArg slots_arg(py::array array, ArgName name) {
+  require_rank(array, name, 2, 2);
+  const DType dtype = slot_dtype_of(array, name);
+  return view_of(std::move(array), dtype);
 }
 
 DenseArg result_arg(py::array array, ArgName name) {

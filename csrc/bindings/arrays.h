@@ -38,6 +38,8 @@ class ArgName {
 
 // The dtype of an array of values; a TypeError naming `name` for any that is not a storage type.
 DType dtype_of(const py::array& array, ArgName name);
+// The same for what a 2:4 matrix holds, which may also be float8_e4m3fn or float8_e5m2.
+DType slot_dtype_of(const py::array& array, ArgName name);
 // The same for a result, which may also be int32.
 DType result_dtype_of(const py::array& array, ArgName name);
 py::dtype numpy_dtype(DType dtype);
@@ -55,6 +57,7 @@ struct DenseArg {
 // A 1-D (n, seen as n x 1) or 2-D array of any strides.
 DenseArg dense_arg(py::array array, ArgName name);
 DenseArg matrix_arg(py::array array, ArgName name);  // 2-D only
+DenseArg slots_arg(py::array array, ArgName name);   // 2-D only, of slot_dtype_of
 DenseArg result_arg(py::array array, ArgName name);  // 1-D or 2-D, int32 too
 
 // A 1-D argument and what keeps its memory alive.

@@ -21,12 +21,6 @@ std::vector<std::int64_t> integers(const py::object& sequence) {
   return values;
 }
 
-// torch's dtypes by name, without the module's: "float32".
-std::string dtype_name_of(const DeviceArray& array) {
-  const std::string name = py::str(array.dtype);
-  return name.substr(name.find('.') + 1);
-}
-
 DType dtype_of(const DeviceArray& array, ArgName name, DType integers = DType::kInt8) {
   const std::string given = dtype_name_of(array);
   for (const DType dtype : {DType::kFloat64, DType::kFloat32, DType::kFloat16, DType::kBFloat16,
@@ -35,6 +29,14 @@ DType dtype_of(const DeviceArray& array, ArgName name, DType integers = DType::k
   }
   throw py::type_error(name.text() + " has dtype " + given +
                        ", expected float64, float32, float16, bfloat16 or " + dtype_name(integers));
+}
+
+DType slot_dtype_of(const DeviceArray& array, ArgName name) {
+  const std::string given = dtype_name_of(array);
+  for (const DType dtype : {DType::kFloat8E4M3, DType::kFloat8E5M2}) {
+    if (given == dtype_name(dtype)) return dtype;
+  }
+  return dtype_of(array, name);
 }
 
 void require_axes(const DeviceArray& array, std::size_t least, std::size_t most, ArgName name) {
@@ -67,6 +69,11 @@ std::int64_t DeviceArray::size() const {
   return size;
 }
 
+std::string dtype_name_of(const DeviceArray& array) {
+  const std::string name = py::str(array.dtype);
+  return name.substr(name.find('.') + 1);
+}
+
 DeviceArray device_array(py::handle tensor) {
   return {pointer<std::byte*>(tensor.attr("data_ptr")().cast<std::uintptr_t>()),
           tensor.attr("dtype"), integers(tensor.attr("shape")), integers(tensor.attr("stride")())};
@@ -78,6 +85,12 @@ MatrixView device_matrix(py::handle tensor, ArgName name) {
   const DeviceArray array = device_array(tensor);
   require_axes(array, 1, 2, name);
   return matrix_of(array, dtype_of(array, name), name);
+}
+
+MatrixView device_slots(py::handle tensor, ArgName name) {
+  const DeviceArray array = device_array(tensor);
+  require_axes(array, 1, 2, name);
+  return matrix_of(array, slot_dtype_of(array, name), name);
 }
 
 MatrixView device_result(py::handle tensor, ArgName name) {
@@ -104,9 +117,12 @@ IndexView device_indices(py::handle tensor, ArgName name) {
 }
 
 void* TorchMemory::take(std::int64_t bytes) {
-  py::object tensor = allocate_(bytes);
-  void* data = device_array(tensor).data;
-  taken_.emplace_back(data, std::move(tensor));
+  void* data = nullptr;
+  with_gil([&] {
+    py::object tensor = allocate_(bytes);
+    data = device_array(tensor).data;
+    taken_.emplace_back(data, std::move(tensor));
+  });
   return data;
 }
 

@@ -5,11 +5,16 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
+#include <string>
+#include <type_traits>
+#include <utility>
 #include <vector>
 
 #include "../cuda/memory.h"
 #include "../cuda/pieces.h"
 #include "arrays.h"
+#include "gil.h"
 
 namespace sparsecore::bindings {
 
@@ -22,6 +27,8 @@ struct DeviceArray {
   std::int64_t size() const;
 };
 DeviceArray device_array(py::handle tensor);
+// torch's dtypes by name, without the module's: "float32".
+std::string dtype_name_of(const DeviceArray& array);
 
 // Views of tensors, with the errors that arrays get (arrays.h): a TypeError naming `name` for a
 // dtype that is not a storage type, or for other numbers of axes than 1 or 2 (1: seen as one
@@ -29,6 +36,7 @@ DeviceArray device_array(py::handle tensor);
 DType device_dtype(py::handle tensor, ArgName name);
 MatrixView device_matrix(py::handle tensor, ArgName name);
 MatrixView device_result(py::handle tensor, ArgName name);  // int32 too
+MatrixView device_slots(py::handle tensor, ArgName name);   // 8-bit floating types too
 VectorView device_vector(py::handle tensor, ArgName name);
 // Contiguous integers, 1-D, of any width.
 IndexView device_indices(py::handle tensor, ArgName name);
@@ -38,6 +46,16 @@ class TorchMemory : public cuda::Memory {
  public:
   explicit TorchMemory(py::object allocate) : allocate_(std::move(allocate)) {}
   void* take(std::int64_t bytes) override;
+  // Returns body(), which waits for the device, run without the GIL: others' Python goes on
+  // meanwhile, and what they have started on the device may need it to come to an end. Memory is
+  // taken with it. (Products start kernels and wait for nothing. They keep it: a thread that asks
+  // for it again next to one that computes in Python waits for 5 ms, sys.getswitchinterval().)
+  template <class Body>
+  auto waited(Body body) {
+    std::optional<std::invoke_result_t<Body>> result;
+    without_gil([&] { result.emplace(body()); });
+    return *std::move(result);
+  }
   // The tensor whose memory begins there.
   py::object tensor_at(const void* data) const;
 

@@ -93,8 +93,9 @@ DeviceCsr adopted(const Shape& shape, py::object offsets, py::object columns,
   pattern.pieces.count = shape.first;
   Workspace space(allocate, stream);
   if (!allocate.is_none()) {
-    pattern.pieces =
-        cuda::row_pieces(pattern.offsets, pattern.columns.size, space.memory, space.stream);
+    pattern.pieces = space.memory.waited([&] {
+      return cuda::row_pieces(pattern.offsets, pattern.columns.size, space.memory, space.stream);
+    });
   }
   DeviceCsr csr;
   csr.view = {shape.first,     shape.second, pattern.offsets,
@@ -111,9 +112,12 @@ py::object from_arrays(py::handle indptr, py::handle indices, const Shape& shape
                        py::object allocate, std::uintptr_t stream) {
   check_rows(shape.first);
   Workspace space(std::move(allocate), stream);
-  const cuda::CsrArrays found =
-      cuda::csr_arrays(given_indices(indptr, "indptr"), given_indices(indices, "indices"),
-                       shape.first, shape.second, space.memory, space.stream);
+  const cuda::GivenIndices offsets = given_indices(indptr, "indptr"),
+                           columns = given_indices(indices, "indices");
+  const cuda::CsrArrays found = space.memory.waited([&] {
+    return cuda::csr_arrays(offsets, columns, shape.first, shape.second, space.memory,
+                            space.stream);
+  });
   if (!found.is_valid) return py::none();
   return py::make_tuple(space.csr(shape, found.pattern), found.is_ascending);
 }
@@ -136,8 +140,10 @@ py::object from_triplets(py::handle row, py::handle col, const Shape& shape, boo
   check_coordinates(rows, cols, shape);
   cuda::TripletOptions options;
   options.with_duplicates = with_duplicates;
-  const auto made = cuda::canonical_triplets(rows, cols, shape.first, shape.second, options,
-                                             space.memory, space.stream);
+  const auto made = space.memory.waited([&] {
+    return cuda::canonical_triplets(rows, cols, shape.first, shape.second, options, space.memory,
+                                    space.stream);
+  });
   if (!made) return py::none();
   return py::make_tuple(space.csr(shape, made->pattern), space.optional_tensor(made->order),
                         space.optional_tensor(made->starts));
@@ -151,8 +157,10 @@ py::tuple summed_triplets(py::handle row, py::handle col, const Shape& shape, py
   cuda::TripletOptions options;
   options.with_rows = true;
   options.with_offsets = false;
-  const auto made = cuda::canonical_triplets(rows, cols, shape.first, shape.second, options,
-                                             space.memory, space.stream);
+  const auto made = space.memory.waited([&] {
+    return cuda::canonical_triplets(rows, cols, shape.first, shape.second, options, space.memory,
+                                    space.stream);
+  });
   if (!made) throw py::index_error("sum_triplets: a coordinate is outside the shape");
   return py::make_tuple(space.tensor(made->rows), space.tensor(made->pattern.columns),
                         space.optional_tensor(made->order), space.optional_tensor(made->starts));
@@ -161,8 +169,9 @@ py::tuple summed_triplets(py::handle row, py::handle col, const Shape& shape, py
 py::object narrowed(py::handle indices, std::int64_t limit, py::object allocate,
                     std::uintptr_t stream) {
   Workspace space(std::move(allocate), stream);
+  const cuda::GivenIndices given = given_indices(indices, "indices");
   const cuda::Narrowed made =
-      cuda::narrowed(given_indices(indices, "indices"), limit, space.memory, space.stream);
+      space.memory.waited([&] { return cuda::narrowed(given, limit, space.memory, space.stream); });
   return made.is_valid ? space.tensor(made.indices) : py::none();
 }
 
@@ -176,15 +185,18 @@ bool sum_runs(py::handle values, py::handle order, py::handle starts, py::handle
   }
   const cuda::ValueRuns of{optional_positions(order, "order"),
                            static_cast<const std::int64_t*>(runs.data), given.size};
-  return cuda::sum_runs(given, of, runs.size, const_cast<void*>(sums.data), space.memory,
-                        space.stream);
+  return space.memory.waited([&] {
+    return cuda::sum_runs(given, of, runs.size, const_cast<void*>(sums.data), space.memory,
+                          space.stream);
+  });
 }
 
 py::tuple from_dense(py::handle dense, py::object allocate, std::uintptr_t stream) {
   Workspace space(std::move(allocate), stream);
   const MatrixView view = device_matrix(dense, "W");
   check_rows(view.rows);
-  const cuda::Nonzeros made = cuda::nonzeros(view, space.memory, space.stream);
+  const cuda::Nonzeros made =
+      space.memory.waited([&] { return cuda::nonzeros(view, space.memory, space.stream); });
   return py::make_tuple(space.csr({view.rows, view.cols}, made.pattern),
                         space.tensor(made.values, made.pattern.columns.size));
 }
@@ -213,7 +225,8 @@ py::object gathered(const DeviceCsr& csr, py::handle ids, py::handle values, py:
   const cuda::GivenIndices rows = given_indices(ids, "rows");
   check_rows(rows.view.size);
   const CsrView view = values.is_none() ? csr.view : with_values(csr, values);
-  const auto made = cuda::gather_rows(view, rows, space.memory, space.stream);
+  const auto made = space.memory.waited(
+      [&] { return cuda::gather_rows(view, rows, space.memory, space.stream); });
   if (!made) return py::none();
   const std::int64_t nnz = made->pattern.columns.size;
   const bool moves_values = !values.is_none();
@@ -225,7 +238,8 @@ py::object gathered(const DeviceCsr& csr, py::handle ids, py::handle values, py:
 py::tuple transposed(const DeviceCsr& csr, py::object allocate, std::uintptr_t stream) {
   check_rows(csr.view.cols);
   Workspace space(std::move(allocate), stream);
-  const cuda::Transposed made = cuda::transpose(csr.view, csr.pieces, space.memory, space.stream);
+  const cuda::Transposed made = space.memory.waited(
+      [&] { return cuda::transpose(csr.view, csr.pieces, space.memory, space.stream); });
   return py::make_tuple(space.csr({csr.view.cols, csr.view.rows}, made.pattern),
                         space.tensor(made.order, csr.view.nnz()));
 }
@@ -238,6 +252,15 @@ void register_device_formats(py::module_& module) {
                              [](const DeviceCsr& s) { return Shape(s.view.rows, s.view.cols); })
       .def_property_readonly("nnz", [](const DeviceCsr& s) { return s.view.nnz(); })
       .def_property_readonly("pieces", [](const DeviceCsr& s) { return s.pieces.count; })
+      .def_property_readonly(
+          "tensors",
+          [](const DeviceCsr& s) {
+            py::list tensors;
+            for (const py::object& tensor : {s.offsets, s.columns, s.first_piece, s.row_of_piece}) {
+              if (!tensor.is_none()) tensors.append(tensor);
+            }
+            return tensors;
+          })
       .def_property_readonly("indptr", [](const DeviceCsr& s) { return s.offsets; })
       .def_property_readonly("indices", [](const DeviceCsr& s) { return s.columns; })
       .def_property_readonly("indptr_width",

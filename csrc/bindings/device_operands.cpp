@@ -25,25 +25,21 @@ VectorView optional_vector(py::handle tensor, ArgName name) {
   return tensor.is_none() ? VectorView{} : present(device_vector(tensor, name));
 }
 
-template <class View>
-View with_contiguous(View view, py::handle values, ArgName name) {
+}  // namespace
+
+CsrView with_values(const DeviceCsr& csr, py::handle values, ArgName name) {
   const VectorView given = device_vector(values, name);
-  if (given.size != view.nnz()) {
+  if (given.size != csr.view.nnz()) {
     throw py::value_error(name.text() + " has shape (" + std::to_string(given.size) +
-                          ",), expected " + std::to_string(view.nnz()) + " items");
+                          ",), expected " + std::to_string(csr.view.nnz()) + " items");
   }
   if (given.size > 1 && given.stride != 1) {
     throw py::value_error(name.text() + " must be contiguous");
   }
+  CsrView view = csr.view;
   view.values = given.data;
   view.dtype = given.dtype;
   return view;
-}
-
-}  // namespace
-
-CsrView with_values(const DeviceCsr& csr, py::handle values, ArgName name) {
-  return with_contiguous(csr.view, values, name);
 }
 
 Sparse24View sparse24_places(py::handle metadata, const Shape& shape) {
@@ -62,7 +58,19 @@ Sparse24View sparse24_places(py::handle metadata, const Shape& shape) {
 
 Sparse24View sparse24_view(py::handle metadata, const Shape& shape, py::handle values,
                            ArgName name) {
-  return with_contiguous(sparse24_places(metadata, shape), values, name);
+  Sparse24View view = sparse24_places(metadata, shape);
+  const MatrixView given = device_slots(values, name);
+  const std::int64_t size = given.rows * given.cols;
+  if (size != view.nnz()) {
+    throw py::value_error(name.text() + " has shape (" + std::to_string(size) + ",), expected " +
+                          std::to_string(view.nnz()) + " items");
+  }
+  if (given.cols != 1 || (size > 1 && given.row_stride != 1)) {
+    throw py::value_error(name.text() + " must be contiguous");
+  }
+  view.values = given.data;
+  view.dtype = given.dtype;
+  return view;
 }
 
 Product DeviceOperands::product(std::string_view name) const {

@@ -24,7 +24,7 @@ py::object tensor_of(const TorchMemory& memory, const void* data, std::int64_t s
 }
 
 void prune_24(py::handle dense, py::handle mask, py::object allocate, std::uintptr_t stream) {
-  const MatrixView view = device_matrix(dense, "W");
+  const MatrixView view = device_slots(dense, "W");
   const IndexView to = device_indices(mask, "mask");
   if (to.width != 1 || to.size != view.rows * view.cols) {
     throw std::invalid_argument("mask has a byte for each item of W");
@@ -36,9 +36,10 @@ void prune_24(py::handle dense, py::handle mask, py::object allocate, std::uintp
 
 py::object compress_24(py::handle dense, bool prune, const py::object& allocate,
                        std::uintptr_t stream) {
-  const MatrixView view = device_matrix(dense, "W");
+  const MatrixView view = device_slots(dense, "W");
   TorchMemory memory(allocate);
-  const cuda::Compressed24 made = cuda::compress24(view, prune, memory, stream_arg(stream));
+  const cuda::Compressed24 made =
+      memory.waited([&] { return cuda::compress24(view, prune, memory, stream_arg(stream)); });
   if (!made.is_24) return py::none();
   const std::int64_t slots = view.rows * ((view.cols + 3) / 4 * 2);
   const std::int64_t bytes = view.rows * ((view.cols + 7) / 8);
@@ -52,7 +53,7 @@ bool is_valid(py::handle metadata, const Shape& shape, py::handle values, py::ob
                                 ? sparse24_places(metadata, shape)
                                 : sparse24_view(metadata, shape, values, "Sparse24: values");
   TorchMemory memory(std::move(allocate));
-  return cuda::is_valid24(view, memory, stream_arg(stream));
+  return memory.waited([&] { return cuda::is_valid24(view, memory, stream_arg(stream)); });
 }
 
 py::object columns(py::handle metadata, const Shape& shape, const py::object& allocate,
@@ -67,7 +68,7 @@ py::object columns(py::handle metadata, const Shape& shape, const py::object& al
 void to_dense(py::handle metadata, const Shape& shape, py::handle values, py::handle out,
               std::uintptr_t stream) {
   const Sparse24View view = sparse24_view(metadata, shape, values, "values");
-  const MatrixView to = device_matrix(out, "out");
+  const MatrixView to = device_slots(out, "out");
   const bool is_contiguous = (to.rows <= 1 || to.cols == 0 || to.row_stride == to.cols) &&
                              (to.cols <= 1 || to.col_stride == 1);
   if (to.rows != view.rows || to.cols != view.cols || to.dtype != view.dtype || !is_contiguous) {

@@ -227,7 +227,7 @@ py::tuple transposed(const CsrStructure& self, std::optional<py::array> values, 
 }
 
 py::array_t<bool> prune_24_mask(py::array array, int threads) {
-  const DenseArg dense = matrix_arg(std::move(array), "W");
+  const DenseArg dense = slots_arg(std::move(array), "W");
   py::array_t<bool> mask({dense.view.rows, dense.view.cols});
   auto* out = reinterpret_cast<std::uint8_t*>(mask.mutable_data());
   without_gil([&] { prune_24(dense.view, out, threads); });
@@ -237,7 +237,7 @@ py::array_t<bool> prune_24_mask(py::array array, int threads) {
 using Sparse24Ptr = std::shared_ptr<Sparse24Structure>;
 
 py::tuple compress(py::array array, bool prune, int threads) {
-  const DenseArg dense = matrix_arg(std::move(array), "W");
+  const DenseArg dense = slots_arg(std::move(array), "W");
   const MatrixView& view = dense.view;
   py::array values = make_array(view.dtype, {view.rows, (view.cols + 3) / 4 * 2});
   void* values_out = values.mutable_data();
@@ -267,8 +267,13 @@ Int64Array column_ids(const Sparse24Structure& self) {
 }
 
 py::array sparse24_to_dense(const Sparse24Structure& self, py::array values_in) {
-  const py::array values =
-      values_arg(std::move(values_in), "values", self.rows() * self.values_per_row());
+  const DenseArg given = slots_arg(std::move(values_in), "values");
+  py::array values = given.array;
+  if (!is_contiguous(values)) values = values.attr("copy")("C");
+  if (values.size() != self.rows() * self.values_per_row()) {
+    throw py::value_error("values has " + std::to_string(values.size()) + " items, expected " +
+                          std::to_string(self.rows() * self.values_per_row()));
+  }
   py::array out = py::module_::import("numpy").attr("zeros")(
       py::make_tuple(self.rows(), self.cols()), values.dtype());
   scatter_dense(self, values.data(), values.itemsize(), out.mutable_data());

@@ -43,4 +43,21 @@ void without_gil(Body body) {
   if (error) std::rethrow_exception(error);
 }
 
+// Runs body() with the GIL, for as long as that takes: inside of without_gil, or where it is held.
+template <class Body>
+void with_gil(Body body) {
+  stop_if_finalizing();
+  const PyGILState_STATE before = PyGILState_Ensure();
+  std::exception_ptr error;
+  try {
+    body();
+  } catch (abi::__forced_unwind&) {
+    throw;
+  } catch (...) {
+    error = std::current_exception();
+  }
+  PyGILState_Release(before);
+  if (error) std::rethrow_exception(error);
+}
+
 }  // namespace sparsecore::bindings

@@ -13,8 +13,9 @@ PYBIND11_MODULE(_core, module) {
   sparsecore::bindings::register_conv(module);
   sparsecore::bindings::register_chain(module);
   sparsecore::bindings::register_device_formats(module);
-  sparsecore::bindings::register_device_bitmap(module);
+  sparsecore::bindings::register_device_cusparselt(module);
   sparsecore::bindings::register_device_products(module);
   sparsecore::bindings::register_device_sparse24(module);
+  sparsecore::bindings::register_device_strips(module);
   sparsecore::bindings::register_device_wide24(module);
 }

@@ -61,8 +61,8 @@ void register_ops(py::module_& module) {
   module.def(
       "product_dtype",
       [](std::string_view name, const py::array& values, const py::array& x, bool has_scale) {
-        const DType result =
-            product_dtype(name, dtype_of(values, {name, "A"}), dtype_of(x, {name, "X"}), has_scale);
+        const DType result = product_dtype(name, slot_dtype_of(values, {name, "A"}),
+                                           dtype_of(x, {name, "X"}), has_scale);
         return numpy_dtype(result);
       },
       py::arg("name"), py::arg("values"), py::arg("x"), py::arg("has_scale"));

@@ -7,10 +7,11 @@ namespace sparsecore::bindings {
 
 void register_chain(pybind11::module_& module);
 void register_conv(pybind11::module_& module);
-void register_device_bitmap(pybind11::module_& module);
+void register_device_cusparselt(pybind11::module_& module);
 void register_device_formats(pybind11::module_& module);
 void register_device_products(pybind11::module_& module);
 void register_device_sparse24(pybind11::module_& module);
+void register_device_strips(pybind11::module_& module);
 void register_device_wide24(pybind11::module_& module);
 void register_formats(pybind11::module_& module);
 void register_metadata(pybind11::module_& module);

@@ -16,6 +16,7 @@
 #include "../dispatch.h"
 #include "../ops.h"
 #include "../parallel.h"
+#include "gil.h"
 #include "registration.h"
 
 namespace sparsecore::bindings {
@@ -71,7 +72,8 @@ void register_runtime(py::module_& module) {
       py::arg("is_amd"));
   module.attr("cuda_is_emulated") = bool{SPARSECORE_CUDA_IS_EMULATED};
   module.def("cuda_status", [] {
-    const cuda::Status status = cuda::status();
+    cuda::Status status;
+    without_gil([&] { status = cuda::status(); });  // it waits for the device
     return std::pair(status.available, status.reason);
   });
 }

@@ -3,10 +3,11 @@
 
 namespace sparsecore::bindings {
 
-void register_device_bitmap(pybind11::module_&) {}
+void register_device_cusparselt(pybind11::module_&) {}
 void register_device_formats(pybind11::module_&) {}
 void register_device_products(pybind11::module_&) {}
 void register_device_sparse24(pybind11::module_&) {}
+void register_device_strips(pybind11::module_&) {}
 void register_device_wide24(pybind11::module_&) {}
 
 }  // namespace sparsecore::bindings

@@ -29,11 +29,18 @@ SPARSECORE_INLINE auto with_bits(DType dtype, Body body) {
     case DType::kFloat16:
     case DType::kBFloat16:
       return body(Float16Bits{});
+    case DType::kFloat8E4M3:
+    case DType::kFloat8E5M2:
+      return body(Float8Bits{});
     case DType::kInt8:
       break;
   }
   return body(Int8Bits{});
 }
+
+// Steps take bytes for int8's.
+template <class B>
+constexpr bool kHasSteps = !__is_same(B, Float8Bits);
 
 // A group of up to four columns, zeros after them.
 template <class Bits>
@@ -51,11 +58,13 @@ SPARSECORE_INLINE void prune_row_of(const typename B::Bits* row, std::int64_t co
   std::int64_t c = 0;
 #if defined(__AVX2__)
   constexpr std::int64_t kStep = 64 / sizeof(typename B::Bits);
-  for (; c + kStep <= cols; c += kStep) prune_step(row + c, mask + c);
+  if constexpr (kHasSteps<B>) {
+    for (; c + kStep <= cols; c += kStep) prune_step(row + c, mask + c);
+  }
 #endif
   for (; c < cols; c += 4) {
     const std::int64_t width = cols - c < 4 ? cols - c : 4;
-    const unsigned kept = two_largest<B>(Group24(row + c, width).columns);
+    const unsigned kept = two_largest<B>(Group24(row + c, width).columns).bits();
     for (std::int64_t i = 0; i < width; ++i) mask[c + i] = (kept >> i) & 1u;
   }
 }
@@ -77,7 +86,7 @@ SPARSECORE_INLINE std::int64_t compress_groups(const typename B::Bits* row, std:
     const std::int64_t width = cols - 4 * g < 4 ? cols - 4 * g : 4;
     Group24<typename B::Bits> group(row + 4 * g, width);
     unsigned nonzero = 0;
-    const unsigned kept = prune ? two_largest<B>(group.columns) : 15u;
+    const unsigned kept = prune ? two_largest<B>(group.columns).bits() : 15u;
     for (int i = 0; i < 4; ++i) {
       const bool is_nonzero = B::magnitude(group.columns[i]) != 0 && (kept >> i & 1u) != 0;
       if (!is_nonzero) group.columns[i] = 0;  // -0.0 becomes +0.0
@@ -99,11 +108,13 @@ std::int64_t compress_row_of(const typename B::Bits* row, std::int64_t cols,
   std::int64_t c = 0;
 #if defined(__AVX2__)
   constexpr std::int64_t kStep = 64 / sizeof(typename B::Bits);
-  bool fits = true;
-  for (; c + kStep <= cols; c += kStep) {
-    fits &= compress_step<kPrune>(row + c, values + c / 2, metadata + c / 8);
+  if constexpr (kHasSteps<B>) {
+    bool fits = true;
+    for (; c + kStep <= cols; c += kStep) {
+      fits &= compress_step<kPrune>(row + c, values + c / 2, metadata + c / 8);
+    }
+    if (!fits) c = 0;  // to find the group
   }
-  if (!fits) c = 0;  // to find the group
 #endif
   return compress_groups<B>(row, cols, c / 4, kPrune, values, metadata);
 }

@@ -1,33 +1,18 @@
 // A bitmap of a CSR matrix: masks by atomic additions of bits, whose order makes no difference;
-// then offsets by counting and summing; then values, each to its place. A warp a row, or a block of
-// masks.
+// then offsets by counting and summing; then values, each to its place.
 #include "bitmap.h"
-#include "bitmap_lanes.h"
-#include "launch.h"
 #include "scan.h"
 
 namespace sparsecore::cuda {
 namespace {
 
-constexpr int kThreads = 256, kEach = kThreads / kWarp;  // warps of a block
-
-// A warp a row.
-template <class Body>
-__device__ void for_entries(const CsrView& a, std::int64_t blocks, Body body) {
-  const std::int64_t row = (std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x) / kWarp;
-  if (row >= a.rows) return;
-  for (std::int64_t p = a.offsets[row] + threadIdx.x % kWarp; p < a.offsets[row + 1]; p += kWarp) {
-    const std::int64_t column = a.columns[p];
-    const std::int64_t block = row / kStripRows * blocks + column / kBlockColumns;
-    body(
-        p, block,
-        bitmap_place(static_cast<int>(row % kStripRows), static_cast<int>(column % kBlockColumns)));
-  }
+__device__ __forceinline__ int bit_of(const StripPlace& where) {
+  return where.fragment * kItemsOfLane + where.place.item;
 }
 
-__global__ void set_bits(CsrView a, std::int64_t blocks, std::uint32_t* masks) {
-  for_entries(a, blocks, [=](std::int64_t, std::int64_t block, BitmapPlace place) {
-    atomicOr(&masks[block * kWarp + place.lane], 1u << place.bit);
+__global__ void set_bits(CsrView a, std::uint32_t* masks) {
+  for_entries<kBitmapColumns>(a, [=](std::int64_t, const StripPlace& where) {
+    atomicOr(&masks[where.block * kWarp + where.place.lane], 1u << bit_of(where));
   });
 }
 
@@ -35,7 +20,7 @@ __global__ void set_bits(CsrView a, std::int64_t blocks, std::uint32_t* masks) {
 // lanes.
 __global__ void count_values(const std::uint32_t* masks, std::int64_t count, std::int64_t* chunks,
                              std::uint16_t* before) {
-  const std::int64_t block = (std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x) / kWarp;
+  const std::int64_t block = warp_of_grid();
   if (block >= count) return;
   const int lane = static_cast<int>(threadIdx.x % kWarp);
   const int mine = __popc(masks[block * kWarp + lane]);
@@ -46,66 +31,49 @@ __global__ void count_values(const std::uint32_t* masks, std::int64_t count, std
   }
 }
 
-template <bool kToCsr>
-__global__ void move_values(CsrView a, BitmapView bitmap, const std::uint16_t* before,
-                            std::uint16_t* csr_values, std::uint16_t* bitmap_values) {
-  for_entries(a, bitmap.blocks(), [&](std::int64_t p, std::int64_t block, BitmapPlace place) {
-    const std::uint32_t mask = bitmap.masks[block * kWarp + place.lane];
-    const std::int64_t at = bitmap.offsets[block] * kChunk + before[block * kWarp + place.lane] +
-                            __popc(mask & ((1u << place.bit) - 1u));
-    if (kToCsr) {
-      csr_values[p] = bitmap_values[at];
-    } else {
-      bitmap_values[at] = csr_values[p];
-    }
+__global__ void move_values(CsrView a, StripView bitmap, const std::uint16_t* before,
+                            StripMove moved) {
+  for_entries<kBitmapColumns>(a, [&](std::int64_t p, const StripPlace& where) {
+    const std::int64_t lane = where.block * kWarp + where.place.lane;
+    const std::uint32_t below = bitmap.places[lane] & ((1u << bit_of(where)) - 1u);
+    moved(p, bitmap.offsets[where.block] * kChunk + before[lane] + __popc(below));
   });
-}
-
-template <bool kToCsr>
-void move_all(const CsrView& a, const BitmapView& bitmap, void* csr_values, void* bitmap_values,
-              Memory& memory, Stream stream) {
-  const std::int64_t count = bitmap.strips() * bitmap.blocks();
-  auto* before = memory.take_items<std::uint16_t>(count * kWarp);
-  launch("packing", count_values, {blocks_for(count, kEach), 1, kThreads}, stream, bitmap.masks,
-         count, nullptr, before);
-  launch("packing", move_values<kToCsr>, {blocks_for(a.rows, kEach), 1, kThreads}, stream, a,
-         bitmap, before, static_cast<std::uint16_t*>(csr_values),
-         static_cast<std::uint16_t*>(bitmap_values));
 }
 
 }  // namespace
 
-BitmapView bitmap_of(const CsrView& a, Memory& memory, Stream stream) {
-  BitmapView bitmap;
-  bitmap.rows = a.rows;
-  bitmap.cols = a.cols;
-  bitmap.nnz = a.nnz();
-  bitmap.dtype = a.dtype;
-  const std::int64_t count = bitmap.strips() * bitmap.blocks();
+std::uint32_t* bitmap_masks(const CsrView& a, Memory& memory, Stream stream) {
+  const StripView bitmap{.rows = a.rows, .cols = a.cols};
+  const std::int64_t words = bitmap.strips() * bitmap.blocks() * kWarp;
   // One word at least, so that there is an address.
-  auto* masks = memory.take_items<std::uint32_t>(count > 0 ? count * kWarp : 1);
+  auto* masks = memory.take_items<std::uint32_t>(words > 0 ? words : 1);
+  if (words == 0) return masks;
+  check(cudaMemsetAsync(masks, 0, static_cast<std::size_t>(words) * 4, stream), "clearing");
+  launch("packing", set_bits, a_warp_each(a.rows), stream, a, masks);
+  return masks;
+}
+
+StripView bitmap_of(const CsrView& a, Memory& memory, Stream stream) {
+  StripView bitmap{.rows = a.rows, .cols = a.cols, .nnz = a.nnz(), .dtype = a.dtype};
+  const std::int64_t count = bitmap.strips() * bitmap.blocks();
   auto* offsets = memory.take_items<std::int64_t>(count + 1);
-  bitmap.masks = masks;
+  bitmap.places = bitmap_masks(a, memory, stream);
   bitmap.offsets = offsets;
-  if (count == 0) return bitmap;
-  check(cudaMemsetAsync(masks, 0, static_cast<std::size_t>(count) * kWarp * 4, stream), "clearing");
+  bitmap.slots = bitmap.nnz + kChunk * count;  // however they fall into blocks
   check(cudaMemsetAsync(offsets + count, 0, sizeof(std::int64_t), stream), "clearing");
-  launch("packing", set_bits, {blocks_for(a.rows, kEach), 1, kThreads}, stream, a, bitmap.blocks(),
-         masks);
-  launch("packing", count_values, {blocks_for(count, kEach), 1, kThreads}, stream, masks, count,
-         offsets, nullptr);
+  launch("packing", count_values, a_warp_each(count), stream, bitmap.places, count, offsets,
+         nullptr);
   exclusive_sum(offsets, count + 1, memory, stream);
   return bitmap;
 }
 
-void place_bitmap_values(const CsrView& a, const BitmapView& bitmap, void* bitmap_values,
-                         Memory& memory, Stream stream) {
-  move_all<false>(a, bitmap, const_cast<void*>(a.values), bitmap_values, memory, stream);
-}
-
-void unpack_bitmap_values(const CsrView& a, const BitmapView& bitmap, void* csr_values,
-                          Memory& memory, Stream stream) {
-  move_all<true>(a, bitmap, csr_values, const_cast<void*>(bitmap.values), memory, stream);
+void move_bitmap_values(const CsrView& a, const StripView& bitmap, StripMove moved, Memory& memory,
+                        Stream stream) {
+  const std::int64_t count = bitmap.strips() * bitmap.blocks();
+  auto* before = memory.take_items<std::uint16_t>(count * kWarp);
+  launch("packing", count_values, a_warp_each(count), stream, bitmap.places, count, nullptr,
+         before);
+  launch("packing", move_values, a_warp_each(a.rows), stream, a, bitmap, before, moved);
 }
 
 }  // namespace sparsecore::cuda

@@ -1,44 +1,19 @@
 // 2:4 selection and compression in one pass over the matrix. A thread takes 8 columns of a row, of
-// bytes 16: groups of four, whose magnitudes it ranks as integers by six comparisons each
-// (groups24.h), whose nibble is looked up in a word of sixteen, and whose two values are picked by
-// comparisons, as a register has no index. Neighbouring threads take neighbouring columns, so that
-// loads, values and metadata are coalesced; where rows are whole vectors, loads are of 16 bytes.
-// A matrix that is not row-major is copied first, by tiles (tile_copy.h).
+// bytes 16, and picks two of each four in registers (picked24.h). Neighbouring threads take
+// neighbouring columns, so that loads, values and metadata are coalesced; where rows are whole
+// vectors, loads are of 16 bytes. A matrix that is not row-major is copied first, by tiles
+// (tile_copy.h).
 //
-// Bytes: b an element read, b / 2 + 1 / 8 written: 25 for 8 columns of 16 bits. About 150
-// instructions for them leave the memory the bound.
-#include "../groups24.h"
+// Bytes: b an element read, b / 2 + 1 / 8 written: 25 for 8 columns of 16 bits, in which time an
+// H200 issues 170 instructions a lane: fewer leave the memory the bound.
 #include "compress24.h"
 #include "found.h"
 #include "octets.h"
+#include "picked24.h"
 #include "tile_copy.h"
 
 namespace sparsecore::cuda {
 namespace {
-
-template <class Bits>
-struct Picked {
-  unsigned nibble;  // 0: more than two are not zero
-  Bits values[2];
-};
-
-template <class B, bool kPrune>
-__device__ __forceinline__ Picked<typename B::Bits> picked(const typename B::Bits* columns) {
-  using Bits = typename B::Bits;
-  Bits group[4] = {columns[0], columns[1], columns[2], columns[3]};
-  const unsigned kept = kPrune ? two_largest<B>(group) : 15u;
-  unsigned nonzero = 0;
-#pragma unroll
-  for (int i = 0; i < 4; ++i) {
-    const bool is_nonzero = B::magnitude(group[i]) != 0 && (kept >> i & 1u) != 0;
-    if (!is_nonzero) group[i] = 0;  // -0.0 becomes +0.0
-    nonzero |= (is_nonzero ? 1u : 0u) << i;
-  }
-  const unsigned nibble = nibble_of(nonzero), first = nibble & 3u, second = nibble >> 2;
-  return {nibble,
-          {first == 0 ? group[0] : (first == 1 ? group[1] : group[2]),
-           second == 1 ? group[1] : (second == 2 ? group[2] : group[3])}};
-}
 
 template <class B, bool kPrune, int kOctets, bool kWhole>
 __global__ void __launch_bounds__(kOctetThreads)
@@ -60,7 +35,7 @@ __global__ void __launch_bounds__(kOctetThreads)
 #pragma unroll
       for (int g = 0; g < 2 * kOctets; ++g) {
         const auto group = picked<B, kPrune>(columns.items + 4 * g);
-        is_bad |= group.nibble == 0;
+        is_bad |= group.is_bad;
         chosen.items[2 * g] = group.values[0];
         chosen.items[2 * g + 1] = group.values[1];
         nibbles.items[g / 2] |= static_cast<std::uint8_t>(group.nibble << (g % 2 * 4));
@@ -88,11 +63,9 @@ __global__ void __launch_bounds__(kOctetThreads)
     for (int g = 0; g < 2; ++g) {
       const Bits group[4] = {columns.items[4 * g], columns.items[4 * g + 1],
                              columns.items[4 * g + 2], columns.items[4 * g + 3]};
-      const unsigned largest = two_largest<B>(group);
+      const Columns24 largest = two_largest<B>(group);
 #pragma unroll
-      for (int c = 0; c < 4; ++c) {
-        kept.items[4 * g + c] = static_cast<std::uint8_t>(largest >> c & 1u);
-      }
+      for (int c = 0; c < 4; ++c) kept.items[4 * g + c] = largest.at[c] ? 1 : 0;
     }
     write_items<std::uint8_t, kOctet, kWhole>(kept, row_mask, i * kOctet, dense.cols);
   }
@@ -108,6 +81,9 @@ void with_magnitudes(DType dtype, Body&& body) {
     case DType::kFloat16:
     case DType::kBFloat16:
       return body(Float16Bits{});
+    case DType::kFloat8E4M3:
+    case DType::kFloat8E5M2:
+      return body(Float8Bits{});
     default:
       return body(Int8Bits{});
   }
@@ -130,8 +106,8 @@ bool consists_of(const MatrixView& m, std::int64_t columns) {
 void prune24(const MatrixView& given, std::uint8_t* mask, Memory& memory, Stream stream) {
   const MatrixView dense = row_major(given, memory, stream);
   const std::int64_t steps = blocks_for(dense.cols, kOctet);
-  const OctetThreads threads = threads_over(steps);
-  const Grid grid = threads.grid(dense.rows, steps);
+  const OctetThreads threads = threads_over(dense.rows, steps);
+  const Grid grid = threads.grid(dense.rows);
   with_magnitudes(dense.dtype, [&](auto magnitudes) {
     using B = decltype(magnitudes);
     const bool is_whole = consists_of(dense, kOctet);
@@ -152,8 +128,8 @@ Compressed24 compress24(const MatrixView& given, bool prune, Memory& memory, Str
     constexpr int kOctets = sizeof(Bits) == 1 ? 2 : 1;
     const auto start = [&](auto kernel, int octets) {
       const std::int64_t steps = blocks_for(bytes, octets);
-      const OctetThreads threads = threads_over(steps);
-      launch("compressing to 2:4", kernel, threads.grid(dense.rows, steps), stream, threads, dense,
+      const OctetThreads threads = threads_over(dense.rows, steps);
+      launch("compressing to 2:4", kernel, threads.grid(dense.rows), stream, threads, dense,
              static_cast<Bits*>(values), metadata, found);
     };
     if (consists_of(dense, kOctet * kOctets)) {

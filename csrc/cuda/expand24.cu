@@ -53,19 +53,17 @@ __global__ void __launch_bounds__(kOctetThreads)
 }
 
 // Whether one of the last group's two slots is past the last column and does not hold a zero.
-template <class T>
 __device__ __forceinline__ bool has_padding(const Sparse24View& a, std::int64_t row) {
   const std::int64_t slots = 2 * a.groups();
   const std::uint8_t* const metadata = a.metadata + row * a.metadata_bytes_per_row();
   bool found = false;
   for (std::int64_t slot = slots - 2; slot < slots; ++slot) {
-    const T value = static_cast<const T*>(a.values)[row * slots + slot];
-    found |= sparse24_column(metadata, slot) >= a.cols && widened<double>(value) != 0;
+    const double value = load_as<double>(a.values, a.dtype, row * slots + slot);
+    found |= sparse24_column(metadata, slot) >= a.cols && value != 0;
   }
   return found;
 }
 
-template <class T>
 __global__ void __launch_bounds__(kOctetThreads)
     check24(OctetThreads threads, Sparse24View a, std::uint32_t* found) {
   const OctetPlace place = octet_place(threads);
@@ -77,7 +75,7 @@ __global__ void __launch_bounds__(kOctetThreads)
       is_bad |= !is_valid_nibble(places & 15u) || !is_valid_nibble(places >> 4);
     }
     const bool is_last = place.first == 0 && a.cols % 4 != 0 && a.values != nullptr;
-    if (is_last) is_bad |= has_padding<T>(a, place.row);
+    if (is_last) is_bad |= has_padding(a, place.row);
   }
   report(found, kInvalid, is_bad);
 }
@@ -86,7 +84,7 @@ __global__ void __launch_bounds__(kOctetThreads)
 
 void expand24(const Sparse24View& a, void* out, Stream stream) {
   const std::int64_t bytes = a.metadata_bytes_per_row();
-  const OctetThreads threads = threads_over(bytes);
+  const OctetThreads threads = threads_over(a.rows, bytes);
   // `out` and the values begin at multiples of 16 bytes, or their rows are none of vectors.
   const auto addresses =
       reinterpret_cast<std::uintptr_t>(out) | reinterpret_cast<std::uintptr_t>(a.values);
@@ -94,24 +92,21 @@ void expand24(const Sparse24View& a, void* out, Stream stream) {
   with_bits(item_size(a.dtype), [&](auto item) {
     using Bits = decltype(item);
     launch("expanding 2:4", is_whole ? expand<Bits, true> : expand<Bits, false>,
-           threads.grid(a.rows, bytes), stream, threads, a, static_cast<Bits*>(out));
+           threads.grid(a.rows), stream, threads, a, static_cast<Bits*>(out));
   });
 }
 
 void columns24(const Sparse24View& a, std::int64_t* columns, Stream stream) {
   const std::int64_t bytes = a.metadata_bytes_per_row();
-  const OctetThreads threads = threads_over(bytes);
-  launch("columns of 2:4", write_columns, threads.grid(a.rows, bytes), stream, threads, a, columns);
+  const OctetThreads threads = threads_over(a.rows, bytes);
+  launch("columns of 2:4", write_columns, threads.grid(a.rows), stream, threads, a, columns);
 }
 
 bool is_valid24(const Sparse24View& a, Memory& memory, Stream stream) {
   const std::int64_t bytes = a.metadata_bytes_per_row();
-  const OctetThreads threads = threads_over(bytes);
+  const OctetThreads threads = threads_over(a.rows, bytes);
   std::uint32_t* const word = nothing_found(memory, stream);
-  with_operand_type(a.dtype, [&](auto zero) {
-    launch("checking 2:4", check24<decltype(zero)>, threads.grid(a.rows, bytes), stream, threads, a,
-           word);
-  });
+  launch("checking 2:4", check24, threads.grid(a.rows), stream, threads, a, word);
   return (read_back(word, stream) & kInvalid) == 0;
 }
 

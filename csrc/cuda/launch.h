@@ -8,6 +8,7 @@
 #include <string>
 #include <utility>
 
+#include "grid_limits.h"
 #include "memory.h"
 
 namespace sparsecore::cuda {
@@ -18,17 +19,20 @@ inline void check(cudaError_t error, const char* what) {
   throw std::runtime_error(std::string("CUDA: ") + what + ": " + cudaGetErrorString(error));
 }
 
-constexpr std::int64_t kMostBlocks = 0x7fffffff;  // along a grid's first axis; 65535 along others
-
 inline std::int64_t blocks_for(std::int64_t items, std::int64_t per_block) {
   return (items + per_block - 1) / per_block;
 }
 
 struct Grid {
-  std::int64_t blocks, blocks_y = 1;
+  std::int64_t blocks, blocks_y = 1;  // a kernel reads which of the latter by block_down()
   int threads;
   int shared_bytes = 0;  // besides what the kernel declares
 };
+
+// The second axis of a grid is as long as two of CUDA's. A block past its end does nothing.
+__device__ __forceinline__ std::int64_t block_down() {
+  return std::int64_t{blockIdx.z} * gridDim.y + blockIdx.y;
+}
 
 constexpr int kSharedWithoutAsking = 48 << 10;
 
@@ -37,12 +41,14 @@ template <class... Expected, class... Given>
 void launch(const char* what, void (*kernel)(Expected...), const Grid& grid, Stream stream,
             Given&&... given) {
   if (grid.blocks == 0 || grid.blocks_y == 0) return;
-  if (grid.blocks > kMostBlocks || grid.blocks_y > 0xffff) {
+  const std::int64_t layers = blocks_for(grid.blocks_y, kMostBlocksDown);
+  if (grid.blocks > kMostBlocks || layers > kMostLayers) {
     throw std::runtime_error(std::string("CUDA: ") + what + ": too large for one launch");
   }
   cudaLaunchConfig_t config{};
   config.gridDim =
-      dim3(static_cast<unsigned>(grid.blocks), static_cast<unsigned>(grid.blocks_y), 1);
+      dim3(static_cast<unsigned>(grid.blocks),
+           static_cast<unsigned>(blocks_for(grid.blocks_y, layers)), static_cast<unsigned>(layers));
   config.blockDim = dim3(static_cast<unsigned>(grid.threads), 1, 1);
   config.dynamicSmemBytes = static_cast<std::size_t>(grid.shared_bytes);
   config.stream = stream;

@@ -9,20 +9,26 @@ namespace sparsecore::cuda {
 
 constexpr int kOctet = 8, kOctetValues = 4, kOctetThreads = 256;
 
-// A block's threads as 2^shift along a row by the rest down the rows: no thread divides.
+// A block's threads as 2^shift along a row by the rest down the rows: no thread divides. Where
+// there is enough for all that a device holds, each takes several steps of a row, as what it
+// computes before the first costs as much as one.
 struct OctetThreads {
   int shift = 0;
+  std::int64_t across = 0;  // blocks along a row
 
-  Grid grid(std::int64_t rows, std::int64_t steps) const {
+  Grid grid(std::int64_t rows) const {
     constexpr std::int64_t kMost = 0xffff;  // blocks along y
-    const std::int64_t across = blocks_for(steps, std::int64_t{1} << shift);
-    return {steps == 0 ? 0 : blocks_for(rows, kOctetThreads >> shift),
+    return {across == 0 ? 0 : blocks_for(rows, kOctetThreads >> shift),
             across < kMost ? across : kMost, kOctetThreads};
   }
 };
-inline OctetThreads threads_over(std::int64_t steps) {
+inline OctetThreads threads_over(std::int64_t rows, std::int64_t steps) {
+  constexpr std::int64_t kThreadsAtOnce = 132 * 2048, kMostSteps = 8;  // of an H200
+  std::int64_t each = 1;
+  while (each < kMostSteps && rows >= 2 * each * kThreadsAtOnce / (steps + 1)) each *= 2;
   OctetThreads threads;
-  while ((1 << threads.shift) < kOctetThreads && (1 << threads.shift) < steps) ++threads.shift;
+  while ((1 << threads.shift) < kOctetThreads && (each << threads.shift) < steps) ++threads.shift;
+  threads.across = blocks_for(steps, each << threads.shift);
   return threads;
 }
 
@@ -33,8 +39,8 @@ struct OctetPlace {
 __device__ __forceinline__ OctetPlace octet_place(OctetThreads threads) {
   const int across = 1 << threads.shift, thread = static_cast<int>(threadIdx.x);
   return {std::int64_t{blockIdx.x} * (kOctetThreads >> threads.shift) + (thread >> threads.shift),
-          std::int64_t{blockIdx.y} * across + (thread & (across - 1)),
-          std::int64_t{gridDim.y} * across};
+          block_down() * across + (thread & (across - 1)),
+          std::int64_t{gridDim.y} * gridDim.z * across};
 }
 
 // Items begin ... begin + kCount - 1 of a row, in whole vectors where kWhole: the row is then a

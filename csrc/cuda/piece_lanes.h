@@ -6,11 +6,16 @@
 
 namespace sparsecore::cuda {
 
-constexpr int kPieceThreads = 128, kWarp = 32, kFewLanes = 8;
+constexpr int kPieceThreads = 128, kWarp = 32, kFewLanes = 8, kTwoLanes = 2;
 
 // Whether kFewLanes a piece leave fewer of them idle than a warp.
 inline bool are_short(const Pieces& pieces, std::int64_t entries) {
   return entries < 16 * pieces.count;
+}
+// And whether kTwoLanes do, then: pieces of a few entries take the time of loads that wait for one
+// another, which more of them at once hide.
+inline bool are_very_short(const Pieces& pieces, std::int64_t entries) {
+  return entries < 4 * pieces.count;
 }
 
 template <int kLanes>

@@ -40,7 +40,7 @@ __global__ void __launch_bounds__(kPieceThreads)
   const std::int64_t i = piece_of_lanes<kLanes>();
   if (i >= pieces.count) return;
   const Piece piece = a.piece(pieces, i);
-  const std::int64_t column = (std::int64_t{blockIdx.y} * kLanes + lane) * kVector;
+  const std::int64_t column = (block_down() * kLanes + lane) * kVector;
   const bool is_inside = column < x.cols;
   const X* const mine = static_cast<const X*>(x.data) + (is_inside ? column : 0);
   Acc sums[kVector] = {};
@@ -129,8 +129,7 @@ __global__ void __launch_bounds__(kTile* kTileRows)
   using Acc = AccOf<X>;
   __shared__ OutOf<X> tile[kTile][kTile + 1];
   const bool by_columns = target.out.row_stride < target.out.col_stride;
-  const std::int64_t row0 = std::int64_t{blockIdx.x} * kTile,
-                     column0 = std::int64_t{blockIdx.y} * kTile;
+  const std::int64_t row0 = std::int64_t{blockIdx.x} * kTile, column0 = block_down() * kTile;
   const int across = static_cast<int>(threadIdx.x) % kTile,
             down = static_cast<int>(threadIdx.x) / kTile;
   auto* const out = static_cast<OutOf<X>*>(target.out.data);
@@ -184,7 +183,10 @@ void narrow(const Matrix& a, const Pieces& pieces, const MatrixView& x, const Ta
   const auto start = [&](auto kernel, const Grid& grid) {
     launch(Matrix::kName, kernel, grid, stream, a, pieces, x, target);
   };
-  if (are_short(pieces, a.view.nnz())) {
+  constexpr int kVeryFew = kColumns > kTwoLanes ? kColumns : kTwoLanes;  // a column a lane, at last
+  if (kVeryFew < kFewLanes && are_very_short(pieces, a.view.nnz())) {
+    start(narrow_rows<X, Matrix, kVeryFew, kColumns>, grid_of<kVeryFew>(pieces));
+  } else if (are_short(pieces, a.view.nnz())) {
     start(narrow_rows<X, Matrix, kFewLanes, kColumns>, grid_of<kFewLanes>(pieces));
   } else {
     start(narrow_rows<X, Matrix, kWarp, kColumns>, grid_of<kWarp>(pieces));

@@ -46,6 +46,11 @@ __global__ void __launch_bounds__(kItemThreads)
   if (i < count) to.set(i, from[i]);
 }
 
+struct CountAndFound {
+  std::int64_t count;
+  std::uint32_t found;
+};
+
 // Where entries come from, and where they go: `values` or `order` may be null.
 struct Move {
   CsrView a;
@@ -87,13 +92,17 @@ std::optional<GatheredRows> gather_rows(const CsrView& a, const GivenIndices& id
                                         Stream stream) {
   const std::int64_t rows = ids.view.size;
   auto* const first = memory.take_items<std::int64_t>(rows);
-  auto* const offsets = memory.take_items<std::int64_t>(rows + 1);
-  std::uint32_t* const word = nothing_found(memory, stream);
+  // What was found lies behind the offsets, so that both are read at once.
+  auto* const offsets = memory.take_items<std::int64_t>(rows + 2);
+  auto* const word = reinterpret_cast<std::uint32_t*>(offsets + rows + 1);
+  check(cudaMemsetAsync(word, 0, sizeof(std::int64_t), stream), "clearing a word");
   launch("looking up rows", look_up, grid_of(rows + 1), stream, a.offsets, ids, first, offsets,
          word);
   exclusive_sum(offsets, rows + 1, memory, stream);
-  const std::int64_t nnz = read_back(offsets + rows, stream);
-  if ((read_back(word, stream) & kInvalid) != 0) return std::nullopt;
+  const CountAndFound entries =
+      read_back(reinterpret_cast<const CountAndFound*>(offsets + rows), stream);
+  if ((entries.found & kInvalid) != 0) return std::nullopt;
+  const std::int64_t nnz = entries.count;
   const IndexTarget stored =
       index_room(rows + 1, width_for(static_cast<std::uint64_t>(nnz)), memory);
   launch("narrowing offsets", narrow_offsets, grid_of(rows + 1), stream, offsets, rows + 1, stored);

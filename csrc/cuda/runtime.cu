@@ -26,4 +26,13 @@ Status status() {
   return {true, ""};
 }
 
+std::string architecture(int device) {
+  int major = 0, minor = 0;
+  check(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device),
+        "asking for the device's compute capability");
+  check(cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, device),
+        "asking for the device's compute capability");
+  return "sm_" + std::to_string(major) + std::to_string(minor);
+}
+
 }  // namespace sparsecore::cuda

@@ -64,6 +64,14 @@ __device__ __forceinline__ Acc widened(BFloat16 v) {
   return static_cast<Acc>(to_float(v));
 }
 template <class Acc>
+__device__ __forceinline__ Acc widened(Float8E4M3 v) {
+  return static_cast<Acc>(to_float(v));
+}
+template <class Acc>
+__device__ __forceinline__ Acc widened(Float8E5M2 v) {
+  return static_cast<Acc>(to_float(v));
+}
+template <class Acc>
 __device__ __forceinline__ Acc widened(std::int8_t v) {
   return static_cast<Acc>(v);
 }
@@ -96,6 +104,10 @@ __device__ __forceinline__ Acc load_as(const void* data, DType dtype, std::int64
       return widened<Acc>(static_cast<const BFloat16*>(data)[i]);
     case DType::kInt8:
       return widened<Acc>(static_cast<const std::int8_t*>(data)[i]);
+    case DType::kFloat8E4M3:
+      return widened<Acc>(static_cast<const Float8E4M3*>(data)[i]);
+    case DType::kFloat8E5M2:
+      return widened<Acc>(static_cast<const Float8E5M2*>(data)[i]);
     default:
       return widened<Acc>(static_cast<const std::int32_t*>(data)[i]);
   }

@@ -81,17 +81,17 @@ __global__ void __launch_bounds__(kPieceThreads)
   }
 }
 
-// An entry a lane; a warp a piece. Any strides.
-template <class X>
+// An entry a lane; one segment of kLanes lanes a piece. Any strides.
+template <class X, int kLanes>
 __global__ void __launch_bounds__(kPieceThreads)
     narrow_dots(CsrView a, Pieces pieces, MatrixView u, MatrixView v, OutOf<X>* d) {
   using Acc = AccOf<X>;
-  const int lane = lane_of<kWarp>();
-  const std::int64_t i = piece_of_lanes<kWarp>();
+  const int lane = lane_of<kLanes>();
+  const std::int64_t i = piece_of_lanes<kLanes>();
   if (i >= pieces.count) return;
   const Piece piece = piece_at(pieces, a.offsets, i);
   const X* const left = static_cast<const X*>(u.data) + piece.row * u.row_stride;
-  for (std::int64_t p = piece.begin + lane; p < piece.end; p += kWarp) {
+  for (std::int64_t p = piece.begin + lane; p < piece.end; p += kLanes) {
     const X* const right = static_cast<const X*>(v.data) + a.columns[p] * v.row_stride;
     Acc sum{};
     for (std::int64_t j = 0; j < u.cols; ++j) {
@@ -124,7 +124,16 @@ void sampled(const CsrView& a, const Pieces& pieces, MatrixView u, MatrixView v,
   auto* const out = static_cast<OutOf<X>*>(d);
   if (a.nnz() == 0) return;
   if (u.cols <= kNarrow) {
-    launch("csr_sddmm", narrow_dots<X>, grid_of<kWarp>(pieces), stream, a, pieces, u, v, out);
+    const auto start = [&](auto kernel, const Grid& grid) {
+      launch("csr_sddmm", kernel, grid, stream, a, pieces, u, v, out);
+    };
+    if (are_very_short(pieces, a.nnz())) {
+      start(narrow_dots<X, kTwoLanes>, grid_of<kTwoLanes>(pieces));
+    } else if (are_short(pieces, a.nnz())) {
+      start(narrow_dots<X, kFewLanes>, grid_of<kFewLanes>(pieces));
+    } else {
+      start(narrow_dots<X, kWarp>, grid_of<kWarp>(pieces));
+    }
     return;
   }
   if (u.col_stride != 1) u = row_major_copy(u, memory, stream);

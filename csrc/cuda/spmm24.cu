@@ -4,6 +4,7 @@
 // Bytes: b + 1 / 4 an entry, and one vector of X.
 #include "row_products.h"
 #include "spmm24.h"
+#include "tiles24.h"
 
 namespace sparsecore::cuda {
 namespace {
@@ -35,6 +36,7 @@ struct Sparse24Rows {
 
 void sparse24_product(const Sparse24View& a, const MatrixView& x, const Epilogue& epilogue,
                       const MatrixView& out, Memory& memory, Stream stream) {
+  if (has_tiles24(a, x)) return tiles24_product(a, x, epilogue, out, memory, stream);
   Pieces rows;
   rows.count = a.rows;
   with_operand_type(x.dtype, [&](auto zero) {

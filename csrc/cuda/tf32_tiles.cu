@@ -72,8 +72,7 @@ __global__ void __launch_bounds__(kThreads)
   const int thread = static_cast<int>(threadIdx.x), lane = thread % kWarp, warp = thread / kWarp;
   const int g = lane / 4, t = lane % 4;
   const int warp_row = warp / 2 * 32, warp_column = warp % 2 * 32;
-  const std::int64_t row0 = std::int64_t{blockIdx.x} * kRows,
-                     column0 = std::int64_t{blockIdx.y} * kColumns;
+  const std::int64_t row0 = std::int64_t{blockIdx.x} * kRows, column0 = block_down() * kColumns;
   const int own_row = thread / 2;
   Cursor cursor{0, 0};
   if (row0 + own_row < a.rows) {

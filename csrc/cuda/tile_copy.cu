@@ -8,8 +8,7 @@ template <class T>
 __global__ void __launch_bounds__(kTile* kTileRows) copy_tiles(MatrixView from, MatrixView to) {
   __shared__ T tile[kTile][kTile + 1];
   const bool by_columns = from.row_stride < from.col_stride;
-  const std::int64_t row0 = std::int64_t{blockIdx.x} * kTile,
-                     column0 = std::int64_t{blockIdx.y} * kTile;
+  const std::int64_t row0 = std::int64_t{blockIdx.x} * kTile, column0 = block_down() * kTile;
   const int across = static_cast<int>(threadIdx.x) % kTile,
             down = static_cast<int>(threadIdx.x) / kTile;
   for (int line = down; line < kTile; line += kTileRows) {

@@ -275,6 +275,8 @@ class DeviceCsr:
     @property
     def pieces(self) -> int: ...
     @property
+    def tensors(self) -> list[Any]: ...
+    @property
     def indptr_width(self) -> int: ...
     @property
     def indices_width(self) -> int: ...
@@ -362,15 +364,22 @@ def device_csr_matmul(
 ) -> None: ...
 
 @final
-class DeviceBitmap:
+class DeviceStrips:
     def __init__(
-        self, csr: DeviceCsr, values: Any, allocate: Callable[[int], Any], stream: int
+        self,
+        csr: DeviceCsr,
+        values: Any,
+        kernel: str,
+        allocate: Callable[[int], Any],
+        stream: int,
     ) -> None: ...
     @property
     def nbytes(self) -> int: ...
+    @property
+    def tensors(self) -> tuple[Any, Any, Any]: ...
     def with_values(
         self, csr: DeviceCsr, values: Any, allocate: Callable[[int], Any], stream: int
-    ) -> DeviceBitmap: ...
+    ) -> DeviceStrips: ...
     def unpack(
         self, csr: DeviceCsr, values: Any, allocate: Callable[[int], Any], stream: int
     ) -> None: ...
@@ -387,6 +396,47 @@ class DeviceBitmap:
         allocate: Callable[[int], Any],
         stream: int,
     ) -> None: ...
+
+def device_architecture(device: int) -> str: ...
+
+# NVIDIA's library, opened at run time. `device` is the index of the current one.
+@final
+class DeviceCusparseLt:
+    def __init__(self, override_path: str, folders: list[str]) -> None: ...
+    @property
+    def version(self) -> str: ...
+    @property
+    def path(self) -> str: ...
+    def compress(
+        self, w: Any, device: int, allocate: Callable[[int], Any], stream: int
+    ) -> DeviceCusparseLtMatrix: ...
+    # Plans of the calling thread: (made, reused, held).
+    def plans(self, device: int) -> tuple[int, int, int]: ...
+
+@final
+class DeviceCusparseLtMatrix:
+    @property
+    def shape(self) -> tuple[int, int]: ...
+    @property
+    def nbytes(self) -> int: ...
+    @property
+    def version(self) -> str: ...
+    # An algorithm is (config_id, split_k, split_k_mode, split_k_buffers).
+    def matmul(
+        self,
+        x: Any,
+        out: Any,
+        name: str,
+        scale: Any,
+        bias: Any,
+        activation: str | None,
+        algorithm: tuple[int, int, int, int] | None,
+        allocate: Callable[[int], Any],
+        stream: int,
+    ) -> None: ...
+    def search(
+        self, x: Any, scratch: Any, name: str, allocate: Callable[[int], Any], stream: int
+    ) -> tuple[int, int, int, int]: ...
 
 def device_csr_sddmm(
     csr: DeviceCsr, u: Any, v: Any, out: Any, allocate: Callable[[int], Any], stream: int

@@ -29,7 +29,14 @@ VALUE_DTYPES: dict[str, np.dtype[Any]] = {
     "bfloat16": np.dtype(ml_dtypes.bfloat16),
     "int8": np.dtype(np.int8),
 }
+# What a 2:4 matrix may hold besides, and a right side of its products.
+FLOAT8_DTYPES: dict[str, np.dtype[Any]] = {
+    "float8_e4m3fn": np.dtype(ml_dtypes.float8_e4m3fn),
+    "float8_e5m2": np.dtype(ml_dtypes.float8_e5m2),
+}
 _BFLOAT16 = VALUE_DTYPES["bfloat16"]
+# Those that torch and numpy hand to each other as bits only.
+_AS_BITS = {dtype: np.dtype(f"i{dtype.itemsize}") for dtype in (_BFLOAT16, *FLOAT8_DTYPES.values())}
 _HALVES = (VALUE_DTYPES["float16"], _BFLOAT16)
 
 
@@ -152,10 +159,12 @@ def to_host(tensor: Any) -> Array:
 def _viewed(tensor: Any) -> Array:
     torch = import_torch()
     tensor = tensor.detach() if tensor.requires_grad else tensor
-    if tensor.dtype == torch.bfloat16:
-        bits: Array = tensor.view(torch.int16).numpy()
-        return bits.view(_BFLOAT16)
-    array: Array = tensor.numpy()
+    try:
+        array: Array = tensor.numpy()
+    except TypeError:  # of a dtype that numpy itself has not
+        dtype = numpy_dtype(tensor.dtype)
+        bits: Array = tensor.view(getattr(torch, _AS_BITS[dtype].name)).numpy()
+        return bits.view(dtype)
     return array
 
 
@@ -171,14 +180,14 @@ def as_tensor(array: Array, *, device: Any = None) -> Any:
     torch = import_torch()
     if not array.flags.writeable:
         array = array.copy()
-    is_bfloat16 = array.dtype == _BFLOAT16
-    bits = array.view(np.int16) if is_bfloat16 else array
+    as_bits = _AS_BITS.get(array.dtype)
+    bits = array if as_bits is None else array.view(as_bits)
     try:
         tensor = torch.from_numpy(bits)
     except ValueError:  # of negative strides
         tensor = torch.from_numpy(bits.copy())
-    if is_bfloat16:
-        tensor = tensor.view(torch.bfloat16)
+    if as_bits is not None:
+        tensor = tensor.view(getattr(torch, array.dtype.name))
     return tensor if device is None else tensor.to(device)
 
 
@@ -206,6 +215,11 @@ def read_only(values: Values) -> Values:
     view = values.view()
     view.flags.writeable = False
     return view
+
+
+def is_float8(dtype: DTypeLike) -> bool:
+    """Whether a dtype of numpy's or torch's is one of `FLOAT8_DTYPES`."""
+    return dtype.itemsize == 1 and numpy_dtype(dtype).name in FLOAT8_DTYPES
 
 
 def cast(values: Values, dtype: np.dtype[Any]) -> Values:

@@ -120,8 +120,11 @@ def sparse24_matmul(
 ) -> Values:
     """Multiply a 2:4 matrix by a dense one: ``S @ X``.
 
-    As `csr_matmul`, with one difference: both slots of every group of four are stored, so a slot
-    that holds a zero multiplies as IEEE says (0 times NaN is NaN).
+    As `csr_matmul`, with two differences. Both slots of every group of four are stored, so a slot
+    that holds a zero multiplies as IEEE says (0 times NaN is NaN). And values and X may be 8-bit
+    floats (float8_e4m3fn, float8_e5m2): with X in fp16, bf16 or fp32, the result has X's dtype; X
+    of 8 bits is taken as fp32, and the result is fp32, which sums are kept in. (torch._scaled_mm
+    has 8 by 8 bits only, and rounds to a dtype that its caller names.)
 
     Parameters
     ----------
@@ -366,6 +369,8 @@ def matmul(
     """
     name = name or ("sparse24_matmul" if isinstance(left, Sparse24) else "csr_matmul")
     X = _as_values(X, f"{name}: X")
+    if isinstance(left, Sparse24):
+        X = _widened(X)
     if interop.is_tensor(X):
         if not interop.is_plain(X):
             from sparsecore.library import calls
@@ -406,12 +411,8 @@ def run(
         if type(structure) is _HostStructure:
             return _core.csr_matmul(structure, values, X, out, threads, name, *options)
         return products.csr_matmul(structure, values, X, out, threads, name, *options)
-    if options and options[0]:  # transposed
-        slots = slots_of(left._structure)
-        entries, multiply = slots.entries(left._values), csr_matmul_of(slots.structure)
-        return multiply(slots.structure, entries, X, out, threads, name, *options)
-    multiply = sparse24_matmul_of(left._structure)
-    return multiply(left._structure, left._values, X, out, threads, name, *options)
+    call = (_widened(X), out, threads, name, *options)
+    return multiplied_24(left._structure, left._values, *call)
 
 
 def csr_matmul_of(structure: Structure) -> Any:
@@ -419,10 +420,43 @@ def csr_matmul_of(structure: Structure) -> Any:
     return products.csr_matmul if isinstance(structure, DeviceStructure) else _core.csr_matmul
 
 
-def sparse24_matmul_of(structure: Structure24) -> Any:
-    """Return the core's product for 2:4 structures like this one, by the memory that it is in."""
-    on_device = isinstance(structure, DeviceSparse24)
-    return products.sparse24_matmul if on_device else _core.sparse24_matmul
+def multiplied_24(structure: Structure24, values: Values, X: Values, *call: Any) -> Values:
+    """Multiply a 2:4 matrix, in whatever memory; `call` are the core's other arguments, in order.
+
+    The transpose is that of the slots as CSR, which are made once.
+    """
+    if interop.is_float8(values.dtype):
+        _check_float8(values, X, name=call[2])
+    if call[3:4] == (True,):  # transposed
+        slots = slots_of(structure)
+        entries = slots.entries(as_wide_as(X, values))
+        return csr_matmul_of(slots.structure)(slots.structure, entries, X, *call)
+    if isinstance(structure, DeviceSparse24):
+        return products.sparse24_matmul(structure, values, X, *call)
+    return _core.sparse24_matmul(structure, as_wide_as(X, values), X, *call)
+
+
+def as_wide_as(X: Values, values: Values) -> Values:
+    """Return values as a product with X reads them: 8-bit floats in X's dtype, which has them."""
+    dtype = interop.numpy_dtype(X.dtype)
+    return interop.cast(values, dtype) if interop.is_float8(values.dtype) else values
+
+
+def _check_float8(values: Values, X: Values, *, name: str) -> None:
+    dtype = interop.numpy_dtype(X.dtype)
+    if dtype.name not in ("float32", "float16", "bfloat16"):
+        msg = (
+            f"{name}: A is {interop.numpy_dtype(values.dtype)}, X is {dtype}; expected X of "
+            "float32, float16, bfloat16 or an 8-bit floating dtype"
+        )
+        raise TypeError(msg)
+
+
+def _widened(X: Values) -> Values:
+    """Return a right side of 8-bit floats in float32, the dtype of its products; others as is."""
+    is_array = type(X) is np.ndarray or interop.is_tensor(X)
+    float32 = interop.VALUE_DTYPES["float32"]
+    return interop.cast(X, float32) if is_array and interop.is_float8(X.dtype) else X
 
 
 def sampled(structure: Structure, U: Values, V: Values, threads: int | None) -> Values:

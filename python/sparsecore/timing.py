@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -25,7 +26,7 @@ import numpy as np
 from sparsecore import _core
 from sparsecore.threads import get_num_threads
 
-__all__ = ["Timer", "Timing", "interleaved", "machine_facts"]
+__all__ = ["Elapsed", "Timer", "Timing", "interleaved", "machine_facts"]
 
 _SIMD_FLAGS = frozenset(
     {
@@ -58,6 +59,9 @@ class Timing:
 Timer: TypeAlias = Callable[[Mapping[str, Callable[[], object]]], Mapping[str, Timing]]
 """Anything that measures contenders as :func:`interleaved` does with its options filled in."""
 
+Elapsed: TypeAlias = Callable[[Callable[[], object], int], float]
+"""From a callable and a number of calls to the seconds that they take one after another."""
+
 
 def interleaved(
     contenders: Mapping[str, Callable[[], object]],
@@ -69,6 +73,7 @@ def interleaved(
     sample_seconds: float = 1e-3,
     pause: float = 0.0,
     clock: Callable[[], float] = time.perf_counter,
+    elapsed: Elapsed | None = None,
 ) -> dict[str, Timing]:
     """Measure callables against each other, in turns.
 
@@ -95,6 +100,9 @@ def interleaved(
         for their next call fall asleep.
     clock : callable
         Gives seconds; replaced in tests.
+    elapsed : callable, optional
+        Measures a sample; if not given, `clock` does. For calls that return before their work is
+        done: `sparsecore.cuda.events.seconds_of_calls` is a CUDA device's.
 
     Returns
     -------
@@ -116,9 +124,10 @@ def interleaved(
     samples: dict[str, list[float]] = {name: [] for name in contenders}
     names = list(contenders)
     order = random.Random(0)
+    seconds = elapsed or partial(_elapsed, clock=clock)
     with _no_collection():
         repeats = {
-            name: _repeats_of_a_sample(call, warmup, sample_seconds, clock)
+            name: _repeats_of_a_sample(call, warmup, sample_seconds, seconds)
             for name, call in contenders.items()
         }
         start = clock()
@@ -130,8 +139,7 @@ def interleaved(
             for name in names:
                 if pause:
                     time.sleep(pause)
-                elapsed = _elapsed(contenders[name], repeats[name], clock)
-                samples[name].append(elapsed / repeats[name])
+                samples[name].append(seconds(contenders[name], repeats[name]) / repeats[name])
             done += 1
     return {name: _summary(values) for name, values in samples.items()}
 
@@ -175,7 +183,7 @@ def _no_collection() -> Iterator[None]:
             gc.enable()
 
 
-def _elapsed(call: Callable[[], object], repeats: int, clock: Callable[[], float]) -> float:
+def _elapsed(call: Callable[[], object], repeats: int, *, clock: Callable[[], float]) -> float:
     start = clock()
     for _ in range(repeats):
         call()
@@ -183,13 +191,13 @@ def _elapsed(call: Callable[[], object], repeats: int, clock: Callable[[], float
 
 
 def _repeats_of_a_sample(
-    call: Callable[[], object], warmup: int, sample_seconds: float, clock: Callable[[], float]
+    call: Callable[[], object], warmup: int, sample_seconds: float, seconds: Elapsed
 ) -> int:
     for _ in range(warmup):
         call()
     repeats = 1
     while repeats < _MAX_REPEATS:
-        elapsed = _elapsed(call, repeats, clock)
+        elapsed = seconds(call, repeats)
         if elapsed >= sample_seconds:
             break
         # The first guesses are made of few, cold calls: grow by ten times at most.

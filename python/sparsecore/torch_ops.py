@@ -97,7 +97,7 @@ class _Matmul(Function):
         if isinstance(call.left, Plan) and call.left._version != ctx.version:
             msg = f"{call.name}: the plan was updated between the forward and the backward pass"
             raise RuntimeError(msg)
-        left, to_values = _as_csr(call.left, values)
+        left, to_values = _as_csr(call.left, values, X)
         backward = Backward(
             call.transposed,
             call.by_rows,
@@ -153,14 +153,15 @@ class _Sddmm(Function):
         return d_u, d_v, None, None
 
 
-def _as_csr(left: Left, values: torch.Tensor | None) -> tuple[CSR | Plan, Any]:
+def _as_csr(left: Left, values: torch.Tensor | None, X: torch.Tensor) -> tuple[CSR | Plan, Any]:
     """Return what the backward products run on, and the way from its entries back to the values.
 
     The values are those that were saved: torch has checked that nothing edited them since.
     """
     if isinstance(left, Sparse24):
         slots = slots_of(left._structure)
-        entries = slots.entries(left.values if values is None else values)
+        saved = left.values if values is None else values
+        entries = slots.entries(ops.as_wide_as(X, saved))
         return CSR._wrap(slots.structure, entries), slots.slots
     if isinstance(left, CSR) and values is not None:
         left = left.with_data(values)

@@ -66,4 +66,25 @@ inline void mma_m16n8k8_tf32(float (&d)[4], const std::uint32_t (&a)[4],
   simt::release_handed();
 }
 
+// A 2:4 by its metadata, of which words of the lanes 4 g + 2 kSelector + j tell (ptx.h of csrc).
+template <class T, int kSelector>
+void mma_sp_m16n8k32(float (&d)[4], const std::uint32_t (&a)[4], const std::uint32_t (&b)[4],
+                     std::uint32_t metadata) {
+  const std::uint32_t words[9] = {a[0], a[1], a[2], a[3], b[0], b[1], b[2], b[3], metadata};
+  simt::hand_over(words, 9);
+  const auto handed = [](int lane) { return simt::handed(static_cast<unsigned>(lane)); };
+  const auto item = [](std::uint32_t word, int half) {
+    return product_operand(T{static_cast<std::uint16_t>(word >> (16 * half))});
+  };
+  sum_of_products(d, 16, [&](int row, int slot, int column) {
+    const int group = slot / 2;
+    const std::uint32_t places = handed(row % 8 * 4 + 2 * kSelector + group / 4)[8];
+    const int place = static_cast<int>(places >> (row / 8 * 16 + group % 4 * 4 + slot % 2 * 2)) & 3;
+    const int k = 4 * group + place;
+    return item(handed(row % 8 * 4 + group % 4)[group / 4 * 2 + row / 8], slot % 2) *
+           item(handed(column * 4 + k % 8 / 2)[4 + k / 8], k % 2);
+  });
+  simt::release_handed();
+}
+
 }  // namespace sparsecore::cuda

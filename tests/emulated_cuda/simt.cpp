@@ -1,5 +1,6 @@
 // The threads of a block as fibers, and when each goes on.
 #include <algorithm>
+#include <atomic>
 #include <cstddef>
 #include <cstdlib>
 #include <memory>
@@ -212,4 +213,33 @@ void run(dim3 grid, dim3 threads, std::size_t shared_bytes, const std::function<
   }
 }
 
+// ---- what waits ----
+
+namespace {
+
+std::atomic<long> counts[3];
+std::atomic<int (*)()> question;
+
+}  // namespace
+
+void note(Waiting what) {
+  ++counts[static_cast<int>(what)];
+  int (*const ask)() = question;
+  if (ask != nullptr && ask() != 0) ++counts[2];
+}
+
 }  // namespace simt
+
+// For ctypes. Of kind 0 synchronizations, 1 copies to the host, 2 those of both at which the
+// question was answered with something else than 0.
+extern "C" {
+[[gnu::visibility("default"), gnu::used]] long simt_waits(int kind) {
+  return kind >= 0 && kind < 3 ? simt::counts[kind].load() : -1;
+}
+[[gnu::visibility("default"), gnu::used]] void simt_note_synchronization() {
+  simt::note(simt::Waiting::kSynchronization);
+}
+[[gnu::visibility("default"), gnu::used]] void simt_ask_at_waits(int (*question)()) {
+  simt::question = question;
+}
+}

@@ -49,9 +49,13 @@ std::string place_of_thread(unsigned thread);
 constexpr unsigned kWarpgroup = 128;
 void warpgroup_barrier();
 
+// What makes the host wait for the device, counted: tests/device_waits.py reads how often.
+enum class Waiting { kSynchronization, kCopyToHost };
+void note(Waiting what);
+
 // For instructions of a whole warp: hands over up to kHanded words of each lane, so that
 // handed(lane) reads any lane's until release() is called by all.
-constexpr int kHanded = 8;
+constexpr int kHanded = 9;
 void hand_over(const std::uint32_t* words, int count);
 const std::uint32_t* handed(unsigned lane);
 void release_handed();

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <type_traits>
 
 #include "dtype.h"
 
@@ -29,6 +30,30 @@ __device__ __forceinline__ void mma_m16n8k16<BFloat16>(float (&d)[4], const std:
       "{%0,%1,%2,%3};"
       : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
       : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+}
+
+// d += a b with a 2:4 matrix a, 16 x 32 of which 16 a row are stored, and b, 32 x 8 ("mma.sp" in
+// the same chapter). With g = lane / 4 and t = lane % 4 a lane holds, two items a word, of a: group
+// t of four columns of row g and of row g + 8, group t + 4 of both; of b: rows 2t ... 2t + 1 of
+// column g, and those 8, 16 and 24 further. Metadata come from the lanes 4 g + 2 kSelector + j: the
+// nibbles of groups 4 j ... 4 j + 3 of row g, and above them those of row g + 8.
+template <class T, int kSelector>
+__device__ __forceinline__ void mma_sp_m16n8k32(float (&d)[4], const std::uint32_t (&a)[4],
+                                                const std::uint32_t (&b)[4],
+                                                std::uint32_t metadata) {
+  if constexpr (std::is_same_v<T, Half>) {
+    asm("mma.sp::ordered_metadata.sync.aligned.m16n8k32.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, "
+        "{%4,%5,%6,%7}, {%8,%9,%10,%11}, {%0,%1,%2,%3}, %12, %13;"
+        : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]), "r"(b[2]), "r"(b[3]),
+          "r"(metadata), "n"(kSelector));
+  } else {
+    asm("mma.sp::ordered_metadata.sync.aligned.m16n8k32.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, "
+        "{%4,%5,%6,%7}, {%8,%9,%10,%11}, {%0,%1,%2,%3}, %12, %13;"
+        : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]), "r"(b[2]), "r"(b[3]),
+          "r"(metadata), "n"(kSelector));
+  }
 }
 
 // The nearest number of ten bits of mantissa, ties away from zero.

@@ -19,7 +19,7 @@ def main(options: Options) -> None:
         except ValueError as error:
             sys.exit(str(error))
         return
-    if options.command in ("e2e", "training", "never-slower") and find_spec("torch") is None:
+    if options.command in ("e2e", "training", "never-slower", "gpu") and find_spec("torch") is None:
         sys.exit(f"{options.command} needs torch: install sparsecore[bench]")
     pinned = pin(options.threads, options.target)
     # Only now: what this imports reads the number of threads when it is loaded.

@@ -13,7 +13,7 @@ import numpy as np
 import sparsecore as sc
 from sparsecore.bench import building, calls, products, report, table, training
 from sparsecore.bench.arguments import Options
-from sparsecore.bench.comparison import Case, Comparison, verify
+from sparsecore.bench.comparison import Case, Comparison, WrongResult, verify
 from sparsecore.bench.floor import measure_floor
 from sparsecore.bench.peers import Roster, find_peers
 from sparsecore.timing import Timer, Timing, interleaved, machine_facts
@@ -57,15 +57,20 @@ def run(options: Options, *, pinned: bool) -> None:
         document = measure(options, pinned=pinned)
         text = table.markdown(document)
     print(text)
-    if options.output is None:
-        return
-    options.output.parent.mkdir(parents=True, exist_ok=True)
-    options.output.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
-    options.output.with_suffix(".md").write_text(text, encoding="utf-8")
+    if options.output is not None:
+        _write(options, options.output, document, text)
+    if failed := document.get("failed"):
+        raise WrongResult("; ".join(failed))
+
+
+def _write(options: Options, output: Path, document: Mapping[str, Any], text: str) -> None:
+    output.parent.mkdir(parents=True, exist_ok=True)
+    output.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    output.with_suffix(".md").write_text(text, encoding="utf-8")
     if options.plot:
         from sparsecore.bench.plot import draw_file
 
-        draw_file(options.output)
+        draw_file(output)
 
 
 def _end_to_end(options: Options, *, pinned: bool) -> tuple[dict[str, Any], str]:

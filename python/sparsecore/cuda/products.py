@@ -35,13 +35,13 @@ class _Options(NamedTuple):
 
 
 class _Matrix(NamedTuple):
-    """A matrix as a product reads it: CSR by a kernel that is named or not, a bitmap of it, 2:4."""
+    """A matrix as a product reads it: CSR by a kernel that is named or not, in strips; or 2:4."""
 
     structure: DeviceStructure | DeviceSparse24
     values: Any
     transpose: Transpose | None = None  # of CSR
     kernel: str = ""
-    bitmap: "_core.DeviceBitmap | None" = None
+    strips: "_core.DeviceStrips | None" = None
 
 
 def csr_matmul(
@@ -94,8 +94,9 @@ def plan_matmul(
     """Multiply as `_core.plan_matmul`; parameters and errors as in `csr_matmul`."""
     del threads
     given = _Options(*options)
-    if plan.bitmap is not None and X.dtype == plan.dtype and not given.transposed:
-        packed = _Matrix(plan.structure, plan.no_values, plan.transposed, bitmap=plan.bitmap)
+    if plan.strips is not None and X.dtype == plan.dtype and not given.transposed:
+        plan.lend()
+        packed = _Matrix(plan.structure, plan.no_values, plan.transposed, strips=plan.strips)
         return _multiplied(packed, X, out, name, given)
     matrix = _Matrix(plan.structure, plan.values, plan.transposed, kernel=plan.kernel)
     return _multiplied(matrix, X, out, name, given)
@@ -180,8 +181,8 @@ def _run(matrix: _Matrix, X: Any, out: Any, name: str, given: _Options) -> None:
             _core.device_sparse24_matmul(*places, slots, X, out, name, *epilogue, allocate, stream)
             return
         csr = structure.csr
-        if matrix.bitmap is not None:
-            matrix.bitmap.matmul(csr, X, out, name, *epilogue, allocate, stream)
+        if matrix.strips is not None:
+            matrix.strips.matmul(csr, X, out, name, *epilogue, allocate, stream)
             return
         turned = matrix.transpose if given.transposed else None
         transposed = None if turned is None else (lambda: _core_parts(*turned()))

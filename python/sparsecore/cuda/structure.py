@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any, NoReturn, TypeAlias, final
 
 from sparsecore import _core, interop
-from sparsecore.cuda.current import current
+from sparsecore.cuda.current import current, lend, stream_of
 from sparsecore.threads import get_num_threads
 
 # The structure, order, starts and values that a host's `_core` function of the same name returns.
@@ -24,18 +24,21 @@ class DeviceStructure:
         What kernels are given: the indices, and the pieces that long rows are split into.
     """
 
-    __slots__ = ("__weakref__", "_csr", "_transposed")
+    __slots__ = ("__weakref__", "_csr", "_made_on", "_transposed")
 
     _csr: "_core.DeviceCsr"
+    _made_on: int
     _transposed: "tuple[DeviceStructure, Any] | None"
 
     def __init__(self, csr: "_core.DeviceCsr") -> None:
         self._csr = csr
+        self._made_on = stream_of(csr.indptr.device)
         self._transposed = None
 
     @property
     def csr(self) -> "_core.DeviceCsr":
-        """What kernels are given."""
+        """What kernels are given, to be read on the current stream."""
+        lend(lambda: self._csr.tensors, self._made_on, self.device)
         return self._csr
 
     @property
@@ -56,12 +59,12 @@ class DeviceStructure:
     @property
     def indptr(self) -> Any:
         """(m + 1,) row offsets in stored width; not to be edited."""
-        return as_stored(self._csr.indptr, self._csr.indptr_width)
+        return as_stored(self.csr.indptr, self._csr.indptr_width)
 
     @property
     def indices(self) -> Any:
         """(nnz,) columns in stored width; not to be edited."""
-        return as_stored(self._csr.indices, self._csr.indices_width)
+        return as_stored(self.csr.indices, self._csr.indices_width)
 
     @property
     def nbytes(self) -> int:
@@ -83,7 +86,7 @@ class DeviceStructure:
     def row_ids(self) -> Any:
         """Return the (nnz,) int64 row of each entry."""
         with current(self._csr.indptr) as now:
-            return as_int64(_core.device_row_ids(self._csr, now.allocate, now.stream))
+            return as_int64(_core.device_row_ids(self.csr, now.allocate, now.stream))
 
     def gather_rows(self, rows: Any, values: Any, threads: int) -> Canonical:
         """Return the structure of `rows`, (r,) integers on the device, and how entries move.
@@ -104,7 +107,7 @@ class DeviceStructure:
         """
         given = None if values is None else values.contiguous()
         with current(self._csr.indptr) as now:
-            made = _core.device_gather_rows(self._csr, rows, given, now.allocate, now.stream)
+            made = _core.device_gather_rows(self.csr, rows, given, now.allocate, now.stream)
         if made is None:
             host = self.to_host()
             refuse(lambda: host.gather_rows(interop.to_host(rows).astype("int64"), None, threads))
@@ -119,8 +122,10 @@ class DeviceStructure:
         """Return the transpose and its order, made once; entry p of it is entry ``order[p]``."""
         if self._transposed is None:
             with current(self._csr.indptr) as now:
-                csr, order = _core.device_transpose(self._csr, now.allocate, now.stream)
+                csr, order = _core.device_transpose(self.csr, now.allocate, now.stream)
             self._transposed = DeviceStructure(csr), as_int64(order)
+        turned, order = self._transposed
+        lend(lambda: (order,), turned._made_on, self.device)
         return self._transposed
 
     def transpose(self, values: Any, threads: int) -> Canonical:  # noqa: ARG002
@@ -134,7 +139,7 @@ class DeviceStructure:
         """Return the dense (m, n) matrix of (nnz,) values; records nothing."""
         dense = values.new_zeros(self.shape)
         with current(self._csr.indptr) as now:
-            _core.device_csr_to_dense(self._csr, values.detach().contiguous(), dense, now.stream)
+            _core.device_csr_to_dense(self.csr, values.detach().contiguous(), dense, now.stream)
         return dense
 
     def to_host(self) -> _core.CsrStructure:

@@ -3,7 +3,7 @@
 from typing import Any, final
 
 from sparsecore import _core, interop
-from sparsecore.cuda.current import current
+from sparsecore.cuda.current import current, lend, stream_of
 from sparsecore.cuda.structure import as_int64, refuse
 from sparsecore.threads import get_num_threads
 
@@ -16,18 +16,25 @@ class DeviceSparse24:
 
     It is valid: whoever makes one has checked it, and nothing edits it.
 
-    Attributes
+    Parameters
     ----------
     metadata : (m, ceil(k / 8)) uint8 tensor
         Contiguous; not to be edited.
     shape : (m, k)
     """
 
-    __slots__ = ("__weakref__", "metadata", "shape")
+    __slots__ = ("__weakref__", "_made_on", "_metadata", "shape")
 
     def __init__(self, metadata: Any, shape: Shape) -> None:
-        self.metadata = metadata
+        self._metadata = metadata
+        self._made_on = stream_of(metadata.device)
         self.shape = shape
+
+    @property
+    def metadata(self) -> Any:
+        """(m, ceil(k / 8)) uint8, to be read on the current stream."""
+        lend(lambda: (self._metadata,), self._made_on, self.device)
+        return self._metadata
 
     @property
     def slots(self) -> Shape:
@@ -42,7 +49,7 @@ class DeviceSparse24:
     @property
     def device(self) -> Any:
         """The torch.device whose memory it lies in."""
-        return self.metadata.device
+        return self._metadata.device
 
     def column_ids(self) -> Any:
         """Return the (m, 2 * ceil(k / 4)) int64 columns of the slots; some may be past the last."""

@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from sparsecore.files.parts import ARRAY_NAMES, Parts
-from sparsecore.interop import VALUE_DTYPES, Array
+from sparsecore.interop import FLOAT8_DTYPES, VALUE_DTYPES, Array
 
 VERSION = "1"
 # One matrix has a header of about 400 bytes; a larger one is another file, or a lie.
@@ -24,6 +24,8 @@ _DTYPES: dict[str, np.dtype[Any]] = {
     "F32": VALUE_DTYPES["float32"],
     "F16": VALUE_DTYPES["float16"],
     "BF16": VALUE_DTYPES["bfloat16"],
+    "F8_E4M3": FLOAT8_DTYPES["float8_e4m3fn"],
+    "F8_E5M2": FLOAT8_DTYPES["float8_e5m2"],
     "I8": VALUE_DTYPES["int8"],
     "U8": np.dtype(np.uint8),
     "U16": np.dtype(np.uint16),

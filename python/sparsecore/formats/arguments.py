@@ -7,7 +7,7 @@ import numpy as np
 
 from sparsecore import interop
 from sparsecore.formats import placement
-from sparsecore.interop import VALUE_DTYPES, DTypeLike, Int64, Values
+from sparsecore.interop import FLOAT8_DTYPES, VALUE_DTYPES, DTypeLike, Int64, Values
 
 # Values, or a (nested) sequence of numbers.
 ValuesLike: TypeAlias = Any
@@ -17,29 +17,36 @@ IndexLike: TypeAlias = Any
 _INT64_MAX = np.iinfo(np.int64).max
 
 
-def value_dtype(dtype: DTypeLike, *, name: str) -> np.dtype[Any]:
-    """Return the numpy dtype of `dtype` if values may have it.
+def value_dtype(dtype: DTypeLike, *, name: str, float8: bool = False) -> np.dtype[Any]:
+    """Return the numpy dtype of `dtype` if values may have it; with `float8` also an 8-bit float.
 
     Raises
     ------
     TypeError
         Where it is none of fp64, fp32, fp16, bf16 and int8, or not in native byte order.
     """
+    allowed = VALUE_DTYPES | FLOAT8_DTYPES if float8 else VALUE_DTYPES
     try:
         result = None if dtype is None else interop.numpy_dtype(dtype)
     except TypeError:
         result = None
-    if result is not None and result in VALUE_DTYPES.values():
+    if result is not None and result in allowed.values():
         return result
     if result is not None and not result.isnative:
         msg = f"{name} has dtype {result.str!r}, expected the native byte order"
         raise TypeError(msg)
-    msg = f"{name} has dtype {dtype}, expected one of {', '.join(VALUE_DTYPES)}"
+    msg = f"{name} has dtype {dtype}, expected one of {', '.join(allowed)}"
     raise TypeError(msg)
 
 
 def as_values(
-    x: ValuesLike, *, name: str, ndim: int, like: Values | None = None, device: bool = False
+    x: ValuesLike,
+    *,
+    name: str,
+    ndim: int,
+    like: Values | None = None,
+    device: bool = False,
+    float8: bool = False,
 ) -> Values:
     """Return `x` as values: a tensor as it is, anything else as a contiguous numpy array.
 
@@ -55,6 +62,8 @@ def as_values(
         The kind and dtype that a sequence takes; arrays and tensors keep their own.
     device : bool
         Whether values may be in the memory of a CUDA device.
+    float8 : bool
+        Whether they may be of an 8-bit floating dtype.
 
     Raises
     ------
@@ -68,7 +77,7 @@ def as_values(
         values = np.asarray(x)
     else:
         values = interop.from_numpy(np.asarray(x, interop.numpy_dtype(like.dtype)), like=like)
-    value_dtype(values.dtype, name=name)
+    value_dtype(values.dtype, name=name, float8=float8)
     if values.ndim != ndim:
         msg = f"{name} has {values.ndim} axes, expected {ndim}"
         raise TypeError(msg)

@@ -75,16 +75,16 @@ def sum_triplets(
 # ---- dense ----
 
 
-def dense_values(W: ValuesLike, *, name: str, device: bool = False) -> Values:
+def dense_values(W: ValuesLike, *, name: str, device: bool = False, float8: bool = False) -> Values:
     """Return `W` as 2-D values: an array or tensor as it is, in whatever memory order it has.
 
-    `device` says whether it may be in the memory of a CUDA device.
+    `device` says whether it may be in the memory of a CUDA device, `float8` whether of 8 bits.
     """
     W = interop.as_met(W)
     if interop.is_tensor(W):
-        return arguments.as_values(W, name=name, ndim=2, device=device)
+        return arguments.as_values(W, name=name, ndim=2, device=device, float8=float8)
     array = np.asarray(W)
-    arguments.value_dtype(array.dtype, name=name)
+    arguments.value_dtype(array.dtype, name=name, float8=float8)
     if array.ndim != 2:
         msg = f"{name} has {array.ndim} axes, expected 2"
         raise TypeError(msg)

@@ -29,9 +29,10 @@ class Sparse24:
     Parameters
     ----------
     arrays : (values, metadata)
-        (m, 2 * ceil(k / 4)) values of float64, float32, float16, bfloat16 or int8 (numpy or torch)
-        and (m, ceil(k / 8)) uint8. A slot beyond column k - 1 must hold 0. Values of a CUDA device
-        have their metadata there.
+        (m, 2 * ceil(k / 4)) values of float64, float32, float16, bfloat16, int8, float8_e4m3fn or
+        float8_e5m2 (numpy or torch; numpy's 8-bit floats are those of ml_dtypes), and
+        (m, ceil(k / 8)) uint8. A slot beyond column k - 1 must hold 0. Values of a CUDA device have
+        their metadata there.
     shape : (m, k)
 
     Raises
@@ -72,7 +73,9 @@ class Sparse24:
             msg = "Sparse24: expected (values, metadata); a dense matrix goes to from_dense"
             raise TypeError(msg) from None
         m, k = arguments.as_shape(shape, name="Sparse24")
-        values = arguments.as_values(values, name="Sparse24: values", ndim=2, device=True)
+        values = arguments.as_values(
+            values, name="Sparse24: values", ndim=2, device=True, float8=True
+        )
         arguments.check_shape(values, (m, -(-k // 4) * 2), name="Sparse24: values")
         structure = _structure_of(values, metadata, (m, k))
         self._structure = structure
@@ -113,7 +116,7 @@ class Sparse24:
         ValueError
             Where `W` is not 2:4 and `prune` is False; names row and group.
         """
-        W = convert.dense_values(W, name="Sparse24.from_dense: W", device=True)
+        W = convert.dense_values(W, name="Sparse24.from_dense: W", device=True, float8=True)
         if prune and convert.tracks_gradient(W):
             W = _pruned(W)
         structure, values = _compressed(W, prune)
@@ -138,8 +141,10 @@ class Sparse24:
         is_recorded = convert.tracks_gradient(values)
         if not interop.is_tensor(values) or (interop.on_device(values) and not is_recorded):
             return self._structure.to_dense(values)
+        wide = _wide(values)
         column = _columns(self._structure, values)
-        return values.new_zeros((m, -(-k // 4) * 4)).scatter(1, column, values)[:, :k]
+        dense = wide.new_zeros((m, -(-k // 4) * 4)).scatter(1, column, wide)[:, :k]
+        return dense.to(values.dtype)
 
     # ---- what it is ----
 
@@ -220,7 +225,7 @@ class Sparse24:
 
     def astype(self, dtype: DTypeLike) -> "Sparse24":
         """Return the matrix with its values cast to `dtype`, as numpy or torch casts them."""
-        target = arguments.value_dtype(dtype, name="Sparse24.astype: dtype")
+        target = arguments.value_dtype(dtype, name="Sparse24.astype: dtype", float8=True)
         return Sparse24._wrap(self._structure, interop.cast(self._values, target), self._handle)
 
     def with_data(self, data: ValuesLike) -> "Sparse24":
@@ -236,7 +241,9 @@ class Sparse24:
             Where its dtype is not one of values, or it lies in another memory.
         """
         name = "Sparse24.with_data: data"
-        values = arguments.as_values(data, name=name, ndim=2, like=self._values, device=True)
+        values = arguments.as_values(
+            data, name=name, ndim=2, like=self._values, device=True, float8=True
+        )
         placement.check_same_memory(values, self._values, name=name)
         arguments.check_shape(values, tuple(self._values.shape), name=name)
         return Sparse24._wrap(self._structure, values, self._handle)
@@ -381,10 +388,12 @@ def _pruned(W: Values) -> Values:
     if interop.on_device(W):
         from sparsecore.cuda import structure24
 
-        return W.masked_fill(~structure24.prune_24(W), 0)
+        mask = structure24.prune_24(W)
+        return _wide(W).masked_fill(~mask, 0).to(W.dtype)
     array = interop.to_numpy(W, name="Sparse24.from_dense: W")
     mask = _core.prune_24(array, get_num_threads())
-    return W.masked_fill(interop.as_tensor(~mask, device=W.device), 0)
+    kept = _wide(W).masked_fill(interop.as_tensor(~mask, device=W.device), 0)
+    return kept.to(W.dtype)
 
 
 def _columns(structure: Structure, like: Values) -> Any:
@@ -401,8 +410,13 @@ def _gather(structure: Structure, W: Values) -> Values:
     """
     k = structure.shape[1]
     column = _columns(structure, W)
-    values = W.gather(1, column.clamp(max=k - 1)) + 0.0
-    return values.masked_fill(column >= k, 0)
+    values = _wide(W).gather(1, column.clamp(max=k - 1)) + 0.0
+    return values.masked_fill(column >= k, 0).to(W.dtype)
+
+
+def _wide(values: Values) -> Values:
+    """Return a tensor as torch's indexing takes it: of 8-bit floats, the same numbers in fp16."""
+    return values.to(interop.import_torch().float16) if interop.is_float8(values.dtype) else values
 
 
 def _handle_of(structure: Structure, values: Values) -> Handle | None:

@@ -12,7 +12,7 @@ from sparsecore.cuda.structure import DeviceStructure
 from sparsecore.formats.slots24 import slots_of
 from sparsecore.library import shapes
 from sparsecore.library.kinds import Kind, Product, name_of
-from sparsecore.ops import csr_matmul_of, sampled, sparse24_matmul_of
+from sparsecore.ops import csr_matmul_of, multiplied_24, sampled
 from sparsecore.plan import Plan
 
 
@@ -30,11 +30,7 @@ def matmul(kind: Kind, x: Tensor, values: Tensor, *rest: Any) -> Tensor:
         thing = thing._structure
     if isinstance(thing, _core.CsrStructure | DeviceStructure):
         return _multiplied(csr_matmul_of(thing), thing, values, *call)
-    if not transposed:
-        return _multiplied(sparse24_matmul_of(thing), thing, values, *call)
-    slots = slots_of(thing)
-    multiply = csr_matmul_of(slots.structure)
-    return _multiplied(multiply, slots.structure, slots.entries(values), *call)
+    return _multiplied(multiplied_24, thing, values, *call)
 
 
 def _multiplied(function: Callable[..., Any], *arguments: Any) -> Tensor:

@@ -114,7 +114,8 @@ def random_inputs(call: Call) -> tuple[Tensor, tuple[Tensor, ...]]:
     generator = torch.Generator().manual_seed(0)
 
     def numbers(shape: tuple[int, ...]) -> Tensor:
-        x = torch.randn(shape, generator=generator, dtype=torch.float64).to(call.dtype)
+        x = torch.randn(shape, generator=generator, dtype=torch.float64)
+        x = x.to(call.device, call.dtype)
         return x.contiguous(memory_format=torch.channels_last) if call.channels_last else x
 
     x = numbers(call.shape)

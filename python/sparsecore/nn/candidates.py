@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 
 from torch import nn
 
+from sparsecore import interop
 from sparsecore.nn.accuracy import LayerError, layer_error, random_inputs
 from sparsecore.nn.conv import CSRConv2d
 from sparsecore.nn.csr_layer import CSRLayer
@@ -17,7 +18,7 @@ from sparsecore.nn.sparse_layer import SparseLayer
 from sparsecore.nn.stored_values import StoredValues, rounded
 from sparsecore.timing import Timer
 
-__all__ = ["build", "error_of", "measure"]
+__all__ = ["build", "error_of", "kernel_obstacle", "measure"]
 
 Key = TypeVar("Key", bound=str)
 
@@ -50,10 +51,23 @@ def build(
 
 def _sparse(dense: Dense, form: Format, values: StoredValues | None) -> SparseLayer[Any]:
     if isinstance(dense, nn.Linear):
-        linear = CSRLinear if form == "csr" else Sparse24Linear
-        return linear.from_dense(dense, values=values)
+        return _linear(form).from_dense(dense, values=values)
     conv = CSRConv2d if form == "csr" else Sparse24Conv2d
     return conv.from_dense(dense, values=values)
+
+
+def _linear(form: str) -> type[CSRLinear | Sparse24Linear]:
+    return CSRLinear if form == "csr" else Sparse24Linear
+
+
+def kernel_obstacle(dense: Dense, form: str) -> str | None:
+    """Say why a linear layer's weight has no kernel in this form where it lies, or return None."""
+    if not isinstance(dense, nn.Linear) or form == "dense" or _linear(form)._runs_on_device:
+        return None
+    weight = dense.weight
+    if not interop.on_device(weight):
+        return None
+    return f"its weight is on {weight.device}, where {form} has no kernel"
 
 
 def error_of(

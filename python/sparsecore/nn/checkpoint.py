@@ -169,7 +169,10 @@ def _as_array(name: str, tensor: object) -> Array:
     if tensor.is_meta:
         msg = f"save_checkpoint: {name!r} is on the meta device, which holds no numbers"
         raise TypeError(msg)
-    tensor = tensor.detach().cpu()
+    tensor = tensor.detach()
     if tensor.dtype in _FLOAT8:
-        return tensor.contiguous().view(torch.uint8).numpy().view(_FLOAT8[tensor.dtype])
+        bits = interop.to_host(tensor.contiguous().view(torch.uint8))
+        return bits.view(_FLOAT8[tensor.dtype])
+    if interop.on_device(tensor):
+        return interop.to_host(tensor)
     return interop.to_numpy(tensor, name=f"save_checkpoint: {name!r}")

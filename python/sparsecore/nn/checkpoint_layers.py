@@ -10,9 +10,11 @@ from torch import nn
 from sparsecore import interop
 from sparsecore.checkpoint import Checkpoint
 from sparsecore.files.checkpoint_header import Layer
+from sparsecore.nn.candidates import kernel_obstacle
 from sparsecore.nn.conv import CSRConv2d
 from sparsecore.nn.layers import obstacle, uneven_padding
 from sparsecore.nn.modules import CSRLinear, Sparse24Linear
+from sparsecore.nn.place import obstacle_of_place
 from sparsecore.nn.sparse24_conv import Sparse24Conv2d, has_24_kernel
 from sparsecore.nn.sparse_conv import SparseConv2d
 from sparsecore.nn.sparse_layer import SparseLayer
@@ -138,6 +140,8 @@ def _sparse(name: str, layer: Layer, module: nn.Module) -> SparseLayer[Any]:
         reason = "the model is this layer itself: wrap it in torch.nn.Sequential"
     if reason is None and layer.format != "csr" and not has_24_kernel(module):
         reason = "only 1 x 1 convolutions without groups have a 2:4 kernel"
+    if reason is None and not module.weight.is_meta:
+        reason = obstacle_of_place(module) or kernel_obstacle(module, layer.format)
     if reason is not None:
         msg = f"layer {name!r} cannot become {layer.format}: {reason}"
         raise ValueError(msg)
@@ -145,7 +149,7 @@ def _sparse(name: str, layer: Layer, module: nn.Module) -> SparseLayer[Any]:
     if shape != layer.weight_shape:
         msg = f"layer {name!r} has a weight of {shape}, in the file of {layer.weight_shape}"
         raise ValueError(msg)
-    sparse = _empty(layer, module)
+    sparse = _empty(layer, module).to(module.weight.device)
     if isinstance(sparse, SparseConv2d):
         _check_geometry(name, layer, sparse)
     return sparse

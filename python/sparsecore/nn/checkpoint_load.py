@@ -28,7 +28,8 @@ def load_checkpoint_(path: PathLike, model: nn.Module) -> None:
     path : path
         As `sparsecore.load_checkpoint` takes it. An ordinary dense checkpoint is loaded, too.
     model : torch.nn.Module
-        A fresh instance of the class that was converted, on the CPU; its numbers do not matter.
+        A fresh instance of the class that was converted; its numbers do not matter. It is filled
+        where it lies: on a CUDA device as on the CPU, if what the file has runs there.
         Where ``sparsify_(trainable=False)`` had fused the saved model, the fresh one is traced and
         fused as that was. Layers that already are sparse, as the file has them, are filled.
         Sparse weights are new Parameters: an optimizer is made afterwards.
@@ -38,7 +39,8 @@ def load_checkpoint_(path: PathLike, model: nn.Module) -> None:
     ValueError
         Where the file is not whole or valid (as `sparsecore.load_checkpoint`), or the model has
         another structure: a layer is missing, of another kind or shape, has hooks or
-        parametrizations, is fused differently, or the state has other names, shapes or dtypes.
+        parametrizations, is fused differently, or lies where it has no kernel; or the state has
+        other names, shapes or dtypes.
         Names the file, the place, and both sides. A dense model is then as it was; only one that
         already was sparse may have been filled in part.
     OSError
@@ -82,10 +84,10 @@ def _load(checkpoint: Checkpoint, model: nn.Module, undo: ExitStack) -> None:
 
 def _check_place(model: nn.Module) -> None:
     for name, tensor in (*model.named_parameters(), *model.named_buffers()):
-        if tensor.device.type != "cpu":
+        if tensor.device.type != "cpu" and not interop.on_device(tensor):
             msg = (
-                f"the model's {name!r} is on {tensor.device}, expected the CPU: build the model "
-                "there, or call model.to_empty(device='cpu') first"
+                f"the model's {name!r} is on {tensor.device}, expected the CPU or a CUDA device: "
+                "build the model there, or call model.to_empty(device='cpu') first"
             )
             raise ValueError(msg)
 

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sparsecore.nn.accuracy import LayerError, tolerance
-from sparsecore.nn.candidates import build, error_of, measure
+from sparsecore.nn.candidates import build, error_of, kernel_obstacle, measure
 from sparsecore.nn.layers import Call, Dense, Site, Use
 from sparsecore.nn.report import Format, duration
 from sparsecore.nn.sparse24_conv import has_24_kernel
@@ -172,7 +172,7 @@ def decide(
     reason = layer.obstacle or idle or _storing_obstacle(held, values)
     if given is None and reason is not None:
         return replace(dense, why=reason)
-    may_be_24 = layer.is_24 and has_24_kernel(held)
+    may_be_24 = layer.is_24 and has_24_kernel(held) and kernel_obstacle(held, "2:4") is None
     open_forms: tuple[Format, ...] = ("csr", "2:4") if may_be_24 else ("csr",)
     forms = open_forms if given is None else (given,)
     site, calls = layer.site, layer.calls

@@ -71,8 +71,9 @@ def _mapped(tree: Any, change: Callable[[Tensor], Tensor]) -> Any:
 def undisturbed(model: nn.Module) -> Iterator[None]:
     """Run a model in eval mode without gradients, and leave no trace of it.
 
-    Training modes and other attributes, buffers and torch's CPU generator are put back. What a
-    forward does inside an attribute (to a list that serves as a cache) is not.
+    Training modes and other attributes, buffers and torch's generators, the CPU's and those of the
+    model's devices, are put back. What a forward does inside an attribute (to a list that serves as
+    a cache) is not.
     """
     modes = [(module, module.training) for module in model.modules()]
     # A scripted module keeps its attributes elsewhere.
@@ -81,7 +82,7 @@ def undisturbed(model: nn.Module) -> Iterator[None]:
     copies = [(buffer, _version(buffer), buffer.clone()) for buffer in model.buffers()]
     try:
         model.eval()
-        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        with torch.no_grad(), torch.random.fork_rng(devices=_devices(model)):
             yield
     finally:
         for module, own, buffers in attributes:
@@ -93,6 +94,12 @@ def undisturbed(model: nn.Module) -> Iterator[None]:
             for buffer, version, copy in copies:
                 if version is None or version != _version(buffer):
                     buffer.copy_(copy)
+
+
+def _devices(model: nn.Module) -> list[torch.device]:
+    """Return the CUDA devices that a model lies on."""
+    tensors = (*model.parameters(), *model.buffers())
+    return list(dict.fromkeys(tensor.device for tensor in tensors if tensor.is_cuda))
 
 
 def _restore(entries: MutableMapping[str, Any], before: Mapping[str, Any]) -> None:

@@ -16,6 +16,7 @@ from sparsecore.nn.example import Example
 from sparsecore.nn.fuse import fuse_where_equal
 from sparsecore.nn.latency_table import LatencyTable, LayerTimes
 from sparsecore.nn.layers import Dense, find_layers, observe
+from sparsecore.nn.place import elapsed_of_place
 from sparsecore.nn.sparsify import LAYER_TIMER
 from sparsecore.nn.sparsify_arguments import check_initialized
 from sparsecore.nn.thread_count import using_threads
@@ -48,7 +49,7 @@ def measure_layers(
     Parameters
     ----------
     model : torch.nn.Module
-        On the CPU; pruned or not.
+        On the CPU or on one CUDA device; pruned or not.
     example_inputs : tensor, tuple or dict
         As for ``sparsify_``: the batch size decides what sparsity gains.
     sparsities : sequence of float
@@ -72,7 +73,7 @@ def measure_layers(
     ------
     ValueError
         A sparsity is outside [0, 1), or there is none; or the model has lazy modules that never
-        ran.
+        ran, or lies on several devices.
     TypeError
         If `example_inputs` is not a tensor, tuple or dict.
 
@@ -95,6 +96,8 @@ def measure_layers(
         raise ValueError(msg)
     example = Example.of(example_inputs, caller="measure_layers")
     check_initialized(model, caller="measure_layers")
+    if timer is None:
+        timer = partial(LAYER_TIMER, elapsed=elapsed_of_place(model, caller="measure_layers"))
     with (
         using_threads(threads, name="measure_layers: threads"),
         torch.inference_mode(False),
@@ -105,7 +108,7 @@ def measure_layers(
         uses = observe(sites, partial(example.output, model))
         layers = [survey(site, uses.get(site.name)) for site in sites]
         measured = tuple(
-            _times(layer, wanted, timer or LAYER_TIMER, prepared=not trainable)
+            _times(layer, wanted, timer, prepared=not trainable)
             for layer in layers
             if layer.obstacle is None
         )

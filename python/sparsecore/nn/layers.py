@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize, prune
 
 from sparsecore.nn.fused import FusedConv2d, FusedLinear
+from sparsecore.nn.place import obstacle_of_place
 
 __all__ = [
     "Call",
@@ -26,6 +27,7 @@ __all__ = [
 Dense: TypeAlias = nn.Linear | nn.Conv2d
 
 _HOOKS = ("_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backward_hooks")
+_CPU = torch.device("cpu")
 _DTYPES = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
 
 
@@ -65,6 +67,7 @@ class Call:
     channels_last: bool = False
     # Whether a residual came with the input.
     residual: bool = False
+    device: torch.device = _CPU
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,8 +150,8 @@ def _site_obstacle(name: str, layer: Dense, owners: Mapping[int, Sequence[str]])
     if not name:
         return "the model is this layer itself: wrap it in torch.nn.Sequential"
     weight = layer.weight
-    if weight.device.type != "cpu":
-        return f"its weight is on {weight.device}, and the kernels run on the CPU"
+    if (reason := obstacle_of_place(layer)) is not None:
+        return reason
     if weight.dtype not in _DTYPES:
         return f"its weight is {weight.dtype}, which has no kernel"
     if isinstance(layer, nn.Conv2d) and (reason := uneven_padding(layer)) is not None:
@@ -223,6 +226,7 @@ class _Probe(nn.Module):
                 tuple(y.shape),
                 channels_last=_is_channels_last(input),
                 residual=bool(residual),
+                device=input.device,
             )
             self.use.calls[call] = self.use.calls.get(call, 0) + 1
         else:
@@ -249,7 +253,9 @@ def _is_channels_last(x: Tensor) -> bool:
 
 def _input_obstacle(x: Tensor, dense: Dense) -> str | None:
     weight = dense.weight
-    if torch.is_autocast_enabled("cpu"):
+    if x.device != weight.device:
+        return f"its input is on {x.device}, its weight on {weight.device}"
+    if torch.is_autocast_enabled(x.device.type):
         return "the model calls it under autocast, which sparse layers do not follow"
     if x.is_nested or x.layout != torch.strided:
         return "its input is a nested or sparse tensor"

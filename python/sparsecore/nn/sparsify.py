@@ -12,6 +12,7 @@ from sparsecore.nn.decide_all import Wish, decide_in_the_better_order, tell
 from sparsecore.nn.example import Example
 from sparsecore.nn.fuse import fuse_where_equal
 from sparsecore.nn.fusion import Fusion
+from sparsecore.nn.place import elapsed_of_place
 from sparsecore.nn.report import Format, Report
 from sparsecore.nn.settle import Trial, settle
 from sparsecore.nn.sparse_layer import SparseLayer
@@ -67,6 +68,9 @@ def sparsify_(
     images at a time. The model keeps its class and the names of its layers; its forward is replaced
     on the instance.
 
+    On a CUDA device linear layers become CSR, measured by the device's clock, one call after
+    another; convolutions stay dense there, and layers are called one by one.
+
     Training goes on with the nonzeros: make the optimizer after ``sparsify_``, since the values are
     new Parameters, which an older one does not hold (biases are the same ones). The padding slots
     of a 2:4 group that has fewer than two nonzeros are trained, too.
@@ -74,8 +78,8 @@ def sparsify_(
     Parameters
     ----------
     model : torch.nn.Module
-        On the CPU; exact zeros are what pruning left. Its training modes, buffers and attributes
-        and torch's random state are afterwards as before.
+        On the CPU, or on one CUDA device, as the example is: exact zeros are what pruning left. Its
+        training modes, buffers and attributes and torch's random state are afterwards as before.
     example_inputs : tensor, tuple or dict
         What the model is called with: one argument, several, or keyword arguments. Choose the batch
         size of the later use: it decides which format is the fastest. Never edited.
@@ -114,7 +118,8 @@ def sparsify_(
     progress : callable, optional
         Called as ``progress(done, total, name)`` after each step.
     timer : callable, optional
-        Measures a mapping of callables; `sparsecore.timing.interleaved` if not given.
+        Measures a mapping of callables; `sparsecore.timing.interleaved` if not given. One for a
+        model on a device waits for the device.
 
     Returns
     -------
@@ -127,7 +132,7 @@ def sparsify_(
         If the policy is unknown, or a choice names no linear or convolution layer, a layer that
         cannot be exchanged, or 2:4 for a weight that is not, or one that `values` do not hold; or
         `values` is given for layers that are to train; or the model has lazy modules that never
-        ran.
+        ran; or lies on several devices and is to be measured.
     TypeError
         If `example_inputs` is not a tensor, tuple or dict.
 
@@ -150,8 +155,7 @@ def sparsify_(
     example = Example.of(example_inputs)
     check_initialized(model, caller="sparsify_")
     measuring = policy == "measured"
-    layer_timer = (timer or LAYER_TIMER) if measuring else None
-    model_timer = (timer or _MODEL_TIMER) if measuring else None
+    layer_timer, model_timer = _timers(model, timer) if measuring else (None, None)
     sparse = tuple(n for n, m in model.named_modules() if isinstance(m, SparseLayer))
     with (
         using_threads(threads, name="sparsify_: threads"),
@@ -176,6 +180,14 @@ def sparsify_(
         outcome = settle(trial, decisions, model_timer)
         tell(progress, len(decisions) + 1, len(decisions) + 1, "the whole model")
     return report(outcome, sizes, fusion, sparse, values)
+
+
+def _timers(model: nn.Module, timer: timing.Timer | None) -> tuple[timing.Timer, timing.Timer]:
+    """Return what measures the layers, and the whole model."""
+    if timer is not None:
+        return timer, timer
+    elapsed = elapsed_of_place(model, caller="sparsify_")
+    return partial(LAYER_TIMER, elapsed=elapsed), partial(_MODEL_TIMER, elapsed=elapsed)
 
 
 def _bytes(model: nn.Module) -> int:

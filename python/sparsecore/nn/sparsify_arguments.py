@@ -6,6 +6,7 @@ from typing import Literal, TypeAlias
 from torch import nn
 from torch.nn.parameter import is_lazy
 
+from sparsecore.nn.candidates import kernel_obstacle
 from sparsecore.nn.choose import Layer
 from sparsecore.nn.report import Format, check_choices
 from sparsecore.nn.stored_values import StoredValues, checked_form
@@ -50,6 +51,10 @@ def check_given(given: Mapping[str, Format], layers: Sequence[Layer]) -> None:
             kinds = "nn.Linear or nn.Conv2d"
             msg = f"sparsify_: the choices name {name!r}, which is no {kinds} of the model"
             raise ValueError(msg)
-        if choice != "dense" and known[name].obstacle is not None:
-            msg = f"sparsify_: layer {name!r} cannot become {choice}: {known[name].obstacle}"
+        if choice == "dense":
+            continue
+        layer = known[name]
+        reason = layer.obstacle or kernel_obstacle(layer.site.dense, choice)
+        if reason is not None:
+            msg = f"sparsify_: layer {name!r} cannot become {choice}: {reason}"
             raise ValueError(msg)

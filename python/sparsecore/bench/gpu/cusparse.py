@@ -5,6 +5,7 @@ The library is the one that torch has loaded; the functions and numbers are thos
 """
 
 import ctypes
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -26,6 +27,7 @@ _TYPES = {
 }
 
 
+@functools.cache
 def _library() -> ctypes.CDLL:
     if not torch.cuda.is_available():
         msg = "torch has no CUDA device"
@@ -46,9 +48,16 @@ def _checked(status: int, what: str) -> None:
         raise Absent(msg)
 
 
-def _handle(library: ctypes.CDLL) -> ctypes.c_void_p:
+@functools.cache
+def _new_handle() -> ctypes.c_void_p:
+    """Return the one handle, which holds memory of the device until the process ends."""
     handle = ctypes.c_void_p()
-    _checked(library.cusparseCreate(ctypes.byref(handle)), "cusparseCreate")
+    _checked(_library().cusparseCreate(ctypes.byref(handle)), "cusparseCreate")
+    return handle
+
+
+def _handle(library: ctypes.CDLL) -> ctypes.c_void_p:
+    handle = _new_handle()
     stream = ctypes.c_void_p(torch.cuda.current_stream().cuda_stream)
     _checked(library.cusparseSetStream(handle, stream), "cusparseSetStream")
     return handle

@@ -1,4 +1,4 @@
-"""Products on the device: ours, cuSPARSE by each algorithm, torch's, CuPy's; dense cuBLAS."""
+"""Products on the device: ours, cuSPARSE by each algorithm, Sputnik, torch's, CuPy's; cuBLAS."""
 
 import importlib.util
 from collections.abc import Callable, Iterator
@@ -11,7 +11,7 @@ import torch.utils.dlpack
 import sparsecore as sc
 from sparsecore.bench.arguments import Options
 from sparsecore.bench.comparison import Absent, Case, Comparison, Contender, Offers
-from sparsecore.bench.gpu import cusparse
+from sparsecore.bench.gpu import cusparse, sputnik
 from sparsecore.bench.gpu.checks import product_excess
 from sparsecore.bench.gpu.clock import captured
 from sparsecore.bench.operands import Matrix, kind_of, matrices, product
@@ -66,8 +66,11 @@ def _with_graph(name: str, offers: Offers, X: Any) -> Offers:
     offer = offers[name]
     if X.shape[1] > _FEW_COLUMNS or isinstance(offer, Absent) or not X.is_cuda:
         return {}
-    graph = Contender(captured(offer.call), offer.sums, offer.role, "beforehand")
-    return {f"{name}, graph": graph}
+    try:
+        replay = captured(offer.call)
+    except RuntimeError as reason:
+        return {f"{name}, graph": _refused(reason)}
+    return {f"{name}, graph": Contender(replay, offer.sums, offer.role, "beforehand")}
 
 
 def _peers(arrays: tuple[Any, ...], shape: tuple[int, int], X: Any) -> Offers:
@@ -75,14 +78,17 @@ def _peers(arrays: tuple[Any, ...], shape: tuple[int, int], X: Any) -> Offers:
     csr = torch.sparse_csr_tensor(indptr, indices, data, shape, check_invariants=False)
     offers: Offers = {"torch csr": _tried(partial(torch.matmul, csr, X))}
     for algorithm in cusparse.ALGORITHMS:
-        name = f"cusparse {algorithm}"
-        try:
-            call = cusparse.multiplier((data, indices, indptr), shape, X, algorithm)
-        except Absent as reason:
-            offers[name] = reason
-        else:
-            offers[name] = Contender(call, packing="beforehand")
+        made = partial(cusparse.multiplier, (data, indices, indptr), shape, X, algorithm)
+        offers[f"cusparse {algorithm}"] = _prepared(made)
+    offers["sputnik"] = _prepared(partial(sputnik.multiplier, (data, indices, indptr), shape, X))
     return offers | _cupy(arrays, shape, X)
+
+
+def _prepared(make: Callable[[], Callable[[], Any]]) -> Contender | Absent:
+    try:
+        return Contender(make(), packing="beforehand")
+    except Absent as reason:
+        return reason
 
 
 def _tried(call: Callable[[], Any]) -> Contender | Absent:
@@ -90,8 +96,12 @@ def _tried(call: Callable[[], Any]) -> Contender | Absent:
     try:
         call()
     except RuntimeError as reason:  # which NotImplementedError is, too
-        return Absent(str(reason).partition("\n")[0])
+        return _refused(reason)
     return Contender(call)
+
+
+def _refused(reason: Exception) -> Absent:
+    return Absent(str(reason).partition("\n")[0])
 
 
 def _cupy(arrays: tuple[Any, ...], shape: tuple[int, int], X: Any) -> Offers:
@@ -99,11 +109,14 @@ def _cupy(arrays: tuple[Any, ...], shape: tuple[int, int], X: Any) -> Offers:
         return {"cupy": Absent("not installed")}
     if X.dtype != torch.float32:
         return {"cupy": Absent(f"has no sparse matrices of {X.dtype}")}
-    import cupy
-    import cupyx.scipy.sparse
+    try:
+        import cupy
+        import cupyx.scipy.sparse
 
-    parts = tuple(cupy.from_dlpack(array) for array in arrays)
-    A, right = cupyx.scipy.sparse.csr_matrix(parts, shape), cupy.from_dlpack(X)
+        parts = tuple(cupy.from_dlpack(array) for array in arrays)
+        A, right = cupyx.scipy.sparse.csr_matrix(parts, shape), cupy.from_dlpack(X)
+    except Exception as reason:  # one for other versions of CUDA fails in ways of its own
+        return {"cupy": _refused(reason)}
     return {"cupy": Contender(lambda: torch.utils.dlpack.from_dlpack(A @ right))}
 
 

@@ -11,7 +11,7 @@ import torch
 import sparsecore as sc
 from sparsecore.bench import report, table
 from sparsecore.bench.arguments import Options
-from sparsecore.bench.comparison import Comparison, verify
+from sparsecore.bench.comparison import Comparison, WrongResult, verify
 from sparsecore.bench.gpu.building import building
 from sparsecore.bench.gpu.clock import EMPTIED, interleaved_on_device, seconds_of_calls
 from sparsecore.bench.gpu.machine import device_facts, measure_device_floor
@@ -28,9 +28,9 @@ def measure(options: Options) -> tuple[dict[str, Any], str]:
     Raises
     ------
     RuntimeError
-        Where there is no device, or no build for it; says why.
-    WrongResult
-        Where a result is off by more than rounding permits; names the case and the contender.
+        Where there is no device, or no build for it, or neither products nor construction could be
+        measured; says why. One of them that could not be, or whose result is off by more than
+        rounding permits, is named under "failed".
     """
     if not sc.cuda.is_available():
         msg = f"gpu: {sc.cuda.reason()}"
@@ -39,7 +39,15 @@ def measure(options: Options) -> tuple[dict[str, Any], str]:
     clock = partial(
         interleaved_on_device, min_runs=options.min_runs, min_seconds=options.min_seconds
     )
-    parts = [_part(make(options, device), clock) for make in (products, building)]
+    parts, failed = [], []
+    for make in (products, building):
+        compared = make(options, device)
+        try:
+            parts.append(_part(compared, clock))
+        except (RuntimeError, WrongResult) as error:
+            failed.append(f"{compared.name}: {error}")
+    if not parts:
+        raise RuntimeError("; ".join(failed))
     document = {
         "name": "gpu",
         "title": "sparsecore on a CUDA device",
@@ -53,6 +61,7 @@ def measure(options: Options) -> tuple[dict[str, Any], str]:
             "seed": options.seed,
         },
         "parts": parts,
+        "failed": failed,
     }
     return document, _markdown(document)
 
@@ -97,4 +106,5 @@ def _markdown(document: dict[str, Any]) -> str:
             ],
             *table.results(part),
         ]
+    parts += [[f"- not measured: {reason}"] for reason in document["failed"]]
     return table.joined(parts)

@@ -5,17 +5,17 @@
 // warpgroups with two slabs each, whose sums stay in 128 registers a thread. A step is 64 columns
 // of S.
 //
-// Of a step, at 8192 sparse flops a clock: 2 * 256 * 128 * 64 flops are 512 clocks. Shared memory
-// and L1, 128 bytes a clock: each slab's products read the stage's 16 KiB (64 KiB, all of the 512
-// clocks), which have been written once (16 KiB), and S passes as 18 KiB: 98 KiB, 784 clocks. So
-// the bound is 65 % of the sparse peak, 1.3 of the dense one; with S in shared memory, too, it
-// would be 18 KiB more for writing and reading it. L2 delivers 34 KiB a step, and 8 x 16 tiles that
-// are worked on at a time share it. Six stages are on their way: 3000 clocks, more than memory's
-// latency; S is loaded one step ahead. The barrier of a step finds products of 512 clocks still
-// queued.
+// Counted for a step, not measured. At 8192 sparse flops a clock 2 * 256 * 128 * 64 flops are 512
+// clocks. Shared memory and L1, 128 bytes a clock: each slab's products read the stage's 16 KiB
+// (64 KiB, all of the 512 clocks), which have been written once (16 KiB), and S passes as 18 KiB:
+// 98 KiB, 784 clocks. So the bound is 65 % of the sparse peak, 1.3 of the dense one; with S in
+// shared memory, too, it would be written and read there, 18 KiB more. L2 delivers 34 KiB a step,
+// and bands of 8 tiles share it. Copies of six stages are on their way, 3000 clocks, more than
+// memory's latency; S is loaded one step ahead. Products are started before the copies of their
+// step, and those of the step before are still at work when a barrier is reached.
 //
-// TMA would multicast a stage to two blocks of a cluster (L2: 26 KiB) and take the 116 instructions
-// of copying a step from each warp. It needs the driver's interface for its descriptors.
+// TMA would multicast a stage to two blocks of a cluster (L2: 26 KiB) and take the copying from the
+// warps. It needs the driver's interface for its descriptors.
 //
 // What lies past the last row or column of X is zeros, what is past the last column of S zeros
 // with valid places, so that no padding makes a NaN. Only what places select is multiplied.

@@ -11,7 +11,8 @@
 // more, beside nnz / m loads of X for each item of Y.
 //
 // A Matrix says where a row's entries are: view (rows, values, dtype, nnz()), piece(pieces, i),
-// column(piece, entry), and kName, what errors call the product.
+// column(piece, entry), kName, what errors call the product, and kMayBeShort, whether rows of few
+// entries are worth kernels of their own.
 #pragma once
 
 #include "../epilogue.h"
@@ -183,14 +184,17 @@ void narrow(const Matrix& a, const Pieces& pieces, const MatrixView& x, const Ta
   const auto start = [&](auto kernel, const Grid& grid) {
     launch(Matrix::kName, kernel, grid, stream, a, pieces, x, target);
   };
-  constexpr int kVeryFew = kColumns > kTwoLanes ? kColumns : kTwoLanes;  // a column a lane, at last
-  if (kVeryFew < kFewLanes && are_very_short(pieces, a.view.nnz())) {
-    start(narrow_rows<X, Matrix, kVeryFew, kColumns>, grid_of<kVeryFew>(pieces));
-  } else if (are_short(pieces, a.view.nnz())) {
-    start(narrow_rows<X, Matrix, kFewLanes, kColumns>, grid_of<kFewLanes>(pieces));
-  } else {
-    start(narrow_rows<X, Matrix, kWarp, kColumns>, grid_of<kWarp>(pieces));
+  if constexpr (Matrix::kMayBeShort) {
+    // A column a lane, at last.
+    constexpr int kVeryFew = kColumns > kTwoLanes ? kColumns : kTwoLanes;
+    if (kVeryFew < kFewLanes && are_very_short(pieces, a.view.nnz())) {
+      return start(narrow_rows<X, Matrix, kVeryFew, kColumns>, grid_of<kVeryFew>(pieces));
+    }
+    if (are_short(pieces, a.view.nnz())) {
+      return start(narrow_rows<X, Matrix, kFewLanes, kColumns>, grid_of<kFewLanes>(pieces));
+    }
   }
+  start(narrow_rows<X, Matrix, kWarp, kColumns>, grid_of<kWarp>(pieces));
 }
 
 template <class X, class Matrix>

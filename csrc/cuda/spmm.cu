@@ -7,6 +7,7 @@ namespace {
 
 struct CsrRows {
   static constexpr const char* kName = "csr_matmul";
+  static constexpr bool kMayBeShort = true;
   CsrView view;
 
   __device__ __forceinline__ Piece piece(const Pieces& pieces, std::int64_t i) const {

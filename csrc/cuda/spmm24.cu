@@ -11,6 +11,7 @@ namespace {
 
 struct Sparse24Rows {
   static constexpr const char* kName = "sparse24_matmul";
+  static constexpr bool kMayBeShort = false;  // half of the columns
   Sparse24View view;
 
   __device__ __forceinline__ const std::uint8_t* metadata(std::int64_t row) const {

@@ -54,7 +54,8 @@ class TorchMemory : public cuda::Memory {
   auto waited(Body body) {
     std::optional<std::invoke_result_t<Body>> result;
     without_gil([&] { result.emplace(body()); });
-    return *std::move(result);
+    // There is one: without_gil throws what body throws.
+    return *std::move(result);  // NOLINT(bugprone-unchecked-optional-access)
   }
   // The tensor whose memory begins there.
   py::object tensor_at(const void* data) const;

@@ -35,8 +35,8 @@ class Owned {
 Owned<MatrixDescriptor> structured(const Api& api, const Handle& handle, DataType type,
                                    std::int64_t rows, std::int64_t cols);
 
-// A plan, and what it refers to, which is destroyed after it.
-class Plan {
+// A plan, and what it refers to, which is destroyed after it: hence the order of its members.
+class Plan {  // NOLINT(clang-analyzer-optin.performance.Padding)
  public:
   Plan(const Api& api, const Handle& handle, const Problem& problem);
 

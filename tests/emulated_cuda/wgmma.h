@@ -77,6 +77,7 @@ struct WgmmaProducts {
   std::array<bool, 1024> has_begun{};  // since registers were last touched
   std::array<std::vector<WgmmaProduct>, 1024> open;
   std::array<std::vector<std::vector<WgmmaProduct>>, 1024> groups;
+  std::array<std::vector<float>, 32> b;  // of the product that a warp computes
 };
 inline WgmmaProducts& wgmma_products() {
   static WgmmaProducts products;
@@ -96,9 +97,19 @@ inline void commit_wgmma() {
   products.open[thread].clear();
 }
 
-// This thread's sums of product `i` of the oldest group.
+// This thread's sums of product `i` of the oldest group; the warp's first lane reads b for all.
 inline void compute_wgmma(std::size_t i) {
   const unsigned thread = simt::thread_of_block(), warp = thread / 32 * 32, lane = thread % 32;
+  std::vector<float>& b = wgmma_products().b[warp / 32];
+  simt::ballot(~0u, true);
+  if (lane == 0) {
+    const WgmmaProduct& product = wgmma_products().groups[thread].front()[i];
+    b.resize(32 * 128);
+    for (int at = 0; at < 32 * 128; ++at) {
+      b[static_cast<std::size_t>(at)] = product.widened(product.b(at / 128, at % 128));
+    }
+  }
+  simt::ballot(~0u, true);
   const auto of_lane = [&](unsigned other) -> const WgmmaProduct& {
     return wgmma_products().groups[warp + other].front()[i];
   };
@@ -111,11 +122,9 @@ inline void compute_wgmma(std::size_t i) {
       const std::uint32_t word = of_lane(lane / 4 * 4 + group % 4).a[group / 4 * 2 + high];
       for (unsigned slot = 0; slot < 2; ++slot) {
         const float value = own.widened(static_cast<std::uint16_t>(word >> (16 * slot)));
-        const int k = static_cast<int>(4 * group + (places >> (2 * slot) & 3u));
+        const float* const row = b.data() + 128 * (4 * group + (places >> (2 * slot) & 3u));
         for (unsigned n = 0; n < 32; ++n) {
-          const unsigned column = n / 2 * 8 + lane % 4 * 2 + n % 2;
-          own.d[n / 2 * 4 + 2 * high + n % 2] +=
-              value * own.widened(own.b(k, static_cast<int>(column)));
+          own.d[n / 2 * 4 + 2 * high + n % 2] += value * row[n / 2 * 8 + lane % 4 * 2 + n % 2];
         }
       }
     }
@@ -130,7 +139,6 @@ void wait_for_wgmma() {
   auto& groups = products.groups[thread];
   const std::size_t done = groups.size() > kPending ? groups.size() - kPending : 0;
   for (std::size_t i = 0; i < done; ++i) {
-    simt::ballot(~0u, true);
     for (std::size_t product = 0; product < groups.front().size(); ++product) {
       compute_wgmma(product);
     }

@@ -132,10 +132,10 @@ def test_one_part_that_fails_leaves_the_other(monkeypatch, tmp_path):
     from sparsecore.bench import run as bench_run
     from sparsecore.bench.gpu import run
 
-    def part(compared, _):
+    def part(compared, *_):
         if compared.name == "gpu building":
             msg = "torch is off"
-            raise WrongResult(msg)
+            raise RuntimeError(msg)
         return {"title": "products"}
 
     for name, answer in (("measure_device_floor", {}), ("device_facts", {}), ("_markdown", "text")):

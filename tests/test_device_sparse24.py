@@ -13,7 +13,7 @@ from sparse24_cases import compressed_by_hand, two_largest
 from sparsecore.cuda.structure24 import DeviceSparse24
 from sparsecore.interop import FLOAT8_DTYPES
 
-pytestmark = pytest.mark.gpu
+pytestmark = [pytest.mark.gpu, pytest.mark.small]
 
 # Around the 8 columns of a thread, 16 of int8, and the 2048 of a block.
 LENGTHS = (1, 2, 3, 4, 5, 7, 8, 9, 12, 16, 17, 32, 40)

@@ -13,7 +13,7 @@ from oracle import BF16, F32, F64, I8
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 
-pytestmark = pytest.mark.gpu
+pytestmark = [pytest.mark.gpu, pytest.mark.small]
 
 
 def operand(rng, shape, dtype, gpu):

@@ -12,7 +12,7 @@ from oracle import BF16, F16
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 
-pytestmark = pytest.mark.gpu
+pytestmark = [pytest.mark.gpu, pytest.mark.small]
 
 SHORT = pytest.mark.parametrize("dtype", [F16, BF16], ids=str)
 

@@ -193,3 +193,15 @@ def test_memory_that_runs_out_is_the_callers_error(gpu):
     with pytest.raises(MemoryError, match="no more memory"):
         _core.device_csr_from_dense(W, allocate, 0)
     assert left == -1
+
+
+def test_24_waits_where_it_is_looked_over_only(gpu, monkeypatch):
+    W = device_cases.tensor(pattern(FEW, F16), gpu)
+    made = []
+    assert waits(monkeypatch, lambda: made.append(sc.Sparse24.from_dense(W, prune=True)))[0] == 0
+    S = made[0]
+    assert waits(monkeypatch, lambda: sc.Sparse24.from_dense(S.toarray()))[0] == 1
+    for n in (2, 200):
+        X = torch.ones(W.shape[1], n, dtype=torch.float16).to(gpu)
+        assert waits(monkeypatch, lambda X=X: S @ X) == (0, ())
+        assert waits(monkeypatch, lambda X=X: sc.linear(X.t(), S)) == (0, ())

@@ -12,7 +12,7 @@ from wide24_cases import by_columns, packed, packed_of
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 
-pytestmark = pytest.mark.gpu
+pytestmark = [pytest.mark.gpu, pytest.mark.small]
 
 DTYPES = pytest.mark.parametrize("dtype", [F16, BF16], ids=str)
 
@@ -131,7 +131,7 @@ def test_bad_input_is_named(gpu):
     rng = np.random.default_rng(9)
     given = packed(rng, (6, 12), F16, gpu)
     narrow = cases.sparse24(cases.random_dense(rng, (6, 12), 0.6, F32)).matrix.to(gpu)
-    with pytest.raises(TypeError, match="prepare: S is float32, expected float16 or bfloat16"):
+    with pytest.raises(TypeError, match="sparse24_matmul: S is float32, expected float16"):
         packed_of(narrow, None, None)
     half = {"dtype": torch.float16, "device": gpu}
     for X, error, match in (

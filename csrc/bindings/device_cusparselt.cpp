@@ -91,8 +91,9 @@ DeviceCusparseLt opened(const std::string& override_path, const std::vector<std:
 DeviceCusparseLtMatrix compressed(const DeviceCusparseLt& library, py::handle w, int device,
                                   const py::object& allocate, std::uintptr_t stream) {
   TorchMemory memory(allocate);
-  const lt::Compressed made =
-      lt::compress(*library.api, device, matrix_of(w, "compress: W"), memory, stream_arg(stream));
+  const auto dense = matrix_of(w, "compress: W");
+  const lt::Compressed made = memory.waited(
+      [&] { return lt::compress(*library.api, device, dense, memory, stream_arg(stream)); });
   return {made, memory.tensor_at(made.data)};
 }
 
@@ -111,9 +112,9 @@ AlgorithmFields searched(const DeviceCusparseLtMatrix& s, py::handle x, py::hand
                          std::uintptr_t stream) {
   TorchMemory memory(allocate);
   const py::none none;
+  const auto product = product_of(x, scratch, none, none, std::nullopt, std::nullopt, name);
   const lt::Algorithm found =
-      lt::search(s.view, product_of(x, scratch, none, none, std::nullopt, std::nullopt, name),
-                 memory, stream_arg(stream));
+      memory.waited([&] { return lt::search(s.view, product, memory, stream_arg(stream)); });
   return {found.config_id, found.split_k, found.split_k_mode, found.split_k_buffers};
 }
 

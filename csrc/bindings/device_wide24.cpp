@@ -36,12 +36,12 @@ DeviceWide24 packed(py::handle metadata, const Shape& shape, py::handle values,
                     const py::object& allocate, std::uintptr_t stream) {
   const Sparse24View a = sparse24_view(metadata, shape, values, "S.values");
   if (a.dtype != DType::kFloat16 && a.dtype != DType::kBFloat16) {
-    throw py::type_error(std::string("prepare: S is ") + dtype_name(a.dtype) +
+    throw py::type_error(std::string("sparse24_matmul: S is ") + dtype_name(a.dtype) +
                          ", expected float16 or bfloat16 for the kernel wide24");
   }
   if (!cuda::has_wide24()) {
     throw std::runtime_error(
-        "prepare: the kernel wide24 needs a device of compute capability 9.0, and a build for "
+        "sparse24_matmul: the kernel wide24 needs a device of compute capability 9.0, and a build for "
         "sm_90a");
   }
   TorchMemory memory(allocate);

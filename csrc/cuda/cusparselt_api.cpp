@@ -11,7 +11,8 @@ namespace sparsecore::cuda::cusparselt {
 namespace {
 
 constexpr const char* kSoname = "libcusparseLt.so.0";
-// 0.8.0, which torch 2.11 brings, is slower than it should be on H100 and L4: 0.8.1 mends that.
+// 0.8.0, which torch 2.11 brings, is slow on H100 and L4 by NVIDIA's notes for 0.8.1, which mends
+// it.
 constexpr Version kLeast{0, 8, 1}, kLeastByName{0, 8, 0};
 constexpr const char* kInstall =
     "install one by pip install 'sparsecore[cuda]', or name a file in SPARSECORE_CUSPARSELT";

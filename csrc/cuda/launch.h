@@ -16,6 +16,7 @@ namespace sparsecore::cuda {
 // std::runtime_error with what was tried and the runtime's own words.
 inline void check(cudaError_t error, const char* what) {
   if (error == cudaSuccess) return;
+  static_cast<void>(cudaGetLastError());  // or a later launch would find it
   throw std::runtime_error(std::string("CUDA: ") + what + ": " + cudaGetErrorString(error));
 }
 

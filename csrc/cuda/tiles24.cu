@@ -1,4 +1,4 @@
-// Y = S X on tensor cores, for few columns of X: from the canonical layout as it is.
+// Y = S X on tensor cores, best for few columns of X: from the canonical layout as it is.
 //
 // A block takes 16 rows of S and up to 32 columns of X; its warps take steps of 64 columns of S in
 // turn, and their sums are added up in their order. In a step, one load of 16 bytes a lane of row g
@@ -23,7 +23,6 @@ namespace sparsecore::cuda {
 namespace {
 
 constexpr int kWarps = 4, kStripRows = 16, kStep = 64, kTileColumns = 8;
-constexpr std::int64_t kMostColumns = 128;
 using Words = Vector<std::uint32_t, 4>;
 
 // Nibbles 4 q + 2 product + half of a row's sixteen, q = 0 ... 3, side by side.
@@ -132,8 +131,8 @@ void product(const Sparse24View& a, const MatrixView& x, const Epilogue& epilogu
 bool has_tiles24(const Sparse24View& a, const MatrixView& x) {
   const bool are_short =
       a.dtype == x.dtype && (a.dtype == DType::kFloat16 || a.dtype == DType::kBFloat16);
-  return are_short && a.cols > 0 && a.cols % kStep == 0 && x.cols <= kMostColumns &&
-         is_multiple(a.values, 16) && is_multiple(a.metadata, 8);
+  return are_short && a.cols > 0 && a.cols % kStep == 0 && is_multiple(a.values, 16) &&
+         is_multiple(a.metadata, 8);
 }
 
 void tiles24_product(const Sparse24View& a, const MatrixView& x, const Epilogue& epilogue,

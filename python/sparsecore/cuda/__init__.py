@@ -7,7 +7,7 @@ from sparsecore.cuda.libraries import Library, libraries
 from sparsecore.cuda.metadata import metadata_positions
 
 if TYPE_CHECKING:
-    from sparsecore.cuda.calibrate import calibrate
+    from sparsecore.cuda.calibrating import calibrate
 
 __all__ = ["Library", "calibrate", "is_available", "libraries", "metadata_positions", "reason"]
 
@@ -15,7 +15,7 @@ __all__ = ["Library", "calibrate", "is_available", "libraries", "metadata_positi
 def __getattr__(name: str) -> Any:
     # It measures matrices, whose module needs this one.
     if name == "calibrate":
-        from sparsecore.cuda.calibrate import calibrate
+        from sparsecore.cuda.calibrating import calibrate
 
         return calibrate
     msg = f"module 'sparsecore.cuda' has no attribute {name!r}"

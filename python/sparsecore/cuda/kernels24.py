@@ -1,10 +1,11 @@
 """Which kernel multiplies a 2:4 matrix on a CUDA device, and the packed forms that some read.
 
-The canonical layout serves every product: by tensor cores where there are few columns, else by a
-plain kernel. Where there are many, two kernels read another form of the matrix, which is made by
-the first product and kept with the structure as long as the values are the same tensor, unchanged.
+The canonical layout serves every product: of 16 bits by tensor cores, else by a plain kernel. Where
+there are many columns, two kernels read another form of the matrix, which is made by the first
+product and kept with the structure as long as the values are the same tensor, unchanged.
 """
 
+import warnings
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,12 +20,13 @@ from sparsecore.cuda.current import current, stream_of
 from sparsecore.cuda.libraries import open_cusparselt
 from sparsecore.cuda.structure24 import DeviceSparse24
 
-__all__ = ["PACKED", "Call", "Kernel24", "choose", "is_possible", "run", "run_by", "work"]
+__all__ = ["KERNELS", "Call", "Kernel24", "choose", "is_possible", "run", "run_by", "work"]
 
 Kernel24: TypeAlias = Literal["canonical", "wide", "cusparselt"]
 PACKED: tuple[Kernel24, ...] = ("wide", "cusparselt")
-# What the canonical layout's kernel for tensor cores takes (csrc/cuda/tiles24.cu).
-_MOST_TILE_COLUMNS = 128
+KERNELS: tuple[Kernel24, ...] = ("canonical", *PACKED)
+# Up to here the canonical layout is read by tensor cores no more than four times.
+_FEW_COLUMNS = 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +62,16 @@ class Call:
 
 def run(call: Call) -> str:
     """Write a product to its `out`, by the kernel that is chosen for it; return which ran."""
-    return run_by(choose(call), call)
+    kernel = choose(call)
+    if kernel != "cusparselt":
+        return run_by(kernel, call)
+    try:
+        return run_by(kernel, call)
+    except (RuntimeError, MemoryError) as error:  # the library's: arguments were looked at before
+        call.structure.failed.add(kernel)
+        text = f"{call.name}: this matrix is multiplied without cuSPARSELt from now on: {error}"
+        warnings.warn(text, RuntimeWarning, stacklevel=2)
+        return run_by(choose(call), call)
 
 
 def run_by(kernel: Kernel24, call: Call) -> str:
@@ -82,22 +93,26 @@ def run_by(kernel: Kernel24, call: Call) -> str:
 
 
 def choose(call: Call) -> Kernel24:
-    """Return the kernel of a product: the pattern's shape, dtypes and layouts decide.
+    """Return the kernel of a product.
 
-    What `sparsecore.cuda.calibrate` has measured on this device says which is fastest. Where it was
-    not called, few columns go by the canonical layout, and many by the first other one that can.
+    Where `sparsecore.cuda.calibrate` has measured this device, the one that should take least. Else
+    few columns go by the canonical layout, and many by the first other kernel that can: shapes,
+    dtypes, strides and addresses decide, and for cuSPARSELt whether the values may be its own
+    (`is_possible`).
     """
-    others = [kernel for kernel in PACKED if is_possible(kernel, call)]
-    if not others:
+    if not _is_plain(call):
         return "canonical"
-    n = call.X.shape[1]
-    may_be_tiles = n <= _MOST_TILE_COLUMNS and call.structure.shape[1] % 64 == 0
+    n, has_tiles = call.X.shape[1], call.structure.shape[1] % 64 == 0
     costs = known_costs(call.structure.device, call.X.dtype)
-    if not all(kernel in costs for kernel in others) or "canonical" not in costs:
-        return "canonical" if may_be_tiles else others[0]
+    if not costs:
+        if has_tiles and n <= _FEW_COLUMNS:
+            return "canonical"
+        return next((kernel for kernel in PACKED if is_possible(kernel, call)), "canonical")
     todo = work(call.structure.shape, n, call.X.itemsize)
-    able: list[Kernel24] = ["canonical", *others] if may_be_tiles else others
-    return min(able, key=lambda kernel: costs[kernel].seconds(todo))
+    measured = [kernel for kernel in KERNELS if kernel in costs]
+    ranked = sorted(measured, key=lambda kernel: costs[kernel].seconds(todo))
+    able = (kernel for kernel in ranked if kernel != "canonical" or has_tiles)
+    return next((kernel for kernel in able if is_possible(kernel, call)), "canonical")
 
 
 def work(shape: tuple[int, int], n: int, itemsize: int) -> Work:
@@ -115,20 +130,43 @@ def work(shape: tuple[int, int], n: int, itemsize: int) -> Work:
 
 
 def is_possible(kernel: Kernel24, call: Call) -> bool:
-    """Whether a kernel can run a product, without waiting and without other results than ours."""
-    X, out, shape = call.X, call.out, call.structure.shape
+    """Whether a kernel can run a product, and gives what the others would.
+
+    For cuSPARSELt that takes values that are all nonzero and require no gradient. Whether they are
+    nonzero is read once, which waits for the device.
+    """
     if kernel == "canonical":
         return True
-    if interop.numpy_dtype(X.dtype).name not in ("float16", "bfloat16"):
-        return False
-    is_plain = X.ndim == 2 and X.dtype == call.values.dtype == out.dtype
-    if not (is_plain and tuple(X.shape) == (shape[1], X.shape[1]) and min(X.shape) > 0):
-        return False
-    if tuple(out.shape) != (shape[0], X.shape[1]):
+    if not _is_plain(call):
         return False
     if kernel == "wide":
+        return _has_wide(call.structure.device)
+    return (
+        _suits_cusparselt(call)
+        and _has_cusparselt()
+        and kernel not in call.structure.failed
+        and _has_two_nonzeros_a_group(call)
+    )
+
+
+def _is_plain(call: Call) -> bool:
+    """Whether operands are matrices of 16 bits that agree; for all else there is one kernel."""
+    X, out, (m, k) = call.X, call.out, call.structure.shape
+    return bool(
+        X.ndim == 2
+        and X.dtype == call.values.dtype == out.dtype
+        and interop.numpy_dtype(X.dtype).name in ("float16", "bfloat16")
+        and min(m, *X.shape) > 0
+        and (len(X), tuple(out.shape)) == (k, (m, X.shape[1]))
+    )
+
+
+@cache
+def _has_wide(device: Any) -> bool:
+    if _core.cuda_is_emulated:
         return _core.device_has_wide24()
-    return _suits_cusparselt(call) and _has_cusparselt() and _has_two_nonzeros_a_group(call)
+    with interop.import_torch().cuda.device(device):
+        return _core.device_has_wide24()
 
 
 # ---- forms that are kept ----
@@ -139,8 +177,7 @@ class Kept:
     """A form of a matrix, and which values it was made of."""
 
     values: "weakref.ref[Any]"
-    version: int
-    stream: int
+    state: tuple[object, ...]
     form: Any
 
 
@@ -148,21 +185,19 @@ def _packed(kernel: str, call: Call, make: Callable[[], Any]) -> Any:
     """Return a form of the values as they are now: the one that is kept, or a new one.
 
     What a graph captures is made in the graph, whose replays read values that may have changed.
-    Tensors of inference mode do not tell whether they have, and nothing of theirs is kept.
+    Tensors of inference mode do not tell whether they have, and nothing of theirs is kept. Writes
+    through ``.data``, which no version counts, are seen only where they change the memory.
     """
     torch = interop.import_torch()
     values, kept = call.values, call.structure.kept
     if values.is_inference() or (values.is_cuda and torch.cuda.is_current_stream_capturing()):
         return make()
-    found, stream = kept.get(kernel), stream_of(values.device)
-    if (
-        found is not None
-        and found.values() is values
-        and (found.version, found.stream) == (values._version, stream)
-    ):
+    found = kept.get(kernel)
+    state = (values._version, values.data_ptr(), values.dtype, stream_of(values.device))
+    if found is not None and found.values() is values and found.state == state:
         return found.form
     form = make()
-    kept[kernel] = Kept(weakref.ref(values), values._version, stream, form)
+    kept[kernel] = Kept(weakref.ref(values), state, form)
     return form
 
 
@@ -192,21 +227,33 @@ def _has_cusparselt() -> bool:
 def _suits_cusparselt(call: Call) -> bool:
     """Whether the library takes a product as it is, and gives what ours would.
 
-    It waits for the device when it compresses, so not for values that are trained or captured.
+    It waits for the device when it compresses, so not for values that are trained or captured, nor
+    for those of which no form would be kept.
     """
     torch = interop.import_torch()
     m, k = call.structure.shape
-    if m % 16 or k % 16 or call.X.shape[1] % 8 or call.values.requires_grad:
+    if m % 16 or k % 16 or call.X.shape[1] % 8:
+        return False
+    if call.values.requires_grad or call.values.is_inference():
         return False
     if call.scale is not None or call.residual is not None or call.activation is not None:
         return False
-    if call.bias is not None and call.bias.dtype != call.X.dtype:
+    if call.bias is not None and not _suits_as_bias(call.bias, m, call.X.dtype):
+        return False
+    if _memory(call.X) == _memory(call.out):  # they may overlap
         return False
     if call.values.is_cuda and torch.cuda.is_current_stream_capturing():
         return False
-    return all(map(_is_aligned, (call.X, call.out))) and (
-        call.bias is None or call.bias.is_contiguous()
-    )
+    return _is_aligned(call.X) and _is_aligned(call.out)
+
+
+def _suits_as_bias(bias: Any, m: int, dtype: Any) -> bool:
+    fits = tuple(bias.shape) == (m,) and bias.dtype == dtype
+    return fits and bias.is_contiguous() and bias.data_ptr() % 16 == 0
+
+
+def _memory(x: Any) -> int:
+    return int(x.untyped_storage().data_ptr())
 
 
 def _is_aligned(x: Any) -> bool:

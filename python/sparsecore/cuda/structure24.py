@@ -26,17 +26,20 @@ class DeviceSparse24:
     ----------
     kept : dict
         Other forms of the matrix, of `sparsecore.cuda.kernels24`.
+    failed : set
+        Kernels that have failed.
     kernel : str
         What the last product ran; empty before the first.
     """
 
-    __slots__ = ("__weakref__", "_made_on", "_metadata", "kept", "kernel", "shape")
+    __slots__ = ("__weakref__", "_made_on", "_metadata", "failed", "kept", "kernel", "shape")
 
     def __init__(self, metadata: Any, shape: Shape) -> None:
         self._metadata = metadata
         self._made_on = stream_of(metadata.device)
         self.shape = shape
         self.kept: dict[str, Any] = {}
+        self.failed: set[str] = set()
         self.kernel = ""
 
     @property

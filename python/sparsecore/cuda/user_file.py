@@ -2,8 +2,10 @@
 
 import json
 import os
+import tempfile
 import warnings
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import TypeVar
 
@@ -24,9 +26,17 @@ def default_path(name: str) -> Path:
     >>> user_file.default_path("cusparselt").name
     'cusparselt.json'
     """
-    cache = os.environ.get("XDG_CACHE_HOME", "")
-    folder = Path(cache) if cache else Path.home() / ".cache"
-    return folder / "sparsecore" / f"{name}.json"
+    return _cache_folder(os.environ.get("XDG_CACHE_HOME", "")) / "sparsecore" / f"{name}.json"
+
+
+@cache
+def _cache_folder(named: str) -> Path:
+    if named:
+        return Path(named)
+    try:
+        return Path.home() / ".cache"
+    except RuntimeError:  # there is no home
+        return Path(tempfile.gettempdir())
 
 
 def read(path: Path, what: str, parsed: Callable[[str, object], T]) -> dict[str, T]:

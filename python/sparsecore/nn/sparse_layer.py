@@ -217,7 +217,11 @@ class SparseLayer(nn.Module, Generic[Matrix]):
         own = sum(tensor.nbytes for tensor in self._tensors())
         own += 0 if self._scale is None else self._scale.nbytes
         held = self._held
-        return own if held is None else own + held.matrix.nbytes - self.values.nbytes
+        if held is None:
+            return own
+        kept: dict[str, Any] = getattr(held.matrix._structure, "kept", {})
+        forms = sum(getattr(entry.form, "nbytes", 0) for entry in kept.values())
+        return own + held.matrix.nbytes - self.values.nbytes + forms
 
     def extra_repr(self) -> str:
         """Describe the layer as print() shows it."""

@@ -40,13 +40,14 @@ def measure(options: Options) -> tuple[dict[str, Any], str]:
     clock = partial(
         interleaved_on_device, min_runs=options.min_runs, min_seconds=options.min_seconds
     )
-    parts, failed = [], []
+    parts: list[dict[str, Any]] = []
+    failed: list[str] = []
     tables = (products24, compression24) if options.command == "gpu-24" else (products, building)
     for make in tables:
         compared = make(options, device)
         try:
-            parts.append(_part(compared, clock))
-        except (RuntimeError, WrongResult) as error:
+            parts.append(_part(compared, clock, failed))
+        except RuntimeError as error:
             failed.append(f"{compared.name}: {error}")
     if not parts:
         raise RuntimeError("; ".join(failed))
@@ -68,19 +69,23 @@ def measure(options: Options) -> tuple[dict[str, Any], str]:
     return document, _markdown(document)
 
 
-def _part(compared: Comparison, clock: Timer) -> dict[str, Any]:
+def _part(compared: Comparison, clock: Timer, failed: list[str]) -> dict[str, Any]:
     absent: dict[str, list[str]] = {}
     before = measure_device_floor(clock)
-    rows = list(_rows(compared, clock, absent))
+    rows = list(_rows(compared, clock, absent, failed))
     after = measure_device_floor(clock)
     return results(compared, rows, absent, before, after)
 
 
 def _rows(
-    compared: Comparison, clock: Timer, absent: dict[str, list[str]]
+    compared: Comparison, clock: Timer, absent: dict[str, list[str]], failed: list[str]
 ) -> Iterator[dict[str, Any]]:
     for case in compared.cases:
-        excess = verify(case)
+        try:
+            excess = verify(case)
+        except WrongResult as error:
+            failed.append(f"{compared.name}, {dict(case.labels)}: {error}")
+            continue
         calls = {name: contender.call for name, contender in case.contenders.items()}
         row = report.row(case, compared.unit, clock(calls), excess)
         for name, call in calls.items():

@@ -15,8 +15,7 @@ from sparsecore.timing import Timer, interleaved
 __all__ = ["calibrate"]
 
 # (m, k, n): next to nothing to do, what bytes decide, and what operations decide.
-_FEW = ((256, 256, 16), (8192, 8192, 16), (8192, 8192, 128))
-_MANY = ((256, 256, 16), (8192, 8192, 16), (4096, 4096, 4096))
+_SHAPES = ((256, 256, 16), (8192, 8192, 16), (4096, 4096, 4096))
 _DTYPES = ("float16", "bfloat16")
 
 
@@ -27,11 +26,10 @@ def calibrate(
     timer: Timer | None = None,
     largest: int = 8192,
 ) -> dict[tuple[str, str], Cost]:
-    """Measure 2:4 products on a device, so that later ones run by the fastest kernel.
+    """Measure 2:4 products on a device, so that later ones run by what should be fastest.
 
-    Takes some seconds, and memory for a matrix of 8192 x 8192. Without it, products with up to 128
-    columns run from the canonical layout, others by the own kernel for many columns, then by
-    cuSPARSELt, where these can.
+    Three numbers a kernel and dtype are fitted to products of three shapes. Takes some seconds, and
+    memory for a matrix of 8192 x 8192.
 
     Parameters
     ----------
@@ -61,15 +59,15 @@ def calibrate(
     ...     costs = sc.cuda.calibrate()
     """
     torch = interop.import_torch()
-    place = torch.device(device)
+    place = torch.empty(0, device=device).device  # with its number
     found: dict[tuple[str, str], Cost] = {}
     for name in _DTYPES:
         samples: dict[kernels24.Kernel24, list[tuple[Work, float]]] = {}
-        for shape in dict.fromkeys((*_FEW, *_MANY)):
+        for shape in _SHAPES:
             m, k, n = (min(size, largest) for size in shape)
             call = _call(place, getattr(torch, name), (m, k, n))
             todo = kernels24.work((m, k), n, call.X.itemsize)
-            for kernel, seconds in _measured(call, shape, place, timer).items():
+            for kernel, seconds in _measured(call, place, timer).items():
                 samples.setdefault(kernel, []).append((todo, seconds))
         found |= {(name, kernel): fitted(of_kernel) for kernel, of_kernel in samples.items()}
     costs = {(getattr(torch, name), kernel): cost for (name, kernel), cost in found.items()}
@@ -88,14 +86,10 @@ def _call(device: Any, dtype: Any, sizes: tuple[int, int, int]) -> kernels24.Cal
 
 
 def _measured(
-    call: kernels24.Call, shape: tuple[int, int, int], device: Any, timer: Timer | None
+    call: kernels24.Call, device: Any, timer: Timer | None
 ) -> dict[kernels24.Kernel24, float]:
-    """Return the median seconds of each kernel that can run a call, and is meant for its shape."""
-    kernels: list[kernels24.Kernel24] = ["canonical"] if shape in _FEW else []
-    if shape in _MANY:
-        kernels += [kernel for kernel in kernels24.PACKED if kernels24.is_possible(kernel, call)]
-    if not kernels:
-        return {}
+    """Return the median seconds of each kernel that can run a call."""
+    kernels = [kernel for kernel in kernels24.KERNELS if kernels24.is_possible(kernel, call)]
     contenders: dict[str, Callable[[], object]] = {
         kernel: partial(kernels24.run_by, kernel, call) for kernel in kernels
     }

@@ -1,7 +1,8 @@
 // How long one dependent read of a row takes on a device: offsets, then columns, then the value,
 // and from it the next row, by a single thread. Prints nanoseconds for structures of growing size.
 //
-//   nvcc -std=c++17 -O3 -arch=native -Icsrc -Icsrc/cuda/ptx bench/gpu_row_read.cu -o row_read && ./row_read
+//   nvcc -std=c++17 -O3 -arch=native -Icsrc -Icsrc/cuda/ptx bench/gpu_row_read.cu -o row_read
+//   ./row_read
 #include <cuda_runtime.h>
 
 #include <algorithm>

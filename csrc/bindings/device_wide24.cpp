@@ -41,7 +41,8 @@ DeviceWide24 packed(py::handle metadata, const Shape& shape, py::handle values,
   }
   if (!cuda::has_wide24()) {
     throw std::runtime_error(
-        "sparse24_matmul: the kernel wide24 needs a device of compute capability 9.0, and a build for "
+        "sparse24_matmul: the kernel wide24 needs a device of compute capability 9.0, and a build "
+        "for "
         "sm_90a");
   }
   TorchMemory memory(allocate);

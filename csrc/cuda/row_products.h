@@ -169,13 +169,11 @@ void launch_wide(const Matrix& a, const Pieces& pieces, const MatrixView& x, con
 template <class X, int kVector, class Matrix>
 void wide(const Matrix& a, const Pieces& pieces, const MatrixView& x, const Target& target,
           Stream stream) {
-  if (x.cols <= 8 * kVector) {
-    launch_wide<X, 8, kVector>(a, pieces, x, target, stream);
-  } else if (x.cols <= 16 * kVector) {
-    launch_wide<X, 16, kVector>(a, pieces, x, target, stream);
-  } else {
-    launch_wide<X, 32, kVector>(a, pieces, x, target, stream);
+  if constexpr (Matrix::kMayBeShort) {
+    if (x.cols <= 8 * kVector) return launch_wide<X, 8, kVector>(a, pieces, x, target, stream);
+    if (x.cols <= 16 * kVector) return launch_wide<X, 16, kVector>(a, pieces, x, target, stream);
   }
+  launch_wide<X, kWarp, kVector>(a, pieces, x, target, stream);
 }
 
 template <class X, int kColumns, class Matrix>

@@ -24,20 +24,26 @@ inline void stop_if_finalizing() {
   while (is_finalizing()) std::this_thread::sleep_for(std::chrono::hours(1));
 }
 
+// What body() throws, or nothing. An unwinding by force goes on.
+template <class Body>
+std::exception_ptr thrown_by(Body& body) {
+  try {
+    body();
+  } catch (abi::__forced_unwind&) {
+    throw;
+  } catch (...) {
+    return std::current_exception();
+  }
+  return nullptr;
+}
+
 // Runs body() without the GIL. (A class whose destructor asks for it back, such as
 // py::gil_scoped_release, aborts the process where the interpreter begins to close at that moment:
 // neither a destructor nor a catch (...) may see a stack that is unwound by force.)
 template <class Body>
 void without_gil(Body body) {
   PyThreadState* const state = PyEval_SaveThread();
-  std::exception_ptr error;
-  try {
-    body();
-  } catch (abi::__forced_unwind&) {
-    throw;
-  } catch (...) {
-    error = std::current_exception();
-  }
+  const std::exception_ptr error = thrown_by(body);
   stop_if_finalizing();
   PyEval_RestoreThread(state);
   if (error) std::rethrow_exception(error);
@@ -48,14 +54,7 @@ template <class Body>
 void with_gil(Body body) {
   stop_if_finalizing();
   const PyGILState_STATE before = PyGILState_Ensure();
-  std::exception_ptr error;
-  try {
-    body();
-  } catch (abi::__forced_unwind&) {
-    throw;
-  } catch (...) {
-    error = std::current_exception();
-  }
+  const std::exception_ptr error = thrown_by(body);
   PyGILState_Release(before);
   if (error) std::rethrow_exception(error);
 }

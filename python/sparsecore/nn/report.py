@@ -8,6 +8,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, get_args
 
+from sparsecore.durations import duration
+
 __all__ = ["Format", "LayerReport", "Report", "load_choices", "save_choices"]
 
 Format: TypeAlias = Literal["dense", "csr", "2:4"]
@@ -121,21 +123,6 @@ class Report:
 
 
 # ---- text ----
-
-
-def duration(seconds: float) -> str:
-    """Format seconds with three digits and a unit.
-
-    Examples
-    --------
-    >>> duration(0.00123), duration(45.6e-6), duration(12)
-    ('1.23 ms', '45.6 us', '12 s')
-    """
-    rounded = float(f"{seconds:.3g}")
-    for unit, size in (("s", 1.0), ("ms", 1e-3), ("us", 1e-6)):
-        if rounded >= size:
-            return f"{rounded / size:.10g} {unit}"
-    return f"{rounded * 1e9:.10g} ns"
 
 
 def _table(layers: Sequence[LayerReport], *, stored: bool) -> list[str]:

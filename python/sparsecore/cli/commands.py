@@ -5,6 +5,7 @@ import click
 import sparsecore
 from sparsecore.cli.convert import convert
 from sparsecore.cli.demo import demo
+from sparsecore.cli.prune import prune
 
 __all__ = ["commands"]
 
@@ -14,6 +15,7 @@ Examples:
   sparsecore demo --seed 1           the same with other random numbers
   sparsecore demo --data mnist --data-dir DIR
   sparsecore demo --help             every option
+  sparsecore prune model.safetensors pruned.safetensors --sparsity 0.9
   sparsecore convert pruned.safetensors sparse.safetensors
 """
 
@@ -26,3 +28,4 @@ def commands() -> None:
 
 commands.add_command(convert)
 commands.add_command(demo)
+commands.add_command(prune)

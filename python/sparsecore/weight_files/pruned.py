@@ -112,7 +112,7 @@ def parsed_pattern(text: str) -> Pattern:
     Examples
     --------
     >>> parsed_pattern("2:4"), parsed_pattern("block:4x1"), parsed_pattern("filter")
-    (NM(2, 4), Block(r=4, c=1), Filter())
+    (NM(n=2, m=4), Block(r=4, c=1), Filter())
     """
     plain: dict[str, Pattern] = {
         "unstructured": Unstructured(),

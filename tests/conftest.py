@@ -103,6 +103,7 @@ _ANY_TARGET = (
     "distributed",
     "docs",
     "fork",
+    "html_report",
     "house",
     "interop",
     "interrupt",

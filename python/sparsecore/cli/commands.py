@@ -5,6 +5,7 @@ import click
 import sparsecore
 from sparsecore.cli.convert import convert
 from sparsecore.cli.demo import demo
+from sparsecore.cli.report import report
 
 __all__ = ["commands"]
 
@@ -15,6 +16,7 @@ Examples:
   sparsecore demo --data mnist --data-dir DIR
   sparsecore demo --help             every option
   sparsecore convert pruned.safetensors sparse.safetensors
+  sparsecore report report.json -o report.html
 """
 
 
@@ -26,3 +28,4 @@ def commands() -> None:
 
 commands.add_command(convert)
 commands.add_command(demo)
+commands.add_command(report)

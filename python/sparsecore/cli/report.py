@@ -4,8 +4,8 @@ from pathlib import Path
 
 import click
 
-from sparsecore.checkpoint import load_checkpoint
 from sparsecore.html_report.write import write_html
+from sparsecore.weight_files import open_weights
 
 __all__ = ["report"]
 
@@ -61,8 +61,8 @@ def report(
         msg = "there is nothing to show: give a file IN or --weights"
         raise click.UsageError(msg)
     try:
-        opened = None if weights is None else load_checkpoint(weights)
+        opened = None if weights is None else open_weights(weights)
         write_html(output, *sources, weights=opened, layers=layers, title=title)
-    except (ValueError, TypeError, OSError) as error:
+    except (ValueError, TypeError, OSError, ModuleNotFoundError) as error:
         raise _BadFile(str(error)) from error
     click.echo(f"{output}: {output.stat().st_size:,} bytes")

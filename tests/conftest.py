@@ -104,6 +104,7 @@ _ANY_TARGET = (
     "distributed",
     "docs",
     "fork",
+    "html_report",
     "house",
     "interop",
     "interrupt",

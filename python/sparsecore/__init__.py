@@ -28,7 +28,7 @@ from sparsecore.ops import (
 from sparsecore.plan import Plan
 
 if TYPE_CHECKING:
-    from sparsecore import distributed, nn, pruning
+    from sparsecore import distributed, html_report, nn, pruning
     from sparsecore.diagnosis import doctor
 
 __all__ = [
@@ -50,6 +50,7 @@ __all__ = [
     "distributed",
     "doctor",
     "get_num_threads",
+    "html_report",
     "linear",
     "load",
     "load_checkpoint",
@@ -67,7 +68,7 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     # Subpackages that bring torch, or that most numerical users never touch, load when named.
-    if name in ("distributed", "nn", "pruning"):
+    if name in ("distributed", "html_report", "nn", "pruning"):
         import importlib
 
         return importlib.import_module(f"sparsecore.{name}")

@@ -8,7 +8,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, get_args
 
+from torch import nn
+
 from sparsecore.durations import duration
+from sparsecore.html_report.render import fragment
+from sparsecore.html_report.write import make_page, write_html
 
 __all__ = ["Format", "LayerReport", "Report", "load_choices", "save_choices"]
 
@@ -113,6 +117,40 @@ class Report:
         text = json.dumps(asdict(self))
         as_dict: dict[str, Any] = json.loads(text, parse_constant=lambda _: None)
         return as_dict
+
+    def save_html(
+        self,
+        path: str | os.PathLike[str],
+        *sources: Any,
+        model: nn.Module | None = None,
+        layers: Sequence[str] = (),
+        title: str | None = None,
+    ) -> None:
+        """Write one HTML page: this report, and pictures of the model's weights.
+
+        Parameters
+        ----------
+        path, sources, layers, title
+            As of :func:`sparsecore.html_report.write_html`; a `LatencyTable` among the sources adds
+            each layer's break-even.
+        model : torch.nn.Module, optional
+            The converted model, whose weights are drawn.
+
+        Examples
+        --------
+        >>> import pathlib, tempfile
+        >>> report = Report((), None, None, 400, 400, 0.0)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = pathlib.Path(folder, "report.html")
+        ...     report.save_html(path, title="Nothing to convert")
+        ...     path.stat().st_size < 20_000
+        True
+        """
+        write_html(path, self, *sources, weights=model, layers=layers, title=title)
+
+    def _repr_html_(self) -> str:
+        """Return the totals and the layers as a notebook shows them."""
+        return fragment(make_page(self))
 
     def __str__(self) -> str:
         """Return a table of the layers, the reasons, and the model's totals."""

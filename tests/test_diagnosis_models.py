@@ -283,7 +283,7 @@ def test_dense_convolutions_decide_the_model() -> None:
     work = 2 * (2 * 64 * 16 * 16 * 9)
     other = 2 * 16 * 64 * 16
     share = (20e-6 + work * 1e-9) / (30e-6 + (work + other) * 1e-9)
-    assert f"{100 * share:.3g} %" in verdict.sentence
+    assert f"{100 * share:.1f} %" in verdict.sentence
 
 
 def test_pruned_convolutions_gain() -> None:
@@ -319,7 +319,7 @@ def test_more_than_one_thing_may_be_wrong() -> None:
     (layer,) = doctor(model, torch.ones(32, 64)).layers
     assert layer.verdict.code == "wrong-axis"
     assert [verdict.code for verdict in layer.further] == ["zeros-stored-dense", "below-break-even"]
-    assert "50 % of the groups" in layer.verdict.sentence
+    assert "50.0 % of the groups" in layer.verdict.sentence
 
 
 # ---- without an example ----

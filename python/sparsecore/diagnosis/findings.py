@@ -144,11 +144,9 @@ def _shape(
 def _kernel(facts: LayerFacts) -> Iterator[Verdict]:
     reason = kernel_obstacle(facts)
     if reason is not None:
-        has_dtype = facts.dtype in VALUE_DTYPES
-        advice = (
-            "keep it dense" if has_dtype else "keep it dense, or cast it to a dtype that has one"
-        )
-        yield Verdict("no-kernel", f"{reason}; {percent(facts.sparsity)} zeros", advice)
+        cast = "" if facts.dtype in VALUE_DTYPES else ", or cast it to a dtype that has one"
+        sentence = f"{reason}; {percent(facts.sparsity)} zeros"
+        yield Verdict("no-kernel", sentence, f"keep it dense{cast}")
 
 
 def _fusion(facts: LayerFacts) -> Iterator[Verdict]:

@@ -7,7 +7,9 @@ say nothing.
 """
 
 import math
+import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -101,6 +103,11 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._masks: set[str] = set()
         self._effective: dict[str, Effective] = {}
         self._packed: dict[str, None] = {}
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Keep torch from importing its compiler, which takes seconds, to be left out by it."""
+        return False
 
     def seen(self) -> Seen:
         """Return what was noted so far."""
@@ -351,6 +358,13 @@ def _together(before: LayerUse, use: LayerUse) -> LayerUse:
 def record(stored: Mapping[str, Tensor], run: Callable[[], object]) -> Seen:
     """Run something, and return what it did with stored tensors."""
     recorder = Recorder(stored)
-    with recorder:
+    with _eagerly(), recorder:
         run()
     return recorder.seen()
+
+
+def _eagerly() -> AbstractContextManager[Any]:
+    """Let compiled modules run as they were written, operator by operator."""
+    is_loaded = "torch._dynamo" in sys.modules
+    set_stance = getattr(torch.compiler, "set_stance", None) if is_loaded else None
+    return nullcontext() if set_stance is None else set_stance("force_eager")

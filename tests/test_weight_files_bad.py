@@ -39,7 +39,7 @@ print(json.dumps(results))
 
 
 def converted(folder: Path) -> dict[str, tuple[int, str, str, bool]]:
-    """Convert the bad files of a folder; return exit code, stderr, exception, whether OUT is there."""
+    """Convert the bad files; return exit code, stderr, exception, whether there is an OUT."""
     done = subprocess.run(
         [sys.executable, "-c", CHILD, str(folder)], capture_output=True, text=True, check=False
     )

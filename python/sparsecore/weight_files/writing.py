@@ -17,6 +17,7 @@ from sparsecore.weight_files.weights import WeightFiles
 __all__ = ["KINDS", "kind_by_ending", "plan_writing"]
 
 KINDS = ("sparsecore", "safetensors", "compressed-tensors", "torch", "onnx", "npz")
+_IN_SAFETENSORS = ("sparsecore", "safetensors", "compressed-tensors")
 _SUFFIXES = {".onnx": "onnx", ".npz": "npz", **dict.fromkeys(TORCH_SUFFIXES, "torch")}
 
 
@@ -71,7 +72,8 @@ def plan_writing(
     ModuleNotFoundError
         Where it needs a package that is not installed.
     """
-    if shard_bytes is None and kind in ("sparsecore", "safetensors", "compressed-tensors"):
+    _check_ending(target, kind)
+    if shard_bytes is None and kind in _IN_SAFETENSORS:
         shard_bytes = _largest_shard(weights)
     if kind == "sparsecore":
         if _is_one_matrix(weights):
@@ -82,6 +84,14 @@ def plan_writing(
     if kind == "safetensors":
         return plan_safetensors(weights, target, shard_bytes)
     return {"torch": plan_torch, "onnx": plan_onnx, "npz": plan_npz}[kind](weights, target)
+
+
+def _check_ending(target: Path, kind: str) -> None:
+    """Raise ValueError where a name would say that the file is of another kind."""
+    meant = kind_by_ending(target, safetensors=_IN_SAFETENSORS[0])
+    if meant != (_IN_SAFETENSORS[0] if kind in _IN_SAFETENSORS else kind):
+        msg = f"{target}: ends in {target.suffix!r}, which is not that of a file of {kind}"
+        raise ValueError(msg)
 
 
 def _is_one_matrix(weights: WeightFiles) -> bool:

@@ -8,9 +8,7 @@ from sparsecore import _core, interop
 from sparsecore.cuda.current import current, lend, stream_of
 from sparsecore.cuda.structure import DeviceStructure
 
-DeviceKernel: TypeAlias = Literal[
-    "rows", "merge", "bitmap", "delta4", "delta8", "tf32", "3xtf32"
-]
+DeviceKernel: TypeAlias = Literal["rows", "merge", "bitmap", "delta4", "delta8", "tf32", "3xtf32"]
 KERNELS: tuple[str, ...] = ("rows", "merge", "bitmap", "delta4", "delta8", "tf32", "3xtf32")
 # Values and where they belong in the order of matrix fragments (csrc/cuda/strip_layout.h).
 _STRIPS = ("bitmap", "delta4", "delta8")

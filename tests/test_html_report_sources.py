@@ -128,6 +128,8 @@ def test_the_largest_pruned_layers_are_drawn() -> None:
     assert drawn(make_page(weights=weights)) == [f"fc{i}" for i in range(6, 12)]
     assert drawn(make_page(conversion(), weights=weights)) == ["fc2", "fc9"]
     assert drawn(make_page(weights=weights, layers=["fc1?", "fc3"])) == ["fc3", "fc10", "fc11"]
+    both = {"fc": np.ones((2, 2)), "fc.weight": np.ones((3, 3))}
+    assert drawn(make_page(weights=both)) == ["fc", "fc.weight"]
 
 
 def test_names_are_patterns_and_have_to_fit() -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from sparsecore.diagnosis.diagnosis import LayerDiagnosis, Summary
 from sparsecore.diagnosis.judge import could_gain
 from sparsecore.diagnosis.verdict import CODES, Verdict
-from sparsecore.diagnosis.words import share
+from sparsecore.html_report.numbers import percent
 
 __all__ = ["summarize"]
 
@@ -14,6 +14,7 @@ _NAMES = {"seconds": "time", "macs": "multiplications", "weights": "weights"}
 # More of the work than this in dense convolutions, and less than that elsewhere to gain, and it is
 # the convolutions that decide.
 _MOST, _LITTLE = 0.5, 0.25
+_STAY_DENSE = ("no-zeros", "below-break-even")
 
 
 def summarize(layers: Sequence[LayerDiagnosis]) -> Summary:
@@ -96,25 +97,24 @@ def _verdict(
     convolutions = math.fsum(
         part
         for part, one in zip(parts, layers, strict=True)
-        if _is_convolution(one) and not _gains(one) and not one.facts.is_sparse
+        if _is_convolution(one) and one.verdict.code in _STAY_DENSE
     )
     has_zeros = any(one.facts.counts.nonzeros < one.facts.counts.size for one in layers)
     dominate = convolutions > _MOST and gaining < _LITTLE
     if dominate and has_zeros and "mask-in-forward" not in shares:
         limit = f"; the rest cannot make them more than {1 / convolutions:.2f}x as fast"
-        sentence = f"{share(convolutions)} {of} is in convolutions that stay dense{limit}"
+        sentence = f"{percent(convolutions)} {of} is in convolutions that stay dense{limit}"
         return Verdict("convolutions-dominate", sentence, "prune the convolutions")
     codes = [code for code in CODES if code in shares]
     if codes[0] == "mask-in-forward":
         first = codes[0]
     else:
         first = max(codes, key=lambda code: (code != "no-zeros", shares[code]))
-        first = "zeros-stored-dense" if gaining > 0 and "zeros-stored-dense" in shares else first
     example = max(
         (one for one in layers if one.verdict.code == first), key=lambda one: one.facts.counts.size
     )
     count = sum(one.verdict.code == first for one in layers)
-    sentence = f"{count} of {len(layers)} weights, {share(shares[first])} {of}: {_SAYS[first]}"
+    sentence = f"{count} of {len(layers)} weights, {percent(shares[first])} {of}: {_SAYS[first]}"
     return Verdict(first, sentence, example.verdict.advice)
 
 

@@ -3,16 +3,25 @@
 import math
 from collections.abc import Callable
 
-from sparsecore.html_report.conversion import FORMATS, Conversion, ConvertedLayer
+from sparsecore.html_report.conversion import Conversion, ConvertedLayer
 from sparsecore.html_report.numbers import (
-    ABSENT,
     count,
     duration_text,
     nbytes_text,
     percent,
     ratio_text,
 )
-from sparsecore.html_report.page import Cell, Column, Fact, Figure, Part, Section, Table, Tone
+from sparsecore.html_report.page import (
+    ABSENT,
+    Cell,
+    Column,
+    Fact,
+    Figure,
+    Part,
+    Section,
+    Tone,
+    tabulated,
+)
 from sparsecore.html_report.pair_chart import LEFT, RIGHT, Pair, pair_chart
 from sparsecore.html_report.scales import spanning
 
@@ -24,7 +33,9 @@ _MOST_TIMES = 16
 
 def conversion_part(found: Conversion) -> Part:
     """Return the totals as facts, the layers as a table, and their times as a chart."""
-    sections = [Section("Layers", _about_layers(found), _table(found) if found.layers else None)]
+    caption = "Each layer: what was measured, chosen, and why"
+    table = tabulated(caption, _COLUMNS, found.layers) if found.layers else None
+    sections = [Section("Layers", _about_layers(found), table)]
     measured = [layer for layer in found.layers if _sparse_times(layer)]
     if measured:
         sections.insert(0, _times(measured))
@@ -124,47 +135,21 @@ def _sparse_times(layer: ConvertedLayer) -> list[tuple[float, str]]:
 # ---- the table ----
 
 
-def _table(found: Conversion) -> Table:
-    is_timed = any(layer.seconds for layer in found.layers)
-    has_error = any(layer.error is not None for layer in found.layers)
-    columns = [Column("Layer"), Column("Chosen", "badge"), Column("Shape")]
-    columns += [Column(title, "number") for title in ("Sparsity", "Applied to rows")]
-    columns += [Column("2:4 pattern")]
-    if is_timed:
-        columns += [Column(t, "number") for t in ("Dense", "CSR", "2:4", "Speed-up")]
-    columns += [Column(title, "number") for title in ("Bytes dense", "Bytes now")]
-    columns += [Column("Error", "number")] * has_error
-    columns.append(Column("Why", "sentence"))
-    rows = tuple(_row(layer, is_timed, has_error) for layer in found.layers)
-    return Table("Each layer: what was measured, chosen, and why", tuple(columns), rows)
+def _sparsity(layer: ConvertedLayer) -> Cell:
+    if math.isnan(layer.sparsity):
+        return Cell(ABSENT)
+    return Cell(percent(layer.sparsity), layer.sparsity, min(layer.sparsity, 1.0))
 
 
-def _row(layer: ConvertedLayer, is_timed: bool, has_error: bool) -> tuple[Cell, ...]:
-    is_known = not math.isnan(layer.sparsity)
-    is_sparse = layer.choice != "dense"
-    chosen = layer.choice if layer.values is None else f"{layer.choice}, {layer.values}"
-    cells = [
-        Cell(layer.name),
-        Cell(chosen, tone="good" if is_sparse else ""),
-        Cell(f"{layer.shape[0]} x {layer.shape[1]}"),
-        Cell(
-            percent(layer.sparsity),
-            layer.sparsity if is_known else None,
-            layer.sparsity if is_known else None,
-        ),
-        Cell(
-            ", ".join(f"{rows:,}" for rows in layer.rows) or ABSENT,
-            max(layer.rows) if layer.rows else None,
-        ),
-        Cell("yes" if layer.is_24 else "no"),
-    ]
-    if is_timed:
-        cells += [_optional(layer.seconds.get(name), duration_text) for name in FORMATS]
-        cells.append(_speedup(layer))
-    cells += [_optional(layer.nbytes.get(name), nbytes_text) for name in ("dense", layer.choice)]
-    if has_error:
-        cells.append(_optional(layer.error, "{:.2g}".format))
-    return (*cells, Cell(layer.why))
+def _chosen(layer: ConvertedLayer) -> Cell:
+    words = layer.choice if layer.values is None else f"{layer.choice}, {layer.values}"
+    return Cell(words, tone="good" if layer.choice != "dense" else "")
+
+
+def _rows(layer: ConvertedLayer) -> Cell:
+    if not layer.rows:
+        return Cell(ABSENT)
+    return Cell(", ".join(f"{rows:,}" for rows in layer.rows), max(layer.rows))
 
 
 def _speedup(layer: ConvertedLayer) -> Cell:
@@ -177,3 +162,21 @@ def _speedup(layer: ConvertedLayer) -> Cell:
 
 def _optional(value: float | None, words: Callable[[float], str]) -> Cell:
     return Cell(ABSENT) if value is None else Cell(words(value), value)
+
+
+_COLUMNS: tuple[tuple[Column, Callable[[ConvertedLayer], Cell]], ...] = (
+    (Column("Layer"), lambda layer: Cell(layer.name)),
+    (Column("Chosen", "badge"), _chosen),
+    (Column("Shape"), lambda layer: Cell(f"{layer.shape[0]} x {layer.shape[1]}")),
+    (Column("Sparsity", "number"), _sparsity),
+    (Column("Applied to rows", "number"), _rows),
+    (Column("2:4 pattern"), lambda layer: Cell("yes" if layer.is_24 else "no")),
+    (Column("Dense", "number"), lambda one: _optional(one.seconds.get("dense"), duration_text)),
+    (Column("CSR", "number"), lambda one: _optional(one.seconds.get("csr"), duration_text)),
+    (Column("2:4", "number"), lambda one: _optional(one.seconds.get("2:4"), duration_text)),
+    (Column("Speed-up", "number"), _speedup),
+    (Column("Bytes dense", "number"), lambda one: _optional(one.nbytes.get("dense"), nbytes_text)),
+    (Column("Bytes now", "number"), lambda one: _optional(one.nbytes.get(one.choice), nbytes_text)),
+    (Column("Error", "number"), lambda layer: _optional(layer.error, "{:.2g}".format)),
+    (Column("Why", "sentence"), lambda layer: Cell(layer.why)),
+)

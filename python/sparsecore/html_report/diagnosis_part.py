@@ -9,8 +9,18 @@ from sparsecore.html_report.diagnosis import (
     Times,
     Verdict,
 )
-from sparsecore.html_report.numbers import ABSENT, count, duration_text, nbytes_text, percent
-from sparsecore.html_report.page import Cell, Column, Fact, Figure, Part, Section, Table
+from sparsecore.html_report.numbers import count, duration_text, nbytes_text, percent
+from sparsecore.html_report.page import (
+    ABSENT,
+    Cell,
+    Column,
+    Fact,
+    Figure,
+    Part,
+    Section,
+    Table,
+    tabulated,
+)
 from sparsecore.html_report.pair_chart import LEFT, RIGHT, Pair, pair_chart
 from sparsecore.html_report.scales import Scale
 
@@ -18,7 +28,6 @@ __all__ = ["diagnosis_part"]
 
 # Layers in the chart of break-evens: the largest ones.
 _MOST_PAIRS = 16
-_TITLES = ("Zeros", "Bytes", "Bytes as CSR", "Rows", "Dense", "Sparse", "Break-even")
 
 
 def diagnosis_part(found: ReadDiagnosis) -> Part:
@@ -30,9 +39,9 @@ def diagnosis_part(found: ReadDiagnosis) -> Part:
     sections = [Section("Diagnosis", text, _shares(found) if summary.shares else None)]
     if pairs := _pairs(layers):
         sections.append(_distances(pairs))
-    sections.append(
-        Section("Layers, and what holds them back", (), _table(layers) if layers else None)
-    )
+    caption = "Each weight; times with ~ are estimates for this machine"
+    table = tabulated(caption, _COLUMNS, layers) if layers else None
+    sections.append(Section("Layers, and what holds them back", (), table))
     return Part(_facts(summary), tuple(sections))
 
 
@@ -109,35 +118,6 @@ def _distances(pairs: list[Pair]) -> Section:
 # ---- the table ----
 
 
-def _table(layers: tuple[Finding, ...]) -> Table:
-    columns = [Column("Weight"), Column("Verdict", "badge"), Column("Why", "sentence")]
-    columns += [Column("To do", "sentence"), Column("Shape"), Column("Stored")]
-    columns += [Column(title, "number") for title in _TITLES]
-    columns.append(Column("Also", "sentence"))
-    caption = "Each weight; times with ~ are estimates for this machine"
-    return Table(caption, tuple(columns), tuple(map(_row, layers)))
-
-
-def _row(layer: Finding) -> tuple[Cell, ...]:
-    verdict, csr = layer.verdict, layer.csr_nbytes
-    return (
-        Cell(layer.name),
-        Cell(verdict.words, tone=verdict.tone),
-        Cell(verdict.sentence),
-        Cell(verdict.advice or ABSENT),
-        Cell(" x ".join(map(str, layer.shape))),
-        Cell(f"{layer.dtype}, {layer.stored}"),
-        Cell(percent(layer.sparsity), layer.sparsity, min(layer.sparsity, 1.0)),
-        Cell(nbytes_text(layer.nbytes), layer.nbytes),
-        Cell(ABSENT) if csr is None else Cell(nbytes_text(csr), csr),
-        _joined(layer, lambda times: (f"{times.rows:,}", times.rows)),
-        _joined(layer, lambda times: _time(times, times.seconds.get("dense"), "")),
-        _joined(layer, lambda times: _time(times, *(times.best_sparse or (None, "")))),
-        _joined(layer, _limit),
-        Cell("; ".join(further.sentence for further in layer.further) or ABSENT),
-    )
-
-
 def _joined(layer: Finding, words: Callable[[Times], tuple[str, float | None]]) -> Cell:
     """Return what there is for each number of rows; it is sorted by the last."""
     found = [words(times) for times in layer.times]
@@ -156,3 +136,39 @@ def _time(times: Times, seconds: float | None, form: str) -> tuple[str, float | 
 def _limit(times: Times) -> tuple[str, float | None]:
     limit = times.breakeven
     return (ABSENT if limit is None else percent(limit)), limit
+
+
+def _csr(layer: Finding) -> Cell:
+    nbytes = layer.csr_nbytes
+    return Cell(ABSENT) if nbytes is None else Cell(nbytes_text(nbytes), nbytes)
+
+
+def _sparse(times: Times) -> tuple[str, float | None]:
+    return _time(times, *(times.best_sparse or (None, "")))
+
+
+_COLUMNS: tuple[tuple[Column, Callable[[Finding], Cell]], ...] = (
+    (Column("Weight"), lambda layer: Cell(layer.name)),
+    (Column("Verdict", "badge"), lambda one: Cell(one.verdict.words, tone=one.verdict.tone)),
+    (Column("Why", "sentence"), lambda layer: Cell(layer.verdict.sentence)),
+    (Column("To do", "sentence"), lambda layer: Cell(layer.verdict.advice or ABSENT)),
+    (Column("Shape"), lambda layer: Cell(" x ".join(map(str, layer.shape)))),
+    (Column("Stored"), lambda layer: Cell(f"{layer.dtype}, {layer.stored}")),
+    (
+        Column("Zeros", "number"),
+        lambda one: Cell(percent(one.sparsity), one.sparsity, min(one.sparsity, 1.0)),
+    ),
+    (Column("Bytes", "number"), lambda layer: Cell(nbytes_text(layer.nbytes), layer.nbytes)),
+    (Column("Bytes as CSR", "number"), _csr),
+    (Column("Rows", "number"), lambda layer: _joined(layer, lambda t: (f"{t.rows:,}", t.rows))),
+    (
+        Column("Dense", "number"),
+        lambda layer: _joined(layer, lambda times: _time(times, times.seconds.get("dense"), "")),
+    ),
+    (Column("Sparse", "number"), lambda layer: _joined(layer, _sparse)),
+    (Column("Break-even", "number"), lambda layer: _joined(layer, _limit)),
+    (
+        Column("Also", "sentence"),
+        lambda layer: Cell("; ".join(one.sentence for one in layer.further) or ABSENT),
+    ),
+)

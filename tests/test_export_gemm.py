@@ -6,7 +6,9 @@ import pytest
 onnx = pytest.importorskip("onnx")
 ort = pytest.importorskip("onnxruntime")
 
-from onnx import TensorProto, helper, numpy_helper  # noqa: E402
+from onnx import helper  # noqa: E402
+
+import onnx_graphs  # noqa: E402
 
 pytest.importorskip("torch")
 
@@ -17,11 +19,8 @@ K, N = 6, 5
 
 def model(x_shape, *nodes, outputs=("y",), **constants):
     """Return a model of one input x."""
-    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, x_shape)
-    results = [helper.make_empty_tensor_value_info(name) for name in outputs]
-    held = [numpy_helper.from_array(a.astype(np.float32), name) for name, a in constants.items()]
-    graph = helper.make_graph(list(nodes), "g", [x], results, held)
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    held = {name: array.astype(np.float32) for name, array in constants.items()}
+    return onnx_graphs.model(nodes, held, inputs={"x": tuple(x_shape)}, outputs=outputs)
 
 
 def matmul(left="x", right="B", output="y"):

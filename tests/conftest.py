@@ -102,6 +102,7 @@ _ANY_TARGET = (
     "device",
     "distributed",
     "docs",
+    "export",
     "fork",
     "house",
     "interop",

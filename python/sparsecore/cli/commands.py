@@ -3,6 +3,7 @@
 import click
 
 import sparsecore
+from sparsecore.cli.check import check
 from sparsecore.cli.convert import convert
 from sparsecore.cli.demo import demo
 
@@ -15,6 +16,7 @@ Examples:
   sparsecore demo --data mnist --data-dir DIR
   sparsecore demo --help             every option
   sparsecore convert pruned.safetensors sparse.safetensors
+  sparsecore check model.onnx --target tensorrt
 """
 
 
@@ -24,5 +26,6 @@ def commands() -> None:
     """Make pruned neural networks really smaller and faster, and say honestly where not."""
 
 
+commands.add_command(check)
 commands.add_command(convert)
 commands.add_command(demo)

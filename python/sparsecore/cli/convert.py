@@ -9,6 +9,7 @@ from sparsecore.checkpoint_convert import Converted, densified, read_dense, spar
 from sparsecore.checkpoint_save import save_checkpoint
 from sparsecore.files.tensor_writing import write_tensors
 from sparsecore.formats import CSR, Sparse24
+from sparsecore.text_table import table_lines
 
 __all__ = ["convert"]
 
@@ -88,13 +89,8 @@ def _to_dense(source: Path, target: Path, shard_bytes: int | None) -> None:
 def _table(found: list[Converted]) -> list[str]:
     if not found:
         return ["nothing to convert: the checkpoint has no 2-D or 4-D tensor called 'weight'"]
-    rows = [["weight", "shape", "sparsity", "format", "bytes", "why"], *map(_row, found)]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in rows
-    ]
-    return [lines[0], "-" * max(map(len, lines)), *lines[1:]]
+    head = ["weight", "shape", "sparsity", "format", "bytes", "why"]
+    return table_lines([head, *map(_row, found)])
 
 
 def _row(found: Converted) -> list[str]:

@@ -6,6 +6,7 @@ import sparsecore
 from sparsecore.cli.check import check
 from sparsecore.cli.convert import convert
 from sparsecore.cli.demo import demo
+from sparsecore.cli.report import report
 
 __all__ = ["commands"]
 
@@ -17,6 +18,7 @@ Examples:
   sparsecore demo --help             every option
   sparsecore convert pruned.safetensors sparse.safetensors
   sparsecore check model.onnx --target tensorrt
+  sparsecore report report.json -o report.html
 """
 
 
@@ -29,3 +31,4 @@ def commands() -> None:
 commands.add_command(check)
 commands.add_command(convert)
 commands.add_command(demo)
+commands.add_command(report)

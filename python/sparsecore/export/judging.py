@@ -95,8 +95,8 @@ def judge(layer: Layer) -> Judgement:
         return Judgement("unsure", why, share, notes)
     if layer.operator == "MatMul":
         why = (
-            "2:4, but a MatMul: TensorRT 8 took these in int8 only; to_onnx(rewrite_matmul=True) "
-            "makes it a Gemm"
+            "2:4, but a MatMul: builds of TensorRT 8 were seen to leave these out; "
+            "to_onnx(rewrite_matmul=True) writes Gemm"
         )
         return Judgement("unsure", why, share, notes)
     return Judgement("eligible", f"2:4 along axis {weight.axis}", share, notes)

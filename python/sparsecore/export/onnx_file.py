@@ -68,7 +68,7 @@ def to_onnx(
         Of torch's exporter, if not its own choice; it writes 18 and later.
     rewrite_matmul : bool
         Whether a product with a constant matrix becomes Gemm, reshaped where it has more than two
-        axes. TensorRT 8 used 2:4 weights of Conv and Gemm only, unless they were int8.
+        axes. For builds of TensorRT that leave MatMuls out (docs/export.md); others are no faster.
     verify : bool
         Whether onnxruntime is asked. If not, the zeros in the file are checked only.
     max_error : float, optional

@@ -62,7 +62,7 @@ def tensorrt_eligibility(
     NVIDIA TensorRT Developer Guide, "Structured Sparsity": the requirement, and the lines of the
     log. Pool et al., "Accelerating Inference with Sparsity Using the NVIDIA Ampere Architecture and
     NVIDIA TensorRT", NVIDIA Technical Blog, 2021: ``trtexec --sparsity=enable``, and a run of both.
-    github.com/NVIDIA/TensorRT, issues 2169 (MatMul), 3849 and 4065 (channels).
+    github.com/NVIDIA/TensorRT, issues 2169 and 4056 (MatMul), 3849 and 4065 (channels).
 
     Examples
     --------

@@ -38,7 +38,9 @@ def tensorrt_eligibility(
     Parameters
     ----------
     path_or_model : path or torch.nn.Module
-        An ONNX file (needs the package onnx), or a model, whose sparse layers count as dense ones.
+        An ONNX file (needs the package onnx), or a model: its linear layers and convolutions,
+        sparse ones as dense ones. What a module multiplies by itself, as attention's
+        ``in_proj_weight``, is seen in a file only.
     log : path or BuildLog, optional
         Of the build from this file, as ``trtexec --sparsity=enable --verbose`` writes it: says
         which layers run sparse, and which were eligible and run dense.

@@ -18,7 +18,7 @@ from sparsecore.files.tensor_writing import write_tensors
 from sparsecore.formats import Sparse24
 from sparsecore.interop import Array
 
-__all__ = ["load_compressed_tensors", "save_compressed_tensors"]
+__all__ = ["encoded", "load_compressed_tensors", "save_compressed_tensors"]
 
 
 def load_compressed_tensors(path: PathLike) -> dict[str, Weight]:
@@ -94,7 +94,7 @@ def save_compressed_tensors(
     arrays: dict[str, Array] = {}
     for name, weight in weights.items():
         if isinstance(weight, Sparse24):
-            arrays |= _encoded(name, weight)
+            arrays |= encoded(name, weight)
         elif isinstance(weight, np.ndarray) or interop.is_tensor(weight):
             arrays[name] = interop.to_numpy(weight, name=f"save_compressed_tensors: {name!r}")
         else:
@@ -111,7 +111,8 @@ def save_compressed_tensors(
     )
 
 
-def _encoded(name: str, weight: Sparse24) -> dict[str, Array]:
+def encoded(name: str, weight: Sparse24) -> dict[str, Array]:
+    """Return the tensors that ``sparse-24-bitmask`` has of a weight."""
     rows, columns = weight.shape
     prefix = name.removesuffix(".weight")
     if prefix == name or columns % 4:

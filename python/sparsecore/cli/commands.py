@@ -3,9 +3,11 @@
 import click
 
 import sparsecore
+from sparsecore.cli.bench import bench
 from sparsecore.cli.check import check
 from sparsecore.cli.convert import convert
 from sparsecore.cli.demo import demo
+from sparsecore.cli.prune import prune
 
 __all__ = ["commands"]
 
@@ -15,6 +17,8 @@ Examples:
   sparsecore demo --seed 1           the same with other random numbers
   sparsecore demo --data mnist --data-dir DIR
   sparsecore demo --help             every option
+  sparsecore prune model.safetensors pruned.safetensors --sparsity 0.9
+  sparsecore bench --from pruned.safetensors --batch 1,16
   sparsecore convert pruned.safetensors sparse.safetensors
   sparsecore check model.onnx --target tensorrt
 """
@@ -26,6 +30,8 @@ def commands() -> None:
     """Make pruned neural networks really smaller and faster, and say honestly where not."""
 
 
+commands.add_command(bench)
 commands.add_command(check)
 commands.add_command(convert)
 commands.add_command(demo)
+commands.add_command(prune)

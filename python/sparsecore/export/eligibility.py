@@ -118,11 +118,11 @@ class Eligibility:
 
 def _table(result: Eligibility) -> list[str]:
     head = ["layer", "operator", "shape", "dtype", "2:4", "verdict"]
-    rows = [head, *map(_row, result.layers)]
+    rows = [_row(layer) for layer in result.layers]
     if result.log is not None:
-        said = ["in the log", *map(_said, result.layers)]
-        rows = [[*row, word] for row, word in zip(rows, said, strict=True)]
-    return table_lines(rows)
+        head.append("in the log")
+        rows = [[*row, _said(layer)] for row, layer in zip(rows, result.layers, strict=True)]
+    return table_lines([head, *rows])
 
 
 def _row(layer: LayerEligibility) -> list[str]:

@@ -92,8 +92,11 @@ def find_tensors(onnx: Any, model: Any, folder: Path) -> dict[str, Tensor]:
     found: dict[str, Tensor] = {}
     for graph in graphs(model.graph):
         for name, proto in _protos(graph):
-            if not name or name in found:
-                msg = f"two tensors are called {name!r}" if name else "a tensor has no name"
+            if not name or not isinstance(name, str):  # bytes, where they are no UTF-8
+                msg = f"a tensor has no name, or none that is text: {name!r:.80}"
+                raise ValueError(msg)
+            if name in found:
+                msg = f"two tensors are called {name!r}"
                 raise ValueError(msg)
             found[name] = _tensor(onnx, name, proto, folder)
     return found

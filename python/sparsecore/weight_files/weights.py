@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -12,7 +13,7 @@ from sparsecore.formats import CSR, Sparse24
 from sparsecore.interop import Array
 from sparsecore.weight_files.entry import Entry
 
-__all__ = ["Read", "WeightFiles", "naming"]
+__all__ = ["WeightFiles", "naming", "numpy_dtype"]
 
 Weight: TypeAlias = CSR | Sparse24 | Array
 Read: TypeAlias = Callable[[str], Weight]
@@ -34,6 +35,8 @@ class WeightFiles(Mapping[str, Entry]):
     source : object
         What the kind's own functions work with: `Checkpoint`, `TensorFiles`, `TorchFile`,
         `OnnxFile` or a path.
+    replaced : dict of str to callable
+        Gives the weights that are to be written in the place of the file's; see `replacing`.
     """
 
     def __init__(
@@ -44,10 +47,11 @@ class WeightFiles(Mapping[str, Entry]):
         entries: Iterable[Entry],
         read: Read,
         source: Any = None,
+        replaced: Mapping[str, Callable[[], Array]] | None = None,
     ) -> None:
         self.path, self.kind, self.nbytes, self.source = path, kind, nbytes, source
         self._entries = {entry.name: entry for entry in entries}
-        self._read = read
+        self._read, self.replaced = read, dict(replaced or {})
 
     def __getitem__(self, name: str) -> Entry:
         """Return what the file says of a weight."""
@@ -78,6 +82,8 @@ class WeightFiles(Mapping[str, Entry]):
             the file.
         """
         entry = self._entries[name]
+        if name in self.replaced:
+            return self.replaced[name]()
         if entry.dtype not in _DTYPES:
             msg = f"{self.path}: {name!r} has dtype {entry.dtype}, which is not read"
             raise ValueError(msg)
@@ -98,10 +104,52 @@ class WeightFiles(Mapping[str, Entry]):
         array = np.asarray(weight.toarray()).reshape(entry.shape)
         return array.astype(_DTYPES[entry.dtype], copy=False)
 
+    def replacing(self, arrays: Mapping[str, Callable[[], Array]]) -> "WeightFiles":
+        """Return the same weights with some in the place of others, which are not read before.
+
+        Parameters
+        ----------
+        arrays : mapping of str to callable
+            Each returns the dense weight, of the shape and dtype that the file has. Names that are
+            tied to one of these follow it.
+
+        Raises
+        ------
+        KeyError
+            Where there is no weight of a name.
+        """
+        given = {self._entries[name].name: array for name, array in arrays.items()}
+        tied = {
+            name: given[entry.tied_to]
+            for name, entry in self._entries.items()
+            if entry.tied_to is not None and entry.tied_to in given and name not in given
+        }
+        replaced = self.replaced | given | tied
+        entries = (
+            replace(entry, stored="dense") if name in replaced else entry
+            for name, entry in self._entries.items()
+        )
+        path, kind, nbytes = self.path, self.kind, self.nbytes
+        return WeightFiles(path, kind, nbytes, entries, self._read, self.source, replaced)
+
     def __repr__(self) -> str:
         """Return one line: file, kind, number of weights, bytes."""
         count = f"{len(self)} weights, {self.nbytes:,} bytes"
         return f"<WeightFiles {str(self.path)!r}, {self.kind}, {count}>"
+
+
+def numpy_dtype(entry: Entry) -> np.dtype[Any]:
+    """Return the dtype of a weight.
+
+    Raises
+    ------
+    ValueError
+        Where neither numpy nor ml_dtypes has it.
+    """
+    if entry.dtype not in _DTYPES:
+        msg = f"{entry.name!r} has dtype {entry.dtype}, which is not read"
+        raise ValueError(msg)
+    return _DTYPES[entry.dtype]
 
 
 @contextmanager

@@ -104,6 +104,7 @@ _ANY_TARGET = (
     "docs",
     "export",
     "fork",
+    "html_report",
     "house",
     "interop",
     "interrupt",

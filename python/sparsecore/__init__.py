@@ -28,7 +28,7 @@ from sparsecore.ops import (
 from sparsecore.plan import Plan
 
 if TYPE_CHECKING:
-    from sparsecore import distributed, export, nn, pruning
+    from sparsecore import distributed, export, html_report, nn, pruning
 
 __all__ = [
     "COO",
@@ -49,6 +49,7 @@ __all__ = [
     "distributed",
     "export",
     "get_num_threads",
+    "html_report",
     "linear",
     "load",
     "load_checkpoint",
@@ -66,7 +67,7 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     # Subpackages that bring torch, or that most numerical users never touch, load when named.
-    if name in ("distributed", "export", "nn", "pruning"):
+    if name in ("distributed", "export", "html_report", "nn", "pruning"):
         import importlib
 
         return importlib.import_module(f"sparsecore.{name}")

@@ -8,6 +8,7 @@ from sparsecore.cli.check import check
 from sparsecore.cli.convert import convert
 from sparsecore.cli.demo import demo
 from sparsecore.cli.prune import prune
+from sparsecore.cli.report import report
 
 __all__ = ["commands"]
 
@@ -21,6 +22,7 @@ Examples:
   sparsecore bench --from pruned.safetensors --batch 1,16
   sparsecore convert pruned.safetensors sparse.safetensors
   sparsecore check model.onnx --target tensorrt
+  sparsecore report report.json -o report.html
 """
 
 
@@ -35,3 +37,4 @@ commands.add_command(check)
 commands.add_command(convert)
 commands.add_command(demo)
 commands.add_command(prune)
+commands.add_command(report)

@@ -8,10 +8,11 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from sparsecore.durations import duration
 from sparsecore.nn.accuracy import LayerError, tolerance
 from sparsecore.nn.candidates import build, error_of, measure
 from sparsecore.nn.layers import Call, Dense, Site, Use
-from sparsecore.nn.report import Format, duration
+from sparsecore.nn.report import Format
 from sparsecore.nn.sparse24_conv import has_24_kernel
 from sparsecore.nn.stored_values import StoredValues, storing_obstacle
 from sparsecore.timing import Timer

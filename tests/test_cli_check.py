@@ -121,7 +121,7 @@ def test_a_broken_file_is_one_line_and_exit_code_2(path: Path, content: Any) -> 
     assert result.exit_code == 2
     assert result.exception is None or isinstance(result.exception, SystemExit)
     assert len(result.output.strip().splitlines()) == 1
-    assert result.output.startswith(f"sparsecore check: {path}: ")
+    assert result.output.startswith(f"Error: {path}: ")
 
 
 def test_what_is_not_there_or_no_log_is_one_line(path: Path, tmp_path: Path) -> None:

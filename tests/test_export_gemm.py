@@ -9,9 +9,6 @@ ort = pytest.importorskip("onnxruntime")
 from onnx import helper  # noqa: E402
 
 import onnx_graphs  # noqa: E402
-
-pytest.importorskip("torch")
-
 from sparsecore.export.gemm import matmuls_to_gemms  # noqa: E402
 
 K, N = 6, 5

@@ -237,6 +237,26 @@ def test_what_onnxruntime_cannot_run_is_said(traced, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+# ---- models that do not run ----
+
+
+def test_a_model_that_does_not_run_says_so_itself(tmp_path, monkeypatch):
+    monkeypatch.setattr(onnx_file, "trace", None)
+    with pytest.raises(RuntimeError, match="mat1 and mat2 shapes cannot be multiplied"):
+        sc.export.to_onnx(nn.Linear(4, 2), torch.rand(1, 5), tmp_path / "m.onnx")
+
+
+def test_a_model_that_the_exporter_cannot_follow(tmp_path, capfd):
+    class Decides(nn.Module):
+        def forward(self, x):
+            return x + 1 if x.sum() > 0 else x
+
+    with pytest.raises(RuntimeError, match=r"cannot follow the model: .*data-dependent"):
+        sc.export.to_onnx(Decides(), torch.rand(1, 4), tmp_path / "m.onnx")
+    assert capfd.readouterr() == ("", "")
+    assert list(tmp_path.iterdir()) == []
+
+
 # ---- arguments ----
 
 
@@ -256,7 +276,7 @@ def test_arguments_are_checked_before_anything_runs(tmp_path, monkeypatch):
 def test_a_batch_that_is_not_there_is_said(tmp_path):
     for x in (torch.tensor(1.0), torch.rand(0, 4)):
         with pytest.raises(ValueError, match="first tensor of example_inputs has no samples"):
-            sc.export.to_onnx(nn.Linear(4, 2), x, tmp_path / "m.onnx", dynamic_batch=True)
+            sc.export.to_onnx(nn.ReLU(), x, tmp_path / "m.onnx", dynamic_batch=True)
 
 
 def test_a_missing_package_names_the_extra(tmp_path, monkeypatch):

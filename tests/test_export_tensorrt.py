@@ -102,8 +102,8 @@ def test_the_share_is_the_guides_count(seed: int) -> None:
         (pruned(8, 1, 3, 3, axis=1), {"group": 8}, "not eligible", "depthwise: 1 input channel"),
         (pruned(8, 4, 3, 3, axis=1), {"group": 2}, "unsure", "in 2 groups"),
         (pruned(8, 6, 3, 3, axis=1), {"group": 2}, "not eligible", "6 input channels a group"),
-        (np.zeros((8, 0, 3, 3), np.float32), {}, "not eligible", "0 input channels"),
-        (np.zeros((0, 4, 3, 3), np.float32), {}, "not eligible", "at least one"),
+        (np.zeros((8, 0, 3, 3), np.float32), {}, "not eligible", "(8, 0, 3, 3) is empty"),
+        (np.zeros((0, 4, 3, 3), np.float32), {}, "not eligible", "is empty"),
         (pruned(8, 8, 1, 1, axis=1, dtype=np.float64), {}, "not eligible", "weight is float64"),
         (pruned(8, 8, 1, 1, axis=1, dtype=np.int8), {}, "eligible", "2:4 along axis 1"),
     ],
@@ -248,6 +248,13 @@ def test_what_has_no_graph_is_an_error(tmp_path: Path) -> None:
         sc.export.tensorrt_eligibility(path)
     with pytest.raises(TypeError, match="path_or_model is a int, expected a path or a torch"):
         sc.export.tensorrt_eligibility(3)  # type: ignore[arg-type]
+
+
+def test_what_several_layers_have_is_said_once(tmp_path: Path) -> None:
+    nodes = [node("Conv", ["x", "W"], ["y"]), node("Conv", ["y", "W"], ["z"])]
+    text = str(check(tmp_path, nodes, {"W": pruned(8, 8, 1, 1, axis=1)}))
+    assert "\n2 layers: float32: sparse in a build for fp16" in text
+    assert text.count("TF32") == 1
 
 
 def test_a_file_without_layers(tmp_path: Path) -> None:

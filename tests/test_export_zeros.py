@@ -45,6 +45,13 @@ def test_rows_in_other_tensors() -> None:
         how(W, q=q, k=k)
 
 
+def test_gates_in_another_order() -> None:
+    """As ONNX has those of an LSTM, behind an axis for its directions."""
+    W = weight(8, 4)
+    i, f, c, o = np.split(W, 4)
+    assert how(W, lstm=np.concatenate([i, o, f, c])[None]) == "rows"
+
+
 def test_other_numbers_under_another_name() -> None:
     W = weight(8, 4, 3, 3)
     assert how(W, folded=W * 3) == "zeros"

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from sparsecore.cli.faults import one_line_faults
 from sparsecore.export.dense_engines import ENGINES, dense_engine_eligibility
 from sparsecore.export.tensorrt import tensorrt_eligibility
 
@@ -18,7 +19,7 @@ Examples:
   sparsecore check model.onnx --target tensorrt --fail --skip 'conv1/*' --json
   sparsecore check model.onnx --target onnxruntime
 """
-_ANSWER_IS_NO, _BAD_INPUT = 1, 2
+_ANSWER_IS_NO = 1
 
 
 @click.command(epilog=_EXAMPLES, short_help="Say what another runtime will make of zeros.")
@@ -58,14 +59,11 @@ def check(
     if skip and not fail:
         msg = "--skip names layers that --fail does not ask of: give --fail, too"
         raise click.UsageError(msg)
-    try:
+    with one_line_faults():
         if target == "tensorrt":
             found = tensorrt_eligibility(file, log=log)
         else:
             found = dense_engine_eligibility(file, target)
-    except (ValueError, OSError, ModuleNotFoundError) as error:
-        click.echo(f"sparsecore check: {error}", err=True)
-        sys.exit(_BAD_INPUT)
     click.echo(json.dumps(found.to_dict(), indent=2) if as_json else str(found))
     if fail and found.not_eligible(skip):
         sys.exit(_ANSWER_IS_NO)

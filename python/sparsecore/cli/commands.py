@@ -11,6 +11,7 @@ from sparsecore.cli.doctor import doctor
 from sparsecore.cli.prune import prune
 from sparsecore.cli.report import report
 
+
 __all__ = ["commands"]
 
 _EXAMPLES = """\b

@@ -6,9 +6,9 @@ import click
 
 from sparsecore.cli.columns import aligned, shape_text
 from sparsecore.cli.faults import one_line_faults
-from sparsecore.weight_files import open_weights
-from sparsecore.weight_files.plan import Outcome
-from sparsecore.weight_files.to_onnx import into_graph
+from sparsecore.weight_files import WeightFiles, open_weights
+from sparsecore.weight_files.plan import Outcome, Plan
+from sparsecore.weight_files.to_onnx import plan_into_graph
 from sparsecore.weight_files.writing import KINDS, kind_by_ending, plan_writing
 
 __all__ = ["convert"]
@@ -45,7 +45,7 @@ Examples:
     type=click.Choice(KINDS),
     help="What OUT is. [default: by its ending; .safetensors is sparsecore's, sparse]",
 )
-@click.option("--dense", is_flag=True, help="A .safetensors OUT is dense, as --to safetensors.")
+@click.option("--dense", is_flag=True, help="Write all weights dense; as --to safetensors.")
 @click.option(
     "--into",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
@@ -85,8 +85,7 @@ def convert(
     with one_line_faults():
         kind = _checked_kind(source, target, kind, dense=dense, into=into, skip=skip)
         weights = open_weights(source)
-        placed = weights if into is None else into_graph(weights, open_weights(into))
-        plan = plan_writing(placed, target, kind, skip=skip, shard_bytes=shard_bytes)
+        plan = _plan(weights, target, kind, into, skip, shard_bytes)
         written = "nothing was written" if dry_run else plan.write()
     for line in _table(plan.outcomes):
         click.echo(line)
@@ -122,6 +121,19 @@ def _checked_kind(
         msg = f"--into is for an OUT of ONNX, not of {kind}"
         raise click.UsageError(msg)
     return kind
+
+
+def _plan(
+    weights: WeightFiles,
+    target: Path,
+    kind: str,
+    into: Path | None,
+    skip: tuple[str, ...],
+    shard_bytes: int | None,
+) -> Plan:
+    if into is None:
+        return plan_writing(weights, target, kind, skip=skip, shard_bytes=shard_bytes)
+    return plan_into_graph(weights, open_weights(into), target)
 
 
 def _table(outcomes: list[Outcome]) -> list[str]:

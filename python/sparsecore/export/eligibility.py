@@ -1,7 +1,7 @@
 """What is said of the layers of a file for another runtime: values, and a table with reasons."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from fnmatch import fnmatchcase
 from typing import Any, Self, get_args
@@ -109,8 +109,8 @@ class Eligibility:
         """Return the table, the reasons, the totals and what the log says."""
         if not self.layers:
             return f"{self.source}: no Conv, Gemm or MatMul\n{self.note}"
-        reasons = [line for layer in self.layers for line in _reasons(layer)]
-        return "\n".join([*_table(self), "", *reasons, "", *_totals(self), "", self.note])
+        parts = (_table(self), _reasons(self.layers), _totals(self), [self.note])
+        return "\n\n".join("\n".join(lines) for lines in parts)
 
 
 # ---- text ----
@@ -118,11 +118,11 @@ class Eligibility:
 
 def _table(result: Eligibility) -> list[str]:
     head = ["layer", "operator", "shape", "dtype", "2:4", "verdict"]
-    rows = [head, *map(_row, result.layers)]
+    rows = [_row(layer) for layer in result.layers]
     if result.log is not None:
-        said = ["in the log", *map(_said, result.layers)]
-        rows = [[*row, word] for row, word in zip(rows, said, strict=True)]
-    return table_lines(rows)
+        head.append("in the log")
+        rows = [[*row, _said(layer)] for row, layer in zip(rows, result.layers, strict=True)]
+    return table_lines([head, *rows])
 
 
 def _row(layer: LayerEligibility) -> list[str]:
@@ -144,8 +144,15 @@ def _said(layer: LayerEligibility) -> str:
     return "no names" if layer.logged_eligible is None else "-"
 
 
-def _reasons(layer: LayerEligibility) -> list[str]:
-    return [f"{layer.name}: {'; '.join((layer.why, *layer.notes))}"]
+def _reasons(layers: Sequence[LayerEligibility]) -> list[str]:
+    """Return a line for each layer; a note that several have comes once, at the end."""
+    counts = Counter(note for layer in layers for note in layer.notes)
+    lines = [
+        f"{layer.name}: {'; '.join((layer.why, *(n for n in layer.notes if counts[n] == 1)))}"
+        for layer in layers
+    ]
+    shared = [f"{count} layers: {note}" for note, count in counts.items() if count > 1]
+    return [*lines, *shared]
 
 
 def _totals(result: Eligibility) -> list[str]:

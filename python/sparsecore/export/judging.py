@@ -82,9 +82,10 @@ def judge(layer: Layer) -> Judgement:
     if weight.dtype not in _DTYPES:
         expected = "float16, bfloat16, int8, float8 or float32"
         return Judgement("not eligible", f"its weight is {weight.dtype}, expected {expected}")
-    length = weight.shape[weight.axis]
-    if length % 4 or not math.prod(weight.shape):
-        return Judgement("not eligible", _odd_length(layer, weight, length))
+    if not math.prod(weight.shape):
+        return Judgement("not eligible", f"its weight of shape {weight.shape} is empty")
+    if weight.shape[weight.axis] % 4:
+        return Judgement("not eligible", _odd_length(layer, weight))
     numbers = weight.read()
     share = share_of_24(numbers, weight.axis)
     if share < 1:
@@ -95,8 +96,8 @@ def judge(layer: Layer) -> Judgement:
         return Judgement("unsure", why, share, notes)
     if layer.operator == "MatMul":
         why = (
-            "2:4, but a MatMul: TensorRT 8 took these in int8 only; to_onnx(rewrite_matmul=True) "
-            "makes it a Gemm"
+            "2:4, but a MatMul: builds of TensorRT 8 were seen to leave these out; "
+            "to_onnx(rewrite_matmul=True) writes Gemm"
         )
         return Judgement("unsure", why, share, notes)
     return Judgement("eligible", f"2:4 along axis {weight.axis}", share, notes)
@@ -109,12 +110,13 @@ def without_weight(layer: Layer) -> Judgement:
     return Judgement("not eligible", "its weight is computed, not a constant of the graph")
 
 
-def _odd_length(layer: Layer, weight: Weight, length: int) -> str:
+def _odd_length(layer: Layer, weight: Weight) -> str:
+    length = weight.shape[weight.axis]
     if weight.groups > 1 and length == 1:
         return f"depthwise: {length} input channel a group, 2:4 needs 4"
     what = "input channels" if layer.operator == "Conv" else "numbers a sum"
     a_group = " a group" if weight.groups > 1 else ""
-    return f"{length} {what}{a_group}, expected a multiple of 4 (and at least one)"
+    return f"{length} {what}{a_group}, expected a multiple of 4"
 
 
 def _not_24(weight: Weight, numbers: Array, share: float) -> str:

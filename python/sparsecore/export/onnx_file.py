@@ -45,7 +45,7 @@ def to_onnx(
 ) -> Exported:
     """Write a pruned model as ONNX: dense weights with exact zeros, checked before it is there.
 
-    Every weight with zeros is looked for in the exported graph, and each of its zeros has to be
+    Every parameter with zeros is looked for in the exported graph, and each of its zeros has to be
     zero there. The same is done with the graph that onnxruntime's optimisers make of it, and
     onnxruntime's outputs are compared with the model's. A failed check raises, and no file appears.
 
@@ -65,10 +65,10 @@ def to_onnx(
     dynamic_batch : bool
         Whether the first axis of the inputs stays open: of all that are as long there as the first.
     opset : int, optional
-        Of torch's exporter, if not its own choice; it writes 18 and later.
+        Of torch's exporter, if not its own choice; before 18 only where it can convert the model.
     rewrite_matmul : bool
         Whether a product with a constant matrix becomes Gemm, reshaped where it has more than two
-        axes. TensorRT 8 used 2:4 weights of Conv and Gemm only, unless they were int8.
+        axes. For builds of TensorRT that leave MatMuls out (docs/export.md); others are no faster.
     verify : bool
         Whether onnxruntime is asked. If not, the zeros in the file are checked only.
     max_error : float, optional
@@ -91,7 +91,7 @@ def to_onnx(
         If `path` is none for ONNX, or torch's exporter does not write this opset, or the model has
         lazy modules that never ran, or there is no batch to keep open.
     RuntimeError
-        If onnxruntime cannot run the model.
+        If torch's exporter cannot follow the model, or onnxruntime cannot run what it wrote.
 
     References
     ----------
@@ -112,13 +112,19 @@ def to_onnx(
     target = _checked_path(path)
     example = Example.of(example_inputs, caller="to_onnx")
     check_initialized(model, caller="to_onnx")
+    expected = leaf_tensors(
+        example.output(model)
+    )  # first: what does not run is no exporter's fault
     traced = trace(dense_copy(model), example, dynamic_batch=dynamic_batch, opset=opset)
     gemms = matmuls_to_gemms(traced.proto) if rewrite_matmul else ()
     pruned = _weights(traced.parameters)
     weights = check_zeros(pruned, constants(traced.proto), where="to_onnx: the exported graph")
     optimised: tuple[WeightCheck, ...] | None = None
     error = allowed = None
-    examples = [example, longer(example, _batch(example) + 1)] if dynamic_batch else [example]
+    pairs = [(example, expected)]
+    if dynamic_batch:
+        more = longer(example, _batch(example) + 1)
+        pairs.append((more, leaf_tensors(more.output(model))))
     with _appearing(target) as staged:
         _write(traced.proto, staged)
         if verify:
@@ -127,7 +133,7 @@ def to_onnx(
             optimised = check_zeros(pruned, found, where=where)
             allowed = allowed_error(traced.parameters, len(traced.proto.graph.node))
             limit = allowed if max_error is None else max_error
-            error = max(_compared(model, staged, given, limit) for given in examples)
+            error = max(_compared(staged, given, outputs, limit) for given, outputs in pairs)
         nbytes = sum(file.stat().st_size for file in _files(staged))
     return Exported(
         path=target,
@@ -138,7 +144,7 @@ def to_onnx(
         optimised=optimised,
         error=error,
         allowed=allowed,
-        batches=tuple(map(_batch, examples)) if verify else (),
+        batches=tuple(_batch(given) for given, _ in pairs) if verify else (),
         gemms=gemms,
     )
 
@@ -167,11 +173,10 @@ def _batch(example: Example) -> int:
     return len(tensors[0]) if tensors and tensors[0].ndim else 0
 
 
-def _compared(model: nn.Module, staged: Path, example: Example, limit: float) -> float:
+def _compared(staged: Path, example: Example, outputs: list[Tensor], limit: float) -> float:
     """Return the error of onnxruntime's outputs, or raise ArithmeticError."""
     inputs = leaf_tensors((example.args, dict(example.kwargs)))
-    expected = [y.cpu() for y in leaf_tensors(example.output(model))]
-    error = outputs_difference(outputs_of(staged, inputs), expected)
+    error = outputs_difference(outputs_of(staged, inputs), [y.cpu() for y in outputs])
     if not error <= limit:
         msg = (
             f"to_onnx: onnxruntime's outputs differ from torch's by {error:.3g} (relative), where "

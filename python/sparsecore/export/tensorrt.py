@@ -38,7 +38,9 @@ def tensorrt_eligibility(
     Parameters
     ----------
     path_or_model : path or torch.nn.Module
-        An ONNX file (needs the package onnx), or a model, whose sparse layers count as dense ones.
+        An ONNX file (needs the package onnx), or a model: its linear layers and convolutions,
+        sparse ones as dense ones. What a module multiplies by itself, as attention's
+        ``in_proj_weight``, is seen in a file only.
     log : path or BuildLog, optional
         Of the build from this file, as ``trtexec --sparsity=enable --verbose`` writes it: says
         which layers run sparse, and which were eligible and run dense.
@@ -62,7 +64,7 @@ def tensorrt_eligibility(
     NVIDIA TensorRT Developer Guide, "Structured Sparsity": the requirement, and the lines of the
     log. Pool et al., "Accelerating Inference with Sparsity Using the NVIDIA Ampere Architecture and
     NVIDIA TensorRT", NVIDIA Technical Blog, 2021: ``trtexec --sparsity=enable``, and a run of both.
-    github.com/NVIDIA/TensorRT, issues 2169 (MatMul), 3849 and 4065 (channels).
+    github.com/NVIDIA/TensorRT, issues 2169 and 4056 (MatMul), 3849 and 4065 (channels).
 
     Examples
     --------

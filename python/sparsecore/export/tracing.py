@@ -1,11 +1,12 @@
 """torch's exporter: from a dense model and its example to an ONNX model."""
 
 import ast
+import io
 import logging
 import warnings
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Traced", "leaf_tensors", "longer", "trace"]
 
-_LOGGERS = ("torch.onnx", "onnxscript", "onnx_ir")
+_LOGGERS = ("torch.onnx", "torch.fx", "torch._subclasses", "torch.export", "onnxscript", "onnx_ir")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +38,10 @@ def trace(model: nn.Module, example: Example, *, dynamic_batch: bool, opset: int
     Raises
     ------
     ValueError
-        If the batch is to be dynamic and the example's tensors have none in common, or the exporter
-        cannot write this opset.
+        If the batch is to be dynamic and the example has none, or the exporter does not write this
+        opset for the model.
+    RuntimeError
+        If it cannot follow the model, as where Python decides by a tensor's values.
     """
     shapes = None
     if dynamic_batch:
@@ -46,11 +49,16 @@ def trace(model: nn.Module, example: Example, *, dynamic_batch: bool, opset: int
         # torch.export takes a size of 1 for a constant.
         example = longer(example, 2) if size == 1 else example
         shapes = _dynamic_shapes(example)
-    with _quiet(), torch.no_grad():
-        program = torch.export.export(
-            model, example.args, dict(example.kwargs), dynamic_shapes=shapes, strict=False
-        )
-        written = torch.onnx.export(program, dynamo=True, verbose=False, opset_version=opset)
+    try:
+        with _quiet(), torch.no_grad():
+            program = torch.export.export(
+                model, example.args, dict(example.kwargs), dynamic_shapes=shapes, strict=False
+            )
+            written = torch.onnx.export(program, dynamo=True, verbose=False, opset_version=opset)
+    except Exception as error:  # torch's tracers have no common one
+        reason = next(iter(str(error).splitlines()), "") or type(error).__name__
+        msg = f"to_onnx: torch's exporter cannot follow the model: {reason}"
+        raise RuntimeError(msg) from error
     assert written is not None
     proto = written.model_proto
     _check_opset(proto, opset)
@@ -149,7 +157,7 @@ def _quiet() -> Iterator[None]:
     try:
         for logger in loggers:
             logger.setLevel(logging.CRITICAL)
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), redirect_stderr(io.StringIO()):
             warnings.simplefilter("ignore")
             yield
     finally:

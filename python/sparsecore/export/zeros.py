@@ -27,7 +27,8 @@ class WeightCheck:
         Exact zeros that it has, -0.0 too; all of them are zero in the graph.
     how : {"bits", "rows", "zeros"}
         "bits": an initializer has the same bits, as it is or transposed. "rows": the initializers
-        have all of its rows, bit for bit, in other tensors, as where one matrix is split in three.
+        have all of its rows, bit for bit, at other places, as where one matrix is split in three or
+        a recurrent layer's gates come in another order.
         "zeros": the numbers were changed, as by a BatchNorm that was folded into them, and what was
         zero is zero.
     """
@@ -117,10 +118,17 @@ class _Graph:
 
     def _has_rows_of(self, weight: Array) -> bool:
         if self._rows is None:
-            matrices = [array.reshape(len(array), -1) for array in self._arrays.values()]
-            both = [form for matrix in matrices for form in (matrix, matrix.T)]
-            self._rows = {digest for form in both for digest in _digests(form)}
+            forms = [form for array in self._arrays.values() for form in _as_matrices(array)]
+            self._rows = {digest for form in forms for digest in _digests(form)}
         return all(digest in self._rows for digest in _digests(weight.reshape(len(weight), -1)))
+
+
+def _as_matrices(array: Array) -> tuple[Array, ...]:
+    """Return the ways in which the rows of a weight can lie in an array."""
+    outer = array.reshape(len(array), -1)
+    # A recurrent layer's have an axis for its directions first.
+    inner = () if array.ndim == 2 else (array.reshape(-1, array.shape[-1]),)
+    return (outer, outer.T, *inner)
 
 
 def _same_bits(one: Array, other: Array) -> bool:

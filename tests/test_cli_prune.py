@@ -192,6 +192,16 @@ def test_shards_in_shards_out_one_weight_in_memory(tmp_path: Path) -> None:
     assert kept == total - round(0.9 * total)
 
 
+def test_files_that_are_read_are_not_written_over(tmp_path: Path) -> None:
+    sc.save_checkpoint(tmp_path / "m.safetensors", state(), shard_bytes=500)
+    before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
+    for target in ("m.safetensors", min(name for name in before if name.startswith("m-"))):
+        result = sparsecore("prune", tmp_path, tmp_path / target, "--sparsity", 0.5)
+        assert result.exit_code == 2
+        assert "which is read; choose another name" in result.output
+    assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before
+
+
 def test_torch_files_keep_what_is_beside_the_weights(tmp_path: Path) -> None:
     torch = pytest.importorskip("torch")
     W = torch.from_numpy(weight(8, 12))

@@ -59,7 +59,7 @@ def test_nothing_is_cut_at_any_width(file: Path, width: int) -> None:
         assert layer.verdict.sentence in together
     glued = text.replace("\n", "").replace(" ", "")
     assert LONG in glued
-    for number in ("90%", "16.4kB", "~1.06ms", "64x64"):
+    for number in ("90.0%", "16.4kB", "~1.06ms", "64x64"):
         assert number in glued
     assert ("float32" in glued) == (width >= 100)
 
@@ -122,6 +122,17 @@ def test_what_cannot_be_read_is_two_and_one_line(file: Path, tmp_path: Path) -> 
         (line,) = result.stderr.splitlines()
         assert line.startswith("sparsecore doctor: ")
         assert path.name in line
+
+
+def test_the_page_is_written(file: Path, tmp_path: Path) -> None:
+    page = tmp_path / "page.html"
+    assert sparsecore("doctor", file, "--html", page, "--fail-on", "none").exit_code == 0
+    text = page.read_text(encoding="utf-8")
+    assert LONG in text
+    assert "zeros are stored dense" in text
+    assert "<table" in sc.doctor(file, costs=costs)._repr_html_()
+    absent = tmp_path / "absent" / "page.html"
+    assert sparsecore("doctor", file, "--html", absent).exit_code == 2
 
 
 def test_there_is_no_progress_where_there_is_no_terminal(file: Path) -> None:

@@ -19,6 +19,7 @@ Examples:
   sparsecore doctor model.safetensors
   sparsecore doctor model-folder --measure --batch 1,16
   sparsecore doctor model.onnx --input-shape 1,3,224,224
+  sparsecore doctor model.safetensors --html diagnosis.html
   sparsecore doctor model.pt --json --fail-on below-break-even,wrong-axis
 """
 _BAD_INPUT = 2
@@ -58,6 +59,11 @@ def _codes(context: click.Context, option: click.Parameter, text: str) -> tuple[
 )
 @click.option("--input-shape", callback=_numbers, metavar="N,...", help="Of an ONNX file's input.")
 @click.option("--threads", type=click.IntRange(1), help="Threads to measure with.")
+@click.option(
+    "--html",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write the diagnosis as a page, too.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 @click.option(
     "--fail-on",
@@ -73,6 +79,7 @@ def doctor(
     batch: tuple[int, ...] | None,
     input_shape: tuple[int, ...] | None,
     threads: int | None,
+    html: Path | None,
     as_json: bool,
     fail_on: tuple[str, ...],
 ) -> None:
@@ -95,6 +102,8 @@ def doctor(
                 threads=threads,
                 progress=bar.tell,
             )
+        if html is not None:
+            diagnosis.save_html(html)
     except (ValueError, TypeError, OSError, ModuleNotFoundError) as error:
         click.echo(f"sparsecore doctor: {_one_line(error)}", err=True)
         sys.exit(_BAD_INPUT)

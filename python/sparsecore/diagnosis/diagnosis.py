@@ -1,6 +1,7 @@
 """What `doctor` found: values, JSON and text."""
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -184,6 +185,25 @@ class Diagnosis:
         }
         as_json: dict[str, Any] = json.loads(json.dumps(content))
         return as_json
+
+    def save_html(self, path: str | os.PathLike[str]) -> None:
+        """Write the diagnosis as one HTML file that holds everything it shows, and loads nothing.
+
+        Parameters
+        ----------
+        path : path
+            As of :func:`sparsecore.html_report.write_html`, which takes several sources.
+        """
+        from sparsecore.html_report import write_html
+
+        write_html(path, self, title=f"Why is {self.subject} not faster?")
+
+    def _repr_html_(self) -> str:
+        """Return the summary and the layers as a notebook shows them."""
+        from sparsecore.html_report.render import fragment
+        from sparsecore.html_report.write import make_page
+
+        return fragment(make_page(self))
 
     def __str__(self) -> str:
         """Return a table of the layers, the verdicts, and the summary."""

@@ -6,7 +6,8 @@ from sparsecore.diagnosis.backends import Backend, is_24, kernel_obstacle
 from sparsecore.diagnosis.estimate import Times
 from sparsecore.diagnosis.facts import LayerFacts
 from sparsecore.diagnosis.verdict import Verdict
-from sparsecore.diagnosis.words import comparison, megabytes, rows_text, share
+from sparsecore.diagnosis.words import comparison, rows_text
+from sparsecore.html_report.numbers import nbytes_text, percent
 
 __all__ = ["findings"]
 
@@ -34,7 +35,7 @@ def _mask(facts: LayerFacts) -> Iterator[Verdict]:
     how = facts.mask.how
     yield Verdict(
         "mask-in-forward",
-        f"its mask is still applied in forward, {how}; {share(facts.sparsity)} zeros are "
+        f"its mask is still applied in forward, {how}; {percent(facts.sparsity)} zeros are "
         "multiplied as numbers",
         f"{facts.mask.remedy}, then sc.nn.sparsify_(model, example_inputs)",
     )
@@ -47,10 +48,10 @@ def _stored_dense(facts: LayerFacts, times: Sequence[Times]) -> Iterator[Verdict
     quicker = [time for time in times if time.pays]
     if quicker:
         best = comparison(max(quicker, key=lambda time: time.gain))
-        sentence = f"{share(facts.sparsity)} zeros are stored dense{sizes}: {best}"
+        sentence = f"{percent(facts.sparsity)} zeros are stored dense{sizes}: {best}"
         yield Verdict("zeros-stored-dense", f"{sentence}{_otherwise(times)}", _conversion(facts))
     elif sizes:
-        sentence = f"{share(facts.sparsity)} zeros are stored dense{sizes}"
+        sentence = f"{percent(facts.sparsity)} zeros are stored dense{sizes}"
         advice = "sparsecore convert IN OUT stores it sparse"
         yield Verdict("zeros-stored-dense", sentence, advice if facts.in_file else "")
 
@@ -82,7 +83,7 @@ def _smaller(facts: LayerFacts) -> str:
     best = min(known, key=lambda form: known[form])
     if known[best] >= sizes.dense:
         return ""
-    return f"; {best} takes {megabytes(known[best])} instead of {megabytes(sizes.dense)}"
+    return f"; {best} takes {nbytes_text(known[best])} instead of {nbytes_text(sizes.dense)}"
 
 
 def _break_even(facts: LayerFacts, times: Sequence[Times]) -> Iterator[Verdict]:
@@ -94,12 +95,12 @@ def _break_even(facts: LayerFacts, times: Sequence[Times]) -> Iterator[Verdict]:
     worst = max(slower, key=lambda time: time.breakeven or 0.0)
     # Of a measured layer, the estimate may be wrong.
     most = worst.breakeven if (worst.breakeven or 1.0) < facts.density else None
-    limit = f"; it should pay below {share(most)}" if most else ""
-    wanted = f"prune it to more than {share(1 - most)} zeros, or " if most else ""
+    limit = f"; it should pay below {percent(most)}" if most else ""
+    wanted = f"prune it to more than {percent(1 - most)} zeros, or " if most else ""
     what = "gains less than 5 %" if worst.gain > 1 else "loses"
     yield Verdict(
         "below-break-even",
-        f"at a density of {share(facts.density)} a sparse kernel {what}{limit}: "
+        f"at a density of {percent(facts.density)} a sparse kernel {what}{limit}: "
         f"{comparison(worst)}",
         f"{wanted}keep it dense",
     )
@@ -115,7 +116,7 @@ def _wrong_axis(facts: LayerFacts) -> Iterator[Verdict]:
     yield Verdict(
         "wrong-axis",
         f"its zeros are 2:4 along {fitting[0]}, but {lines[0]} is summed over, where "
-        f"{share(facts.share_24[along])} of the groups of four are",
+        f"{percent(facts.share_24[along])} of the groups of four are",
         f"prune along {lines[0]}: sc.prune_24 takes the last axis",
     )
 
@@ -143,7 +144,7 @@ def _kernel(facts: LayerFacts) -> Iterator[Verdict]:
     reason = kernel_obstacle(facts)
     if reason is not None:
         advice = "keep it dense, or cast it to a dtype that has one"
-        yield Verdict("no-kernel", f"{reason}; {share(facts.sparsity)} zeros", advice)
+        yield Verdict("no-kernel", f"{reason}; {percent(facts.sparsity)} zeros", advice)
 
 
 def _fusion(facts: LayerFacts) -> Iterator[Verdict]:
@@ -152,7 +153,7 @@ def _fusion(facts: LayerFacts) -> Iterator[Verdict]:
     yield Verdict(
         "breaks-fusion",
         f"{facts.use.operator} reads it together with other weights and has no sparse form; "
-        f"{share(facts.sparsity)} zeros",
+        f"{percent(facts.sparsity)} zeros",
         "keep it dense, or have the layers called one by one "
         "(torch.backends.mha.set_fastpath_enabled(False)) and measure whether that pays",
     )

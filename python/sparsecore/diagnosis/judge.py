@@ -7,7 +7,8 @@ from sparsecore.diagnosis.estimate import Times
 from sparsecore.diagnosis.facts import LayerFacts
 from sparsecore.diagnosis.findings import findings
 from sparsecore.diagnosis.verdict import Verdict
-from sparsecore.diagnosis.words import comparison, megabytes, share
+from sparsecore.diagnosis.words import comparison
+from sparsecore.html_report.numbers import nbytes_text, percent
 
 __all__ = ["could_gain", "judge"]
 
@@ -54,13 +55,13 @@ def _without_findings(facts: LayerFacts, times: Sequence[Times]) -> Verdict | No
     if facts.counts.nonzeros == facts.counts.size:
         return Verdict("no-zeros", "it has no zeros", "prune it first")
     if facts.use is not None and facts.use.kind == "lookup":
-        sentence = f"its rows are looked up, not multiplied; {share(facts.sparsity)} zeros"
+        sentence = f"its rows are looked up, not multiplied; {percent(facts.sparsity)} zeros"
         return Verdict("looked-up", sentence, "sparsity cannot make it faster")
     return None
 
 
 def _sparse(facts: LayerFacts, times: Sequence[Times]) -> Verdict:
-    sizes = f"{megabytes(facts.nbytes.stored)} instead of {megabytes(facts.nbytes.dense)}"
+    sizes = f"{nbytes_text(facts.nbytes.stored)} instead of {nbytes_text(facts.nbytes.dense)}"
     if times and not could_gain(times):
         return Verdict(
             "below-break-even",
@@ -73,7 +74,7 @@ def _sparse(facts: LayerFacts, times: Sequence[Times]) -> Verdict:
 
 
 def _unknown(facts: LayerFacts) -> Verdict:
-    sentence = f"{share(facts.sparsity)} zeros; whether a sparse kernel is faster is unknown"
+    sentence = f"{percent(facts.sparsity)} zeros; whether a sparse kernel is faster is unknown"
     return Verdict("unknown", sentence, "give example inputs, and measure")
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from sparsecore.diagnosis.diagnosis import LayerDiagnosis, Summary
 from sparsecore.diagnosis.judge import could_gain
 from sparsecore.diagnosis.verdict import CODES, Verdict
-from sparsecore.diagnosis.words import share
+from sparsecore.html_report.numbers import percent
 
 __all__ = ["summarize"]
 
@@ -102,7 +102,7 @@ def _verdict(
     dominate = convolutions > _MOST and gaining < _LITTLE
     if dominate and has_zeros and "mask-in-forward" not in shares:
         limit = f"; the rest cannot make them more than {1 / convolutions:.2f}x as fast"
-        sentence = f"{share(convolutions)} {of} is in convolutions that stay dense{limit}"
+        sentence = f"{percent(convolutions)} {of} is in convolutions that stay dense{limit}"
         return Verdict("convolutions-dominate", sentence, "prune the convolutions")
     codes = [code for code in CODES if code in shares]
     if codes[0] == "mask-in-forward":
@@ -114,7 +114,7 @@ def _verdict(
         (one for one in layers if one.verdict.code == first), key=lambda one: one.facts.counts.size
     )
     count = sum(one.verdict.code == first for one in layers)
-    sentence = f"{count} of {len(layers)} weights, {share(shares[first])} {of}: {_SAYS[first]}"
+    sentence = f"{count} of {len(layers)} weights, {percent(shares[first])} {of}: {_SAYS[first]}"
     return Verdict(first, sentence, example.verdict.advice)
 
 

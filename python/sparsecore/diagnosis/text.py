@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from sparsecore.diagnosis.diagnosis import Diagnosis, LayerDiagnosis, Summary
 from sparsecore.diagnosis.estimate import Times
-from sparsecore.diagnosis.words import megabytes, share
 from sparsecore.durations import duration
+from sparsecore.html_report.numbers import nbytes_text, percent
 
 __all__ = ["COLUMNS", "cells", "heading", "sentences", "text", "totals"]
 
@@ -40,10 +40,10 @@ def cells(layer: LayerDiagnosis) -> list[list[str]]:
         facts.name,
         " x ".join(map(str, facts.shape)),
         facts.dtype,
-        share(facts.sparsity),
-        share(max(shares)) if shares else "-",
-        megabytes(facts.nbytes.stored),
-        "-" if facts.nbytes.csr is None else megabytes(facts.nbytes.csr),
+        percent(facts.sparsity),
+        percent(max(shares)) if shares else "-",
+        nbytes_text(facts.nbytes.stored),
+        "-" if facts.nbytes.csr is None else nbytes_text(facts.nbytes.csr),
     ]
     if not layer.times:
         return [[*known, "-", "-", "-"]]
@@ -69,11 +69,11 @@ def totals(summary: Summary) -> list[str]:
     zeros = summary.zeros / summary.weights if summary.weights else 0.0
     lines = [
         f"verdict: {summary.verdict}",
-        f"weights: {summary.weights:,}, {share(zeros)} zeros; {megabytes(summary.nbytes)}, "
-        f"{megabytes(summary.least_nbytes)} with each in its smallest form",
+        f"weights: {summary.weights:,}, {percent(zeros)} zeros; {nbytes_text(summary.nbytes)}, "
+        f"{nbytes_text(summary.least_nbytes)} with each in its smallest form",
     ]
     basis = _BASES[summary.basis]
-    gains = f"speed:   layers that a sparse form makes faster have {share(summary.could_gain)}"
+    gains = f"speed:   layers that a sparse form makes faster have {percent(summary.could_gain)}"
     if summary.could_gain == 0:
         lines.append(f"speed:   no layer that a sparse form is known to make faster ({basis})")
         return lines

@@ -11,7 +11,6 @@ from sparsecore.cli.doctor import doctor
 from sparsecore.cli.prune import prune
 from sparsecore.cli.report import report
 
-
 __all__ = ["commands"]
 
 _EXAMPLES = """\b

@@ -103,6 +103,7 @@ _ANY_TARGET = (
     "diagnosis",
     "distributed",
     "docs",
+    "export",
     "fork",
     "html_report",
     "house",

@@ -2,8 +2,8 @@
 
 Formats (`COO`, `CSR`, `Sparse24`), operations on them (`csr_matmul`, `sparse24_matmul`, `linear`,
 `conv2d`, `csr_sddmm`, `prune_24`), what sparsity costs (`analysis`), pruning (`pruning`), torch
-modules (`nn`) and matrices on several ranks (`distributed`). numpy in, numpy out; torch in, torch
-out; torch is imported only by those who use it.
+modules (`nn`), files for other runtimes (`export`) and matrices on several ranks (`distributed`).
+numpy in, numpy out; torch in, torch out; torch is imported only by those who use it.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -28,7 +28,7 @@ from sparsecore.ops import (
 from sparsecore.plan import Plan
 
 if TYPE_CHECKING:
-    from sparsecore import distributed, html_report, nn, pruning
+    from sparsecore import distributed, export, html_report, nn, pruning
     from sparsecore.diagnosis import doctor
 
 __all__ = [
@@ -49,6 +49,7 @@ __all__ = [
     "cuda",
     "distributed",
     "doctor",
+    "export",
     "get_num_threads",
     "html_report",
     "linear",
@@ -68,7 +69,7 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     # Subpackages that bring torch, or that most numerical users never touch, load when named.
-    if name in ("distributed", "html_report", "nn", "pruning"):
+    if name in ("distributed", "export", "html_report", "nn", "pruning"):
         import importlib
 
         return importlib.import_module(f"sparsecore.{name}")

@@ -4,6 +4,7 @@ import click
 
 import sparsecore
 from sparsecore.cli.bench import bench
+from sparsecore.cli.check import check
 from sparsecore.cli.convert import convert
 from sparsecore.cli.demo import demo
 from sparsecore.cli.doctor import doctor
@@ -22,6 +23,7 @@ Examples:
   sparsecore bench --from pruned.safetensors --batch 1,16
   sparsecore convert pruned.safetensors sparse.safetensors
   sparsecore doctor pruned.safetensors
+  sparsecore check model.onnx --target tensorrt
   sparsecore report report.json -o report.html
 """
 
@@ -33,6 +35,7 @@ def commands() -> None:
 
 
 commands.add_command(bench)
+commands.add_command(check)
 commands.add_command(convert)
 commands.add_command(demo)
 commands.add_command(doctor)

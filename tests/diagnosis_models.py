@@ -209,6 +209,11 @@ MODELS: Mapping[str, tuple[Any, Any, set[str]]] = {
         torch.ones(1, 16, 8, 8),
         {"unknown"},
     ),
+    "too close": (
+        lambda: nn.Sequential(linear(sparsity=0.5)),
+        torch.ones(32, 64),
+        {"unknown"},
+    ),
     "2:4 by chance": (lambda: nn.Sequential(linear(64, 10)), torch.ones(1, 64), {"shape"}),
     "converted": (converted, torch.ones(32, 256), {"runs-sparse"}),
     "converted for nothing": (

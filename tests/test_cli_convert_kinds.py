@@ -12,6 +12,7 @@ from child import run
 from demo_cases import sparsecore
 from sparsecore.conv_geometry import ConvGeometry
 from sparsecore.weight_files import open_weights
+from sparsecore.weight_files.writing import plan_writing
 from weight_file_cases import KINDS, weights, write_kind
 
 ENDINGS = {
@@ -128,6 +129,21 @@ def test_weights_are_put_back_into_their_graph(tmp_path: Path, external: str | N
         assert result.exit_code == 2
         with pytest.raises(AssertionError, match=message):
             raise AssertionError(result.output)
+
+
+@pytest.mark.parametrize("external", [None, "data.bin"])
+def test_writing_changes_nothing_of_what_was_opened(tmp_path: Path, external: str | None) -> None:
+    pytest.importorskip("onnx")
+    from onnx_graphs import model, saved
+
+    opened = open_weights(saved(tmp_path / "g.onnx", model([], weights()), external=external))
+    zeros = opened.replacing({"fc.bias": lambda: np.zeros(8, np.float32)})
+    plan_writing(zeros, tmp_path / "one.onnx", "onnx").write()
+    plan_writing(opened, tmp_path / "two.onnx", "onnx").write()
+    assert not open_weights(tmp_path / "one.onnx").dense("fc.bias").any()
+    for found in (opened, open_weights(tmp_path / "two.onnx")):
+        for name, array in weights().items():
+            np.testing.assert_array_equal(found.dense(name), array, strict=True)
 
 
 def test_a_graph_says_the_geometry_of_its_convolutions(tmp_path: Path) -> None:

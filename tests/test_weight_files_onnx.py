@@ -204,10 +204,12 @@ def external(**keys: str) -> Any:
         (external(offset="-1"), "is '-1', expected a number"),
         (external(offset="9" * 5000), "expected a number"),
         (external(length="20"), "takes 24 bytes of float32, it has 20"),
+        (external(length="28", location="more.bin"), "takes 24 bytes of float32, it has 28"),
         (external(offset="4"), "takes 24 bytes of float32, it has 20"),
         (TensorProto(name="W", data_type=1, dims=(1 << 40, 1 << 40)), "it has 0"),
         (TensorProto(name="W", data_type=1, dims=(-1, 2)), r"has shape \(-1, 2\)"),
         (TensorProto(name="W", data_type=1, dims=(2,), raw_data=b"\0" * 7), "it has 7"),
+        (TensorProto(name="W", data_type=1, dims=(2,), raw_data=b"\0" * 12), "it has 12"),
         (TensorProto(name="W", data_type=10, dims=(2,), int32_data=[1]), "it has 2"),
         (TensorProto(data_type=1, dims=(0,)), "a tensor has no name"),
     ],
@@ -216,6 +218,7 @@ def test_tensors_that_lie(tmp_path: Path, proto: Any, message: str) -> None:
     (tmp_path / "in").mkdir()
     (tmp_path / "data.bin").write_bytes(bytes(24))
     (tmp_path / "in" / "data.bin").write_bytes(bytes(24))
+    (tmp_path / "in" / "more.bin").write_bytes(bytes(28))
     (tmp_path / "in" / "link").symlink_to(tmp_path / "data.bin")
     path = saved(tmp_path / "in" / "m.onnx", model([], {"W": proto}))
     with pytest.raises(ValueError, match=rf"m\.onnx: .*{message}"):

@@ -73,7 +73,8 @@ def convert(
     IN is safetensors (a file, an index or a folder: dense, sparsecore's own, or by bitmask of
     compressed-tensors), a state_dict of torch (.pt, .pth, .bin), an ONNX model, or .npz.
 
-    Prints what each weight has become. One weight is in memory at a time; of torch's files all.
+    Prints what each weight has become. One weight is in memory at a time; where OUT is torch's all,
+    of an ONNX model what its own file holds.
     """
     with one_line_faults():
         check_apart(source, target)

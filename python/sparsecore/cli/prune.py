@@ -94,9 +94,9 @@ def prune(
     --skip. N:M lies along the axis that is summed over: as the graph says, else along the last
     axis of a matrix; a weight narrower than a group stays.
 
-    One weight is in memory at a time (of torch's files all that are pruned). One threshold over all
-    weights (--allocation global) takes 65536 counts more, and reads the weights four times, or six
-    with a score in float64.
+    One weight is in memory at a time; of torch's files all that are pruned, of an ONNX model what
+    its own file holds. One threshold over all weights (--allocation global) takes 65536 counts
+    more, and reads the weights four times, or six with scores in float64.
     """
     with one_line_faults():
         check_apart(source, target)

@@ -6,12 +6,22 @@ from typing import Literal, TypeAlias
 from sparsecore.diagnosis.facts import LayerFacts
 from sparsecore.interop import FLOAT8_DTYPES, VALUE_DTYPES
 
-__all__ = ["Backend", "backends", "is_24", "kernel_obstacle", "runs_24_here"]
+__all__ = [
+    "Backend",
+    "backends",
+    "is_24",
+    "is_24_by_chance",
+    "kernel_obstacle",
+    "runs_24_here",
+]
 
 BackendName: TypeAlias = Literal["csr", "2:4", "cusparselt", "tensorrt"]
 
+# What sparse layers hold; int8 they make of these.
+_LAYER_DTYPES = ("float64", "float32", "float16", "bfloat16")
 # What both sides have to be multiples of, by bytes a value.
 _CUSPARSELT_SIDES = {"float16": 16, "bfloat16": 16, "int8": 32, "float8_e4m3fn": 32}
+_CHANCE = 1e-3
 _TENSORRT_DTYPES = ("float32", "float16", "bfloat16", "int8")
 
 
@@ -49,6 +59,8 @@ def kernel_obstacle(facts: LayerFacts) -> str | None:
     use = facts.use
     if facts.dtype not in VALUE_DTYPES and facts.dtype not in FLOAT8_DTYPES:
         return f"{facts.dtype} has no sparse kernel"
+    if not facts.in_file and facts.dtype not in _LAYER_DTYPES:
+        return f"{facts.dtype} has no sparse kernel in a layer"
     if len(facts.shape) < 2:
         return "it has one axis"
     if use is None or use.kind in ("linear", "lookup", "fused"):
@@ -69,6 +81,13 @@ def is_24(facts: LayerFacts) -> bool | None:
         return any(facts.share_24.get(line) == 1.0 for line in lines)
     shares = tuple(facts.share_24.values())
     return None if 1.0 in shares else False
+
+
+def is_24_by_chance(facts: LayerFacts) -> bool:
+    """Whether zeros anywhere, as many as a weight has, would often be 2:4 by themselves."""
+    d = facts.density
+    fits = (1 - d) ** 4 + 4 * d * (1 - d) ** 3 + 6 * d**2 * (1 - d) ** 2
+    return bool(fits ** (facts.counts.size / 4) > _CHANCE)
 
 
 def runs_24_here(facts: LayerFacts) -> bool | None:

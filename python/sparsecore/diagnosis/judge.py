@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from sparsecore.diagnosis.backends import Backend, is_24, kernel_obstacle
+from sparsecore.diagnosis.backends import Backend, is_24, is_24_by_chance, kernel_obstacle
 from sparsecore.diagnosis.estimate import Times
 from sparsecore.diagnosis.facts import LayerFacts
 from sparsecore.diagnosis.findings import findings
@@ -33,7 +33,9 @@ def judge(
     found = findings(facts, backends, times)
     by_code = {verdict.code: verdict for verdict in reversed(found)}
     gains = ("zeros-stored-dense",) if could_gain(times) else ()
-    order = ("mask-in-forward", *_HARD, *gains, *_SOFT, "zeros-stored-dense")
+    # Of a model, what is stored says nothing of speed.
+    stored = ("zeros-stored-dense",) if times or facts.in_file else ()
+    order = ("mask-in-forward", *_HARD, *gains, *_SOFT, *stored)
     first = next((by_code[code] for code in order if code in by_code), None)
     rest = tuple(verdict for verdict in found if verdict is not first)
     return (first or _unknown(facts)), (*rest, *_open_axis(facts))
@@ -75,12 +77,13 @@ def _sparse(facts: LayerFacts, times: Sequence[Times]) -> Verdict:
 
 def _unknown(facts: LayerFacts) -> Verdict:
     sentence = f"{percent(facts.sparsity)} zeros; whether a sparse kernel is faster is unknown"
-    return Verdict("unknown", sentence, "give example inputs, and measure")
+    advice = "" if facts.in_file else "measure=True, with example_inputs, measures it"
+    return Verdict("unknown", sentence, advice)
 
 
 def _open_axis(facts: LayerFacts) -> tuple[Verdict, ...]:
     """Return what a file does not tell about 2:4."""
-    if facts.lines_24 or is_24(facts) is not None or not facts.counts.nonzeros:
+    if facts.lines_24 or is_24(facts) is not None or is_24_by_chance(facts):
         return ()
     along = [line for line, fraction in facts.share_24.items() if fraction == 1.0]
     if len(along) == len(facts.share_24):

@@ -10,6 +10,7 @@ __all__ = [
     "LOOKUPS",
     "MATRIX_OPERANDS",
     "fills_zeros",
+    "is_copy",
     "is_fused",
     "is_mask",
     "is_product_of_entries",
@@ -54,6 +55,8 @@ _FUSED = {
     "aten::_weight_int4pack_mm_for_cpu",
     "aten::_sparse_semi_structured_linear",
 }
+# Copies in another order or dtype: zeros stay where they were.
+_COPIES = {"aten::clone", "aten::contiguous", "aten::_to_copy"}
 _FILLS = {"aten::masked_fill", "aten::masked_fill_", "aten::where"}
 _PRODUCTS = {"aten::mul", "aten::mul_"}
 
@@ -71,6 +74,11 @@ def is_fused(name: str) -> bool:
 def is_product_of_entries(name: str) -> bool:
     """Whether an operator multiplies entry by entry."""
     return name in _PRODUCTS
+
+
+def is_copy(name: str) -> bool:
+    """Whether an operator copies a tensor as it is, but for its order or dtype."""
+    return name in _COPIES
 
 
 def fills_zeros(name: str) -> bool:

@@ -7,7 +7,9 @@ say nothing.
 """
 
 import math
+import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -56,11 +58,14 @@ class Seen:
         Of weights that a mask is applied to, the operator that does so.
     effective : mapping of str to Effective
         Of weights that are computed in forward.
+    packed : tuple of str
+        Operators that multiply by weights that are no tensors.
     """
 
     uses: Mapping[str, LayerUse]
     masked: Mapping[str, str]
     effective: Mapping[str, Effective]
+    packed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +77,9 @@ class _Origin:
     operator: str | None = None
     # Of a view: what it is a view of.
     base: Tensor | None = field(default=None, compare=False)
+    # Whether a product of stored tensors has part in it: a weight, as in W + B @ A, or activations
+    # of an input that is a parameter.
+    of_product: bool = False
 
 
 class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -94,16 +102,25 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._masked: dict[str, str] = {}
         self._masks: set[str] = set()
         self._effective: dict[str, Effective] = {}
+        self._packed: dict[str, None] = {}
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Keep torch from importing its compiler, which takes seconds, to be left out by it."""
+        return False
 
     def seen(self) -> Seen:
         """Return what was noted so far."""
         uses = {name: use for name, use in self._uses.items() if name not in self._masks}
-        return Seen(uses, dict(self._masked), dict(self._effective))
+        return Seen(uses, dict(self._masked), dict(self._effective), tuple(self._packed))
 
     def consume(self, weight: Tensor, use: LayerUse) -> None:
         """Note a use that no operator showed, of a stored tensor or of what comes from one."""
         if self._is_stored(weight):
-            self._use(weight, use)
+            axis = use.reduction_axis
+            if axis is not None:
+                axis = _axis_of(self._base(weight), weight, axis)
+            self._use(weight, replace(use, reduction_axis=axis))
 
     def __torch_dispatch__(
         self,
@@ -118,7 +135,8 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         name = operator_name(func)
         if isinstance(result, Tensor) and self._origin(result) is not None:
             self._note_mask(name, operands)  # written in place
-        elif not self._note_use(name, args, operands, result):
+        else:
+            self._note_use(name, args, operands, result)
             self._derive(name, operands, result)
         return result
 
@@ -136,8 +154,11 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             return
         self._note_mask(name, operands)
         sources = tuple(dict.fromkeys(s for origin in known for s in origin.sources))
+        is_product = name in operators.MATRIX_OPERANDS or name in operators.CONVOLUTIONS
+        of_product = is_product or any(origin.of_product for origin in known)
         for made in _tensors((result,)):
-            self._origins[made] = _derived(made, name, operands, known, sources)
+            derived = _derived(made, name, operands, known, sources)
+            self._origins[made] = replace(derived, of_product=of_product)
 
     def _note_mask(self, name: str, operands: Sequence[Tensor]) -> None:
         """Note where one operand is a mask of another, which is a weight or computed from one."""
@@ -160,38 +181,39 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     # ---- what is used how ----
 
-    def _note_use(self, name: str, args: Sequence[Any], operands: Any, result: Any) -> bool:
-        """Note the weights of an operator; return whether it is one that uses weights."""
+    def _note_use(self, name: str, args: Sequence[Any], operands: Any, result: Any) -> None:
+        """Note the weights of an operator that uses weights."""
         if name in operators.MATRIX_OPERANDS:
-            return self._note_product(name, args)
-        if name in operators.CONVOLUTIONS:
-            return self._note_convolution(name, args, result)
-        if name in operators.LOOKUPS:
-            if not self._is_stored(args[0]) or all(self._is_stored(x) for x in operands):
-                return False
-            self._use(args[0], LayerUse("lookup", name, macs=0))
-            return True
-        if operators.is_fused(name):
-            return self._note_fused(name, operands)
-        return False
+            self._note_product(name, args)
+        elif name in operators.CONVOLUTIONS:
+            self._note_convolution(name, args, result)
+        elif name in operators.LOOKUPS:
+            if self._is_stored(args[0]) and not all(map(self._is_stored, operands)):
+                self._use(args[0], LayerUse("lookup", name, macs=0))
+        elif operators.is_fused(name):
+            self._note_fused(name, operands)
 
     def _is_stored(self, tensor: object) -> bool:
         return isinstance(tensor, Tensor) and bool(self._sources(tensor))
 
-    def _note_product(self, name: str, args: Sequence[Any]) -> bool:
+    def _is_weight_of_product(self, operand: Tensor, *, is_right: bool) -> bool:
+        """Whether an operand of a product is a weight, and not activations of another product."""
+        origin = self._origin(operand)
+        if origin is None or not origin.sources:
+            return False
+        return not origin.of_product or (is_right and operand.ndim == 2)
+
+    def _note_product(self, name: str, args: Sequence[Any]) -> None:
         left, right = (args[place] for place in operators.MATRIX_OPERANDS[name])
         is_transposed = name == "aten::linear"
-        if self._is_stored(right):
+        if self._is_weight_of_product(right, is_right=True):
             axis = right.ndim - 1 if is_transposed else max(right.ndim - 2, 0)
             rows = math.prod(left.shape[:-1]) if right.ndim == 2 else left.shape[-2]
             self._note_matrix(name, right, axis, rows)
-            return True
-        if self._is_stored(left):
+        elif self._is_weight_of_product(left, is_right=False):
             rows = math.prod(right.shape) // max(left.shape[-1], 1)
             rows = rows // left.shape[0] if name in operators.BATCHED else rows
             self._note_matrix(name, left, left.ndim - 1, rows)
-            return True
-        return False
 
     def _note_matrix(self, name: str, operand: Tensor, axis: int, rows: int) -> None:
         base = self._base(operand)
@@ -205,10 +227,10 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         )
         self._use(operand, use)
 
-    def _note_convolution(self, name: str, args: Sequence[Any], result: Tensor) -> bool:
+    def _note_convolution(self, name: str, args: Sequence[Any], result: Tensor) -> None:
         x, weight = args[0], args[1]
         if not self._is_stored(weight):
-            return False
+            return
         is_transposed, groups = bool(args[6]), int(args[8])
         pixels = x.numel() // x.shape[1] if is_transposed else result.numel() // result.shape[1]
         use = LayerUse(
@@ -222,18 +244,18 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             macs=pixels * weight.numel(),
         )
         self._use(weight, use)
-        return True
 
-    def _note_fused(self, name: str, operands: Sequence[Tensor]) -> bool:
+    def _note_fused(self, name: str, operands: Sequence[Tensor]) -> None:
         data = next((x for x in operands if not self._is_stored(x)), None)
         weights = [x for x in operands if self._is_stored(x) and x.ndim >= 2]
-        if data is None or not weights:
-            return False
+        if data is None:
+            return
+        if not weights and any(word in name for word in ("::linear", "::conv")):
+            self._packed[name] = None
         rows = math.prod(data.shape[:-1])
         for weight in weights:
             macs = rows * weight.numel()
             self._use(weight, LayerUse("fused", name, 1, rows=(rows,), macs=macs))
-        return True
 
     def _base(self, operand: Tensor) -> Tensor:
         origin = self._origin(operand)
@@ -247,6 +269,8 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         source = self._main_source(origin, base)
         if source is None:
             return
+        if origin.operator is None and tuple(base.shape) != self._shapes[source]:
+            use = replace(use, reduction_axis=None)  # of a copy whose axes are others
         before = self._uses.get(source)
         self._uses[source] = use if before is None else _together(before, use)
         if origin.operator is not None and source not in self._effective:
@@ -287,6 +311,8 @@ def _derived(
         if _share_memory(made, operand):
             base = operand if origin.base is None else origin.base
             return _Origin(sources, origin.operator, base)
+    if operators.is_copy(name):
+        return _Origin(sources, origins[0].operator)
     return _Origin(sources, name)
 
 
@@ -332,6 +358,13 @@ def _together(before: LayerUse, use: LayerUse) -> LayerUse:
 def record(stored: Mapping[str, Tensor], run: Callable[[], object]) -> Seen:
     """Run something, and return what it did with stored tensors."""
     recorder = Recorder(stored)
-    with recorder:
+    with _eagerly(), recorder:
         run()
     return recorder.seen()
+
+
+def _eagerly() -> AbstractContextManager[Any]:
+    """Let compiled modules run as they were written, operator by operator."""
+    is_loaded = "torch._dynamo" in sys.modules
+    set_stance = getattr(torch.compiler, "set_stance", None) if is_loaded else None
+    return nullcontext() if set_stance is None else set_stance("force_eager")

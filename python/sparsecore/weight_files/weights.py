@@ -8,14 +8,13 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from sparsecore.files.bitmask import Weight
 from sparsecore.files.tensor_reading import DTYPES
-from sparsecore.formats import CSR, Sparse24
 from sparsecore.interop import Array
 from sparsecore.weight_files.entry import Entry
 
 __all__ = ["WeightFiles", "naming", "numpy_dtype"]
 
-Weight: TypeAlias = CSR | Sparse24 | Array
 Read: TypeAlias = Callable[[str], Weight]
 _DTYPES: dict[str, np.dtype[Any]] = {dtype.name: dtype for dtype in DTYPES.values()}
 

@@ -256,6 +256,24 @@ def test_onnx_models_along_the_axes_of_their_graphs(tmp_path: Path, external: st
     np.testing.assert_allclose(y, exact, rtol=1e-5)
 
 
+@pytest.mark.parametrize(("pattern", "axis"), [("filter", 1), ("channel", 0)])
+def test_filters_are_outputs_whatever_their_axis(tmp_path: Path, pattern: str, axis: int) -> None:
+    pytest.importorskip("onnx")
+    from onnx_graphs import model, node, saved
+
+    T = weight(8, 6, 2, 2, seed=1)
+    nodes = [node("MatMul", ["x", "M"], ["y"]), node("ConvTranspose", ["i", "T"], ["t"])]
+    source = saved(tmp_path / "in.onnx", model(nodes, {"M": weight(8, 6), "T": T}))
+    target = tmp_path / "out.onnx"
+    prune(source, target, "--pattern", pattern, "--sparsity", 0.5)
+    for name, W in (("M", weight(8, 6)), ("T", T)):
+        found = np.moveaxis(open_weights(target).dense(name), axis, 0).reshape(W.shape[axis], -1)
+        sums = np.abs(np.moveaxis(W, axis, 0).reshape(W.shape[axis], -1)).sum(1)
+        half = W.shape[axis] // 2
+        assert set(np.flatnonzero(found.any(1))) == set(np.argsort(-sums)[:half])
+        assert np.count_nonzero(found) == W.size // 2
+
+
 def test_a_weight_whose_use_is_hidden_is_pruned_where_it_is_named(tmp_path: Path) -> None:
     pytest.importorskip("onnx")
     from onnx_graphs import model, node, saved

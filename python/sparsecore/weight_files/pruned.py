@@ -33,7 +33,8 @@ class Request:
     sparsity : float
         Of all selected weights together, in [0, 1).
     pattern : Pattern
-        The axis of an `NM` is that of the file, see `pattern_of`.
+        Of weights with their outputs first, then their inputs, whatever order the file has: that
+        of an `NM` has axis 1, along which is summed.
     allocation : str
         One of `ALLOCATIONS`.
     score : str
@@ -102,7 +103,7 @@ class Pruned:
 
 
 def parsed_pattern(text: str) -> Pattern:
-    """Return the pattern that a word means.
+    """Return the pattern that a word means, of a weight with its outputs first, then its inputs.
 
     Raises
     ------
@@ -112,7 +113,7 @@ def parsed_pattern(text: str) -> Pattern:
     Examples
     --------
     >>> parsed_pattern("2:4"), parsed_pattern("block:4x1"), parsed_pattern("filter")
-    (NM(n=2, m=4), Block(r=4, c=1), Filter())
+    (NM(n=2, m=4, axis=1), Block(r=4, c=1), Filter())
     """
     plain: dict[str, Pattern] = {
         "unstructured": Unstructured(),
@@ -122,7 +123,7 @@ def parsed_pattern(text: str) -> Pattern:
     if text in plain:
         return plain[text]
     if found := re.fullmatch(r"(\d{1,6}):(\d{1,6})", text):
-        return NM(int(found[1]), int(found[2]))
+        return NM(int(found[1]), int(found[2]), axis=1)
     if found := re.fullmatch(r"block:(\d{1,6})x(\d{1,6})", text):
         return Block(int(found[1]), int(found[2]))
     msg = f"pattern is {text!r:.40}, expected unstructured, N:M, block:RxC, filter or channel"
@@ -189,32 +190,22 @@ def _reason(weights: WeightFiles, entry: Entry, request: Request, *, is_named: b
         return f"stored as {entry.stored}"
     if not entry.size:
         return "it has no entries"
-    return pattern_of(entry, request).obstacle(_view_shape(entry, request))
+    return request.pattern.obstacle(_view_shape(entry, request))
 
 
-def pattern_of(entry: Entry, request: Request) -> Pattern:
-    """Return the pattern of a weight: N:M runs along the axis that is summed over.
+def _view(entry: Entry, request: Request, array: Array) -> Array:
+    """Return a weight, or what is said of each entry, with its outputs first, then its inputs.
 
-    As the file says; where it does not, along the last axis of a matrix and the input channels,
-    axis 1, of a convolution.
+    The file says which axis is which; where it does not, that is how torch has them.
     """
-    pattern = request.pattern
-    if not isinstance(pattern, NM):
-        return pattern
-    if _as_matrix(entry, request):
-        return NM(pattern.n, pattern.m)
-    axis = 1 if entry.use is None else entry.use.reduction_axis
-    return NM(pattern.n, pattern.m, axis)
-
-
-def _as_matrix(entry: Entry, request: Request) -> bool:
-    return request.conv_columns and entry.use is None and len(entry.shape) == 4
+    if request.conv_columns and entry.use is None and array.ndim == 4:
+        return array.reshape(array.shape[0], -1)
+    is_turned = entry.use is not None and entry.use.reduction_axis == 0
+    return array.swapaxes(0, 1) if is_turned else array
 
 
 def _view_shape(entry: Entry, request: Request) -> tuple[int, ...]:
-    if not _as_matrix(entry, request):
-        return entry.shape
-    return (entry.shape[0], math.prod(entry.shape[1:]))
+    return _view(entry, request, np.broadcast_to(np.False_, entry.shape)).shape
 
 
 # ---- how many, and which entries ----
@@ -246,7 +237,6 @@ class Pruning:
     def __init__(self, weights: WeightFiles, names: Sequence[str], request: Request) -> None:
         self._weights, self._request = weights, request
         self._order = {name: i for i, name in enumerate(names)}
-        self._patterns = {name: pattern_of(weights[name], request) for name in names}
         self._shapes = {name: _view_shape(weights[name], request) for name in names}
         self.counts = self._counted()
         self.pruned: dict[str, Pruned] = {}
@@ -258,8 +248,9 @@ class Pruning:
     def prune(self, name: str) -> Array:
         """Read a weight and prune it."""
         weight = self._weights.dense(name)
-        mask = prune_mask(self._scores(name, weight), self.counts[name], self._patterns[name])
-        kept = mask.reshape(weight.shape)
+        kept = np.empty(weight.shape, bool)
+        mask = prune_mask(self._scores(name, weight), self.counts[name], self._request.pattern)
+        _view(self._weights[name], self._request, kept)[...] = mask
         result: Array = np.where(kept, weight, np.zeros((), weight.dtype))
         before, after = (int(np.count_nonzero(array)) for array in (weight, result))
         self.pruned[name] = Pruned(name, weight.shape, before, after, int(np.count_nonzero(kept)))
@@ -274,15 +265,15 @@ class Pruning:
             msg = f"{self._weights.path}: {name!r} has NaN, which has no rank"
             raise ValueError(msg)
         found = _SCORES[self._request.score](name, wide, (self._request.seed, self._order[name]))
-        return np.asarray(found).reshape(self._shapes[name])
+        return np.ascontiguousarray(_view(self._weights[name], self._request, np.asarray(found)))
 
     def _counted(self) -> dict[str, int]:
-        fixed = {n: p.fixed_count(self._shapes[n]) for n, p in self._patterns.items()}
+        fixed = {n: self._request.pattern.fixed_count(s) for n, s in self._shapes.items()}
         counts = {name: count for name, count in fixed.items() if count is not None}
         if counts:
             return counts
         return {
-            name: self._patterns[name].round_count(self._shapes[name], count)
+            name: self._request.pattern.round_count(self._shapes[name], count)
             for name, count in self._allocated().items()
         }
 
@@ -302,7 +293,7 @@ class Pruning:
         return global_counts(sizes, self._spread, size - round(sparsity * size), double=is_double)
 
     def _spread(self, name: str) -> Array:
-        return np.asarray(self._patterns[name].spread(self._scores(name)))
+        return np.asarray(self._request.pattern.spread(self._scores(name)))
 
 
 def _random(name: str, weight: Array, seed: tuple[int, int]) -> Any:

@@ -97,6 +97,19 @@ def test_one_threshold_over_all_weights(tmp_path: Path, score: str) -> None:
         np.testing.assert_array_equal(found[name], expected)
 
 
+def test_one_threshold_over_groups_compares_their_means(tmp_path: Path) -> None:
+    """Two blocks whose means differ by less than float32 can tell."""
+    first = np.array([[2**24, 2**24, 1, 1]], np.float32)
+    second = np.array([[2**24, 2**24 + 2, 1, 1]], np.float32)
+    source, target = tmp_path / "in.safetensors", tmp_path / "out.safetensors"
+    save_file({"a": first, "b": second}, source)
+    for sparsity, a, b in ((0.75, 0, 2), (0.5, 2, 2)):
+        options = ("--pattern", "block:1x2", "--allocation", "global", "--sparsity", sparsity)
+        prune(source, target, *options)
+        found = load_file(target)
+        assert [int(np.count_nonzero(found[name])) for name in "ab"] == [a, b]
+
+
 def test_the_streamed_threshold_with_ties_and_dtypes() -> None:
     rng = np.random.default_rng(0)
     for round_ in range(30):

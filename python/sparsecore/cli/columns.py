@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+from sparsecore.text_table import table_lines
+
 __all__ = ["aligned", "shape_text"]
 
 
@@ -16,12 +18,7 @@ def aligned(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     ----------------
     fc.weight  96
     """
-    widths = [max(map(len, column)) for column in zip(titles, *rows, strict=True)]
-    lines = [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in (titles, *rows)
-    ]
-    return [lines[0], "-" * max(map(len, lines)), *lines[1:]]
+    return table_lines([titles, *rows])
 
 
 def shape_text(shape: Sequence[int]) -> str:

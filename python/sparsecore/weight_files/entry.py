@@ -1,6 +1,6 @@
 """What a file says of one weight."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from sparsecore.conv_geometry import ConvGeometry
 
@@ -23,17 +23,20 @@ class Use:
         Of a two-dimensional convolution whose padding is the same on both sides.
     groups : int
         Of a convolution; else 1.
+    node : str
+        The name of an ONNX node, or of its first output where it has none; else empty.
 
     Examples
     --------
-    >>> Use("Gemm", reduction_axis=1)
-    Use(operator='Gemm', reduction_axis=1, geometry=None, groups=1)
+    >>> Use("Gemm", reduction_axis=1, node="fc/Gemm")
+    Use(operator='Gemm', reduction_axis=1, geometry=None, groups=1, node='fc/Gemm')
     """
 
     operator: str
     reduction_axis: int
     geometry: ConvGeometry | None = None
     groups: int = 1
+    node: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from sparsecore.conv_geometry import ConvGeometry
 from sparsecore.weight_files.entry import Use
 from sparsecore.weight_files.onnx_tensors import Tensor, graphs, subgraphs
 
-__all__ = ["find_uses"]
+__all__ = ["find_uses", "node_label"]
 
 _SAME = ("Identity", "Cast", "QuantizeLinear", "DequantizeLinear", "Dropout")
 _CONVOLUTIONS = {"Conv": 1, "FusedConv": 1, "ConvInteger": 1, "QLinearConv": 3}
@@ -115,6 +115,11 @@ def _moved(node: Any, origin: _Origin) -> tuple[int, ...] | None:
     return tuple(origin.axes[axis] for axis in order)
 
 
+def node_label(node: Any) -> str:
+    """Return the name of a node, or of its first output where it has none."""
+    return str(node.name or next(iter(node.output), ""))
+
+
 # ---- one use ----
 
 
@@ -130,7 +135,7 @@ def _use(node: Any, position: int, origin: _Origin, shape: tuple[int, ...]) -> U
     is_plain = origin.axes == tuple(range(rank))
     is_image = node.op_type in _CONVOLUTIONS and rank == 4 and is_plain
     geometry = _geometry(attributes, groups, shape) if is_image else None
-    return Use(node.op_type, origin.axes[axis], geometry, groups)
+    return Use(node.op_type, origin.axes[axis], geometry, groups, node_label(node))
 
 
 def _reduction_axis(

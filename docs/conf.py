@@ -4,7 +4,6 @@ The source directory is the root of the repository, so that every document stays
 relative links hold both here and where the repository is read. Nothing is fetched.
 """
 
-import inspect
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -78,8 +77,13 @@ def outline_module(
     if "Examples" in lines:
         place = lines.index("Examples")
         lines[place : place + 2] = [".. rubric:: Examples", ""]
-    modules = [known for known in module.__all__ if inspect.ismodule(getattr(module, known))]
-    names = [f"   {name}.{known}" for known in module.__all__ if known not in modules]
+    found = {known: getattr(module, known) for known in getattr(module, "__all__", dir(module))}
+    names = [
+        f"   {known}"
+        for known, value in found.items()
+        if callable(value) and not known.startswith("_")
+        if hasattr(module, "__all__") or value.__module__ == name
+    ]
     lines += ["", ".. autosummary::", "   :nosignatures:", "", *names, ""]
 
 

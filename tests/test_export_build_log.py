@@ -88,8 +88,12 @@ def test_counts_of_tensorrt_10() -> None:
 
 
 def test_the_last_of_several_passes_counts() -> None:
-    chose = "(Sparsity) Chose {} layer(s) using sparse tactics\n"
-    assert parse_build_log(TIME + chose.format(4) + TIME + chose.format(2)).picked_count == 2
+    a_pass = (
+        f"{TIME}(Sparsity) Found {{0}} layer(s) eligible to use sparse tactics\n"
+        f"{TIME}(Sparsity) Chose {{1}} layer(s) using sparse tactics\n"
+    )
+    log = parse_build_log(a_pass.format(9, 4) + a_pass.format(8, 2))
+    assert (log.eligible_count, log.picked_count) == (8, 2)
 
 
 def test_other_messages_about_sparsity_are_none_of_these() -> None:

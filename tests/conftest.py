@@ -100,6 +100,7 @@ _ANY_TARGET = (
     "cuda",
     "cusparselt",
     "device",
+    "diagnosis",
     "distributed",
     "docs",
     "export",

@@ -93,3 +93,55 @@ class Outline(HTMLParser):
     def text(self, tag: str) -> list[str]:
         """Return the texts right in elements of a tag."""
         return [text for name, text in self.texts if name == tag]
+
+
+def finding(name: str, sparsity: float, code: str, limit: float | None) -> dict[str, Any]:
+    """Return a layer of a diagnosis: 64 x 64, of which CSR would take 1000 bytes."""
+    seconds = {"dense": 2e-3, "csr": 1e-3}
+    times = {"rows": 8, "seconds": seconds, "measured": False, "breakeven_density": limit}
+    return {
+        "name": name,
+        "shape": [64, 64],
+        "dtype": "float32",
+        "device": "cpu",
+        "stored": "dense",
+        "sparsity": sparsity,
+        "nonzeros": round(4096 * (1 - sparsity)),
+        "share_24": {},
+        "nbytes": {"stored": 16384, "dense": 16384, "csr": 1000, "sparse24": None},
+        "masked": None,
+        "use": None,
+        "times": [times | {"rows": 1, "measured": True}, times] if limit is not None else [],
+        "backends": [],
+        "verdict": {"code": code, "sentence": f"it is {code}", "advice": "prune it"},
+        "further": [{"code": "unknown", "sentence": "who knows", "advice": ""}],
+    }
+
+
+def diagnosis() -> dict[str, Any]:
+    """Return a diagnosis of three layers; one name is hostile."""
+    return {
+        "schema": 1,
+        "subject": "Net",
+        "kind": "model",
+        "summary": {
+            "verdict": {"code": "zeros-stored-dense", "sentence": "two of three", "advice": ""},
+            "weights": 12288,
+            "zeros": 6144,
+            "nbytes": 49152,
+            "least_nbytes": 18384,
+            "macs": None,
+            "basis": "seconds",
+            "shares": {"zeros-stored-dense": 0.75, "no-zeros": 0.25},
+            "could_gain": 0.75,
+            "bound": 4.0,
+            "expected": None,
+        },
+        "layers": [
+            finding("fc1.weight", 0.9, "zeros-stored-dense", 0.4),
+            finding(HOSTILE, 0.5, "zeros-stored-dense", 0.4),
+            finding("fc3.weight", 0.0, "no-zeros", None),
+        ],
+        "notes": ["one thing is not known"],
+        "machine": {},
+    }

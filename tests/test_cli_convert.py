@@ -1,14 +1,17 @@
-"""cli/convert.py, checkpoint_convert.py: checkpoints converted without the model."""
+"""cli/convert.py: checkpoints converted without the model."""
 
 from pathlib import Path
 from typing import Any
 
+import hypothesis.strategies as st
 import numpy as np
 import pytest
+from hypothesis import given, settings
 from safetensors.numpy import load_file, save_file
 
 import sparsecore as sc
 from demo_cases import sparsecore
+from sparsecore.files.bitmask import is_24
 from sparsecore.weight_files.sparsified import sparsified
 
 
@@ -148,3 +151,15 @@ def test_what_cannot_be_converted_is_said(tmp_path: Path) -> None:
     result = sparsecore("convert", source, tmp_path / "out.gguf")
     assert "ends in '.gguf', expected '.safetensors'" in result.output
     assert "nothing to convert" in sparsecore("convert", source, target).output
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.integers(0, 3), st.integers(0, 11), st.integers(0, 2**32 - 1))
+def test_what_is_two_of_four_is_what_the_format_takes(rows: int, columns: int, seed: int) -> None:
+    W = np.random.default_rng(seed).integers(0, 2, (rows, columns)).astype(np.float32)
+    try:
+        sc.Sparse24.from_dense(W)
+    except ValueError:
+        assert not is_24(W)
+    else:
+        assert is_24(W)

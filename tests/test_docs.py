@@ -1,6 +1,7 @@
 """Every document's Python blocks run, each on its own, and every relative link leads somewhere."""
 
 import re
+import sys
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -36,7 +37,10 @@ def test_python_block_runs(
     if "import torch" in code and find_spec("torch") is None:
         pytest.skip("torch is not installed")
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MPLBACKEND", "agg")
     exec(compile("\n" * (line - 1) + code, str(path), "exec"), {"__name__": "__main__"})
+    if "matplotlib.pyplot" in sys.modules:
+        sys.modules["matplotlib.pyplot"].close("all")
 
 
 def anchors(text: str) -> set[str]:

@@ -105,6 +105,22 @@ def test_the_chart_shows_the_crossing_and_this_layer() -> None:
     assert y == pytest.approx(csr[1][1], abs=0.01)
 
 
+def test_a_layer_without_its_own_time_lies_on_its_line() -> None:
+    """At 30 % kept, CSR's line, interpolated, crosses the dense one."""
+    for choice in ("csr", "dense"):
+        report = conversion()
+        report["layers"][1] |= {"sparsity": 0.7, "seconds": {}, "choice": choice}
+        curves = read_latency(latency(), "latency")
+        (section,) = latency_part(curves, [HOSTILE], read_conversion(report, "report")).sections
+        (spot,) = (
+            group.get("transform", "")
+            for group in section.figures[0].drawing.iter("g")
+            if "series-3" in group.get("class", "")
+        )
+        level = places(section.figures[0].drawing, "level")[0][0][1]
+        assert float(re.findall(r"[\d.]+", spot)[1]) == pytest.approx(level, abs=0.01)
+
+
 def test_only_named_layers_are_drawn() -> None:
     curves = read_latency(latency(), "latency")
     (section,) = latency_part(curves, ["fc9"], None).sections

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import sparsecore as sc
+from report_cases import Outline
 from sparsecore.html_report.density_map import MOST_CELLS, density_map
 from sparsecore.html_report.elements import markup
 from sparsecore.html_report.pictures import mask_figure
@@ -103,5 +104,30 @@ def test_a_lone_entry_is_seen() -> None:
 
 
 def test_empty_rows_and_no_weights_are_said() -> None:
-    assert "A row keeps 0 to 1 of 4; 2 rows are empty." in mask_figure("fc", np.eye(6, 4)).notes
+    assert "A row keeps 0 to 1 of 4; 2 empty rows." in mask_figure("fc", np.eye(6, 4)).notes
     assert mask_figure("fc", np.zeros((0, 4))).notes == ("It has no weights.",)
+
+
+# ---- in notebooks ----
+
+
+@pytest.mark.parametrize("format", [sc.CSR, sc.COO, sc.Sparse24])
+def test_a_matrix_in_a_notebook(format: Any) -> None:
+    A = format.from_dense(np.tile(np.eye(4, dtype=np.float32), (3, 2)))
+    outline = Outline(A._repr_html_())
+    assert outline.open == []
+    assert outline.of("script") == []
+    assert outline.text("caption") == [format.__name__]
+    facts = dict(zip(outline.text("th"), outline.text("td"), strict=True))
+    assert facts["shape"] == "12 x 8"
+    assert facts["entries"] == f"{A.nnz}"
+    assert facts["bytes"] == f"{A.nbytes} B, dense 384 B"
+    assert len(outline.of("image")) == 1
+
+
+def test_a_plan_in_a_notebook() -> None:
+    P = sc.CSR.from_dense(np.eye(4, dtype=np.float32)).prepare(n=8)
+    outline = Outline(P._repr_html_())
+    facts = dict(zip(outline.text("th"), outline.text("td"), strict=True))
+    assert (facts["entries"], facts["kernel"]) == ("4", P.kernel)
+    assert outline.of("image") == []

@@ -1,5 +1,6 @@
 """weight_files/: safetensors and npz files of weights, opened without the model."""
 
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 from safetensors.numpy import save_file
 
 import sparsecore as sc
+from file_cases import claims
 from oracle import Array
 from sparsecore.conv_geometry import ConvGeometry
 from sparsecore.files.checkpoint_header import Header, Layer
@@ -146,3 +148,12 @@ def test_an_unknown_ending_is_named(tmp_path: Path) -> None:
     for name in ("x.safetensors", "x.npz"):
         with pytest.raises(FileNotFoundError):
             open_weights(tmp_path / name)
+
+
+def test_an_array_that_claims_more_than_its_member_is_refused_when_it_is_opened(
+    tmp_path: Path,
+) -> None:
+    with zipfile.ZipFile(tmp_path / "m.npz", "w") as archive:
+        archive.writestr("w.npy", claims((3,), bytes(16)))
+    with pytest.raises(ValueError, match=r"m\.npz: member 'w.npy' holds 16 bytes.* claims 24"):
+        open_weights(tmp_path / "m.npz")

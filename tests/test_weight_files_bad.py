@@ -10,8 +10,13 @@ import numpy as np
 import pytest
 
 import sparsecore as sc
+from child import ADDRESS_SANITIZER
 from file_cases import claims, npz, patched_sizes, rewritten, set_entry
 from weight_file_cases import KINDS, write_kind
+
+pytestmark = pytest.mark.skipif(
+    ADDRESS_SANITIZER, reason="the sanitizer's own memory needs the whole address space"
+)
 
 # Run in a process of its own, whose address space is bounded: what is allocated for a claim fails.
 CHILD = """
@@ -39,7 +44,7 @@ print(json.dumps(results))
 
 
 def converted(folder: Path) -> dict[str, tuple[int, str, str, bool]]:
-    """Convert the bad files of a folder; return exit code, stderr, exception, whether OUT is there."""
+    """Convert the bad files; return exit code, stderr, exception, whether there is an OUT."""
     done = subprocess.run(
         [sys.executable, "-c", CHILD, str(folder)], capture_output=True, text=True, check=False
     )

@@ -163,6 +163,17 @@ def test_packed_and_text_tensors_are_listed_only(tmp_path: Path) -> None:
         opened.read("F")
 
 
+def test_sparse_tensors_are_listed_only(tmp_path: Path) -> None:
+    made = model([node("MatMul", ["x", "S"], ["y"])], {})
+    values = helper.make_tensor("S", TensorProto.FLOAT, [2], [1.0, 2.0])
+    indices = helper.make_tensor("i", TensorProto.INT64, [2], [3, 5])
+    made.graph.sparse_initializer.append(helper.make_sparse_tensor(values, indices, [2, 4]))
+    opened = open_weights(saved(tmp_path / "m.onnx", made))
+    assert opened["S"] == Entry("S", (2, 4), "float32", 8, "sparse", Use("MatMul", 0))
+    with pytest.raises(ValueError, match="'S' is stored as a sparse tensor, which is not read"):
+        opened.read("S")
+
+
 def test_external_data_stay_where_they_are(tmp_path: Path) -> None:
     """Opening a model reads none of them: they are a sparse file that would not fit in memory."""
     big = 1 << 40
@@ -204,10 +215,12 @@ def external(**keys: str) -> Any:
         (external(offset="-1"), "is '-1', expected a number"),
         (external(offset="9" * 5000), "expected a number"),
         (external(length="20"), "takes 24 bytes of float32, it has 20"),
+        (external(length="28", location="more.bin"), "takes 24 bytes of float32, it has 28"),
         (external(offset="4"), "takes 24 bytes of float32, it has 20"),
         (TensorProto(name="W", data_type=1, dims=(1 << 40, 1 << 40)), "it has 0"),
         (TensorProto(name="W", data_type=1, dims=(-1, 2)), r"has shape \(-1, 2\)"),
         (TensorProto(name="W", data_type=1, dims=(2,), raw_data=b"\0" * 7), "it has 7"),
+        (TensorProto(name="W", data_type=1, dims=(2,), raw_data=b"\0" * 12), "it has 12"),
         (TensorProto(name="W", data_type=10, dims=(2,), int32_data=[1]), "it has 2"),
         (TensorProto(data_type=1, dims=(0,)), "a tensor has no name"),
     ],
@@ -216,6 +229,7 @@ def test_tensors_that_lie(tmp_path: Path, proto: Any, message: str) -> None:
     (tmp_path / "in").mkdir()
     (tmp_path / "data.bin").write_bytes(bytes(24))
     (tmp_path / "in" / "data.bin").write_bytes(bytes(24))
+    (tmp_path / "in" / "more.bin").write_bytes(bytes(28))
     (tmp_path / "in" / "link").symlink_to(tmp_path / "data.bin")
     path = saved(tmp_path / "in" / "m.onnx", model([], {"W": proto}))
     with pytest.raises(ValueError, match=rf"m\.onnx: .*{message}"):

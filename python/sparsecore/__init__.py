@@ -29,6 +29,7 @@ from sparsecore.plan import Plan
 
 if TYPE_CHECKING:
     from sparsecore import distributed, export, html_report, nn, pruning
+    from sparsecore.diagnosis import doctor
 
 __all__ = [
     "COO",
@@ -47,6 +48,7 @@ __all__ = [
     "csr_sddmm",
     "cuda",
     "distributed",
+    "doctor",
     "export",
     "get_num_threads",
     "html_report",
@@ -71,6 +73,10 @@ def __getattr__(name: str) -> Any:
         import importlib
 
         return importlib.import_module(f"sparsecore.{name}")
+    if name == "doctor":
+        from sparsecore.diagnosis import doctor as function
+
+        return function
     msg = f"module 'sparsecore' has no attribute {name!r}"
     raise AttributeError(msg)
 

@@ -13,6 +13,8 @@ GIVEN: Mapping[str, Sequence[str]] = {
         "fine-tuned on 4000 images, on 1000 test images",
         "rows have 40 or 64 entries",
     ),
+    "docs/guide/access.md": ("For 1024 x 1024, one core",),
+    "docs/guide/matmul.md": ("float32, 1024 x 1024, one core, 32 columns",),
     "docs/distributed.md": (
         "|agreement of a product|P - 1 (ring)|32 (P - 1)|",
         "|blocks of an (m, k) product|1: all are sent at once|",

@@ -6,7 +6,7 @@ from typing import Any
 from claims.claim import Claim, TableClaim
 from claims.results import fixed, percent, result, row, rows, significant, to
 
-__all__ = ["CLAIMS"]
+__all__ = ["CLAIMS", "int8_wins"]
 
 _README = "README.md"
 _LARGE, _SMALL = "e2e-epyc-1-thread", "e2e-small-epyc-1-thread"
@@ -74,7 +74,7 @@ def _trained() -> Iterator[Sequence[str]]:
         ]
 
 
-def _int8() -> list[str]:
+def int8_wins() -> list[str]:
     """Return up to where int8 wins everywhere, and but for one cell; from where it loses."""
     wins: dict[int, set[tuple[str, int]]] = {}
     for _, name, model, batches in _NETWORKS:
@@ -189,7 +189,7 @@ CLAIMS = (
         (_LARGE, _SMALL),
         "Dense int8 engines are faster than sparse fp32 up to {} % in all of these, and up to {} % "
         "in all but ResNet-20 at batch {}; at {} % sparse fp32 is faster in all but MobileNet",
-        _int8,
+        int8_wins,
     ),
     Claim(
         _README,

@@ -15,7 +15,7 @@ from claims.results import (
     to,
 )
 
-__all__ = ["CLAIMS"]
+__all__ = ["CLAIMS", "dtypes_that_lose", "products_that_lose"]
 
 _README = "README.md"
 _SPMM, _SPMV, _DLMC = "spmm-epyc-1-thread", "spmv-epyc-1-thread", "dlmc-epyc-1-thread"
@@ -78,7 +78,7 @@ def _plans_that_lose() -> list[str]:
     return [{2: "two"}[len(lost)], str(height), least, most]
 
 
-def _products_that_lose() -> list[str]:
+def products_that_lose() -> list[str]:
     """Return up to which sparsity and how far products without a plan lose to dense ones."""
     lost = [
         found
@@ -143,7 +143,7 @@ def _dtypes() -> list[str]:
     ]
 
 
-def _dtypes_that_lose() -> list[str]:
+def dtypes_that_lose() -> list[str]:
     """Return where and by how much dense products of bf16 and int8 are faster, at most."""
     lost: dict[tuple[str, float], float] = {}
     for found in rows("dtypes-epyc-1-thread"):
@@ -190,7 +190,7 @@ CLAIMS = (
         (_SPMM, _SPMV, _DLMC),
         "a dense product with one column up to {} %, or with {} and more columns at {} % ({} at "
         "worst)",
-        _products_that_lose,
+        products_that_lose,
     ),
     Claim(
         _README,
@@ -217,7 +217,7 @@ CLAIMS = (
         _README,
         ("dtypes-epyc-1-thread",),
         "are faster at {} %, {} and {} times at most, int8 ones also at {} %, {} times",
-        _dtypes_that_lose,
+        dtypes_that_lose,
     ),
     Claim(
         _README,

@@ -7,6 +7,7 @@ from sparsecore.cli.bench import bench
 from sparsecore.cli.check import check
 from sparsecore.cli.convert import convert
 from sparsecore.cli.demo import demo
+from sparsecore.cli.doctor import doctor
 from sparsecore.cli.prune import prune
 from sparsecore.cli.report import report
 
@@ -21,6 +22,7 @@ Examples:
   sparsecore prune model.safetensors pruned.safetensors --sparsity 0.9
   sparsecore bench --from pruned.safetensors --batch 1,16
   sparsecore convert pruned.safetensors sparse.safetensors
+  sparsecore doctor pruned.safetensors
   sparsecore check model.onnx --target tensorrt
   sparsecore report report.json -o report.html
 """
@@ -36,5 +38,6 @@ commands.add_command(bench)
 commands.add_command(check)
 commands.add_command(convert)
 commands.add_command(demo)
+commands.add_command(doctor)
 commands.add_command(prune)
 commands.add_command(report)

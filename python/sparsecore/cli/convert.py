@@ -6,9 +6,10 @@ import click
 
 from sparsecore.cli.columns import aligned, shape_text
 from sparsecore.cli.faults import one_line_faults
-from sparsecore.weight_files import WeightFiles, open_weights
-from sparsecore.weight_files.plan import Outcome, Plan
-from sparsecore.weight_files.to_onnx import plan_into_graph
+from sparsecore.cli.file_options import check_apart, writes_a_file
+from sparsecore.weight_files import open_weights
+from sparsecore.weight_files.plan import Outcome
+from sparsecore.weight_files.to_onnx import into_graph
 from sparsecore.weight_files.writing import KINDS, kind_by_ending, plan_writing
 
 __all__ = ["convert"]
@@ -37,15 +38,14 @@ Examples:
 
 
 @click.command(epilog=_EPILOG, short_help="Make a file of pruned weights sparse, or dense.")
-@click.argument("source", metavar="IN", type=click.Path(exists=True, path_type=Path))
-@click.argument("target", metavar="OUT", type=click.Path(dir_okay=False, path_type=Path))
+@writes_a_file
 @click.option(
     "--to",
     "kind",
     type=click.Choice(KINDS),
     help="What OUT is. [default: by its ending; .safetensors is sparsecore's, sparse]",
 )
-@click.option("--dense", is_flag=True, help="Write all weights dense; as --to safetensors.")
+@click.option("--dense", is_flag=True, help="A .safetensors OUT is dense, as --to safetensors.")
 @click.option(
     "--into",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
@@ -57,13 +57,6 @@ Examples:
     multiple=True,
     metavar="GLOB",
     help="Weights that stay dense, such as 'embed*'; may be given several times.",
-)
-@click.option("--dry-run", is_flag=True, help="Print the table and write nothing.")
-@click.option(
-    "--shard-bytes",
-    type=click.IntRange(1),
-    help="Write several safetensors files of at most so many bytes of tensors, and an index. "
-    "[default: as large as those of IN, where these are several]",
 )
 def convert(
     source: Path,
@@ -80,12 +73,15 @@ def convert(
     IN is safetensors (a file, an index or a folder: dense, sparsecore's own, or by bitmask of
     compressed-tensors), a state_dict of torch (.pt, .pth, .bin), an ONNX model, or .npz.
 
-    Prints what each weight has become. One weight is in memory at a time; of torch's files all.
+    Prints what each weight has become. One weight is in memory at a time; where OUT is torch's all,
+    of an ONNX model what its own file holds.
     """
     with one_line_faults():
-        kind = _checked_kind(source, target, kind, dense=dense, into=into, skip=skip)
+        check_apart(source, target)
+        kind = _checked_kind(target, kind, dense=dense, into=into, skip=skip)
         weights = open_weights(source)
-        plan = _plan(weights, target, kind, into, skip, shard_bytes)
+        placed = weights if into is None else into_graph(weights, open_weights(into))
+        plan = plan_writing(placed, target, kind, skip=skip, shard_bytes=shard_bytes)
         written = "nothing was written" if dry_run else plan.write()
     for line in _table(plan.outcomes):
         click.echo(line)
@@ -96,7 +92,6 @@ def convert(
 
 
 def _checked_kind(
-    source: Path,
     target: Path,
     kind: str | None,
     *,
@@ -105,10 +100,8 @@ def _checked_kind(
     skip: tuple[str, ...],
 ) -> str:
     """Return the kind of OUT, where the options fit together."""
-    for what, path in (("IN", source), ("GRAPH", into)):
-        if path is not None and target.exists() and target.samefile(path):
-            msg = f"{what} and OUT are the same file, {path}"
-            raise click.UsageError(msg)
+    if into is not None:
+        check_apart(into, target, name="GRAPH")
     if dense and kind not in (None, "safetensors"):
         msg = f"--dense is --to safetensors, which contradicts --to {kind}"
         raise click.UsageError(msg)
@@ -121,19 +114,6 @@ def _checked_kind(
         msg = f"--into is for an OUT of ONNX, not of {kind}"
         raise click.UsageError(msg)
     return kind
-
-
-def _plan(
-    weights: WeightFiles,
-    target: Path,
-    kind: str,
-    into: Path | None,
-    skip: tuple[str, ...],
-    shard_bytes: int | None,
-) -> Plan:
-    if into is None:
-        return plan_writing(weights, target, kind, skip=skip, shard_bytes=shard_bytes)
-    return plan_into_graph(weights, open_weights(into), target)
 
 
 def _table(outcomes: list[Outcome]) -> list[str]:

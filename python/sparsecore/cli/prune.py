@@ -6,17 +6,17 @@ import click
 
 from sparsecore.cli.columns import aligned, shape_text
 from sparsecore.cli.faults import one_line_faults
+from sparsecore.cli.file_options import check_apart, writes_a_file
 from sparsecore.pruning.patterns import NM
 from sparsecore.weight_files import open_weights
-from sparsecore.weight_files.pruned import (
+from sparsecore.weight_files.prune_request import (
     ALLOCATIONS,
     SCORES,
-    Pruned,
-    Pruning,
     Request,
     parsed_pattern,
     selected,
 )
+from sparsecore.weight_files.pruned import Pruned, Pruning
 from sparsecore.weight_files.writing import kind_by_ending, plan_writing
 
 __all__ = ["prune"]
@@ -30,8 +30,7 @@ Examples:
 
 
 @click.command(epilog=_EXAMPLES, short_help="Set the smallest weights of a file to zero.")
-@click.argument("source", metavar="IN", type=click.Path(exists=True, path_type=Path))
-@click.argument("target", metavar="OUT", type=click.Path(dir_okay=False, path_type=Path))
+@writes_a_file
 @click.option(
     "--sparsity",
     type=click.FloatRange(0, 1, max_open=True),
@@ -69,13 +68,6 @@ Examples:
     "which is what runs, or the columns of its matrix, channels x kernel.",
 )
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of random.")
-@click.option("--dry-run", is_flag=True, help="Print the table and write nothing.")
-@click.option(
-    "--shard-bytes",
-    type=click.IntRange(1),
-    help="Write several safetensors files of at most so many bytes of tensors, and an index. "
-    "[default: as large as those of IN, where these are several]",
-)
 def prune(
     source: Path,
     target: Path,
@@ -101,14 +93,12 @@ def prune(
     --skip. N:M lies along the axis that is summed over: as the graph says, else along the last
     axis of a matrix; a weight narrower than a group stays.
 
-    One weight is in memory at a time (of torch's files all that are pruned). One threshold over all
-    weights (--allocation global) takes 65536 counts more, and reads the weights four times, or six
-    with a score in float64.
+    One weight is in memory at a time; of torch's files all that are pruned, of an ONNX model what
+    its own file holds. One threshold over all weights (--allocation global) takes 65536 counts
+    more, and reads the weights four times, or six with scores in float64.
     """
     with one_line_faults():
-        if target.exists() and target.samefile(source):
-            msg = f"IN and OUT are the same file, {source}"
-            raise click.UsageError(msg)
+        check_apart(source, target)
         request = _request(sparsity, pattern, allocation, score, seed, conv_groups)
         weights = open_weights(source)
         names, reasons = selected(weights, request, where=where, skip=skip)

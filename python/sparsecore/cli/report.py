@@ -4,8 +4,9 @@ from pathlib import Path
 
 import click
 
-from sparsecore.checkpoint import load_checkpoint
+from sparsecore.cli.faults import one_line_faults
 from sparsecore.html_report.write import write_html
+from sparsecore.weight_files import open_weights
 
 __all__ = ["report"]
 
@@ -16,19 +17,15 @@ Examples:
   sparsecore report report.json --weights sparse.safetensors --layers 'fc*' -o report.html
 
 \b
-The files, from Python:
+The files, by `sparsecore doctor FILE --json`, and from Python:
   json.dump(report.to_dict(), file)     what sparsify_ returned
   file.write(table.to_json())           what measure_layers returned
   json.dump([["magnitude", 0.9, 0.91]], file)   label, sparsity, accuracy
 """
 
 
-class _BadFile(click.ClickException):
-    exit_code = 2
-
-
 @click.command(epilog=_EXAMPLES, short_help="Make a page of HTML from reports and weights.")
-@click.argument("sources", metavar="IN...", nargs=-1, type=click.Path(path_type=Path))
+@click.argument("sources", metavar="[IN]...", nargs=-1, type=click.Path(path_type=Path))
 @click.option(
     "-o",
     "--output",
@@ -52,7 +49,7 @@ def report(
     weights: Path | None,
     title: str | None,
 ) -> None:
-    """Make one page of HTML from the JSON files IN: converted layers, break-evens, accuracies.
+    """Make one page of HTML from the JSON files IN: reports, diagnoses, break-evens, accuracies.
 
     What a file has is found out from its content. --weights adds pictures of where the weights are:
     each one of a small layer, densities of a large one.
@@ -60,9 +57,7 @@ def report(
     if not sources and weights is None:
         msg = "there is nothing to show: give a file IN or --weights"
         raise click.UsageError(msg)
-    try:
-        opened = None if weights is None else load_checkpoint(weights)
+    with one_line_faults():
+        opened = None if weights is None else open_weights(weights)
         write_html(output, *sources, weights=opened, layers=layers, title=title)
-    except (ValueError, TypeError, OSError) as error:
-        raise _BadFile(str(error)) from error
     click.echo(f"{output}: {output.stat().st_size:,} bytes")

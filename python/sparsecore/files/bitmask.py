@@ -31,6 +31,7 @@ __all__ = [
     "PARTS",
     "Weight",
     "find_bitmasks",
+    "is_24",
     "parts_of",
     "plain_tensors",
     "read_bitmask",
@@ -147,7 +148,7 @@ def _decoded(parts: Mapping[str, Array]) -> Weight:
             return CSR((values, np.nonzero(mask)[1], indptr), mask.shape)
     dense = np.zeros(mask.shape, values.dtype)
     dense[mask] = values
-    return Sparse24.from_dense(dense) if has_kernel and _is_24(dense) else dense
+    return Sparse24.from_dense(dense) if has_kernel and is_24(dense) else dense
 
 
 def _mask(bitmask: Array, shape: Array) -> Array:
@@ -187,8 +188,15 @@ def _check_offsets(offsets: Array, mask: Array) -> None:
         raise ValueError(msg)
 
 
-def _is_24(dense: Array) -> bool:
-    rows, columns = dense.shape
+def is_24(matrix: Array) -> bool:
+    """Whether no group of four columns, nor the columns left over, has more than two nonzeros.
+
+    Examples
+    --------
+    >>> is_24(np.array([[1, 0, 2, 0, 3, 4]])), is_24(np.array([[1, 0, 2, 3]]))
+    (True, False)
+    """
+    rows, columns = matrix.shape
     kept = np.zeros((rows, -(-columns // 4) * 4), bool)
-    kept[:, :columns] = dense != 0
+    kept[:, :columns] = matrix != 0
     return bool((kept.reshape(rows, kept.shape[1] // 4, 4).sum(axis=2) <= 2).all())

@@ -8,8 +8,8 @@ from typing import Any, TypeAlias
 from sparsecore.files.header_fields import Fields
 from sparsecore.html_report.elements import Element
 from sparsecore.html_report.line_chart import Axis, Line, line_chart
-from sparsecore.html_report.numbers import ABSENT, percent
-from sparsecore.html_report.page import Cell, Column, Figure, Part, Section, Table
+from sparsecore.html_report.numbers import percent
+from sparsecore.html_report.page import ABSENT, Cell, Column, Figure, Part, Section, Table
 from sparsecore.html_report.scales import Scale, linear_ticks
 
 __all__ = ["Accuracy", "accuracy_part", "read_accuracy"]
@@ -81,8 +81,14 @@ def accuracy_part(points: Iterable[Accuracy]) -> Part:
 
 
 def _table(means: Means, runs: int) -> Table:
-    """Return a row a series, a column a sparsity; `runs` is the most that a mean is of."""
+    """Return a row a series, a column a sparsity; `runs` is the most that a mean is of.
+
+    Where most cells would be empty, a row is one accuracy.
+    """
+    caption = "Accuracy by sparsity" + (f", means of up to {runs} runs" if runs > 1 else "")
     sparsities = sorted({x for line in means.values() for x, _ in line})
+    if 2 * sum(map(len, means.values())) < len(means) * len(sparsities):
+        return _list(means, caption)
     rows = []
     for label, line in means.items():
         found = dict(line)
@@ -90,9 +96,18 @@ def _table(means: Means, runs: int) -> Table:
             Cell(percent(found[x]), found[x]) if x in found else Cell(ABSENT) for x in sparsities
         ]
         rows.append((Cell(label), *cells))
-    caption = "Accuracy by sparsity" + (f", means of up to {runs} runs" if runs > 1 else "")
     columns = (Column("Series"), *(Column(percent(x), "number") for x in sparsities))
     return Table(caption, columns, tuple(rows))
+
+
+def _list(means: Means, caption: str) -> Table:
+    columns = (Column("Series"), Column("Sparsity", "number"), Column("Accuracy", "number"))
+    rows = tuple(
+        (Cell(label), Cell(percent(x), x), Cell(percent(y), y))
+        for label, line in means.items()
+        for x, y in line
+    )
+    return Table(caption, columns, rows)
 
 
 def _chart(means: Means) -> Element:
@@ -104,6 +119,8 @@ def _chart(means: Means) -> Element:
         Axis("sparsity: weights that are zero", _wider(sparsities), _percents),
         Axis("accuracy", _wider(accuracies), _percents),
         [Line(label, line, i) for i, (label, line) in enumerate(means.items())],
+        width=520.0,
+        characters=max(5, min(20, max(map(len, means)))),
     )
     chart.set("class", "chart wide")
     return chart

@@ -9,6 +9,7 @@ from typing import Any
 
 from sparsecore.html_report.accuracy import Accuracy, read_accuracy
 from sparsecore.html_report.conversion import Conversion, read_conversion
+from sparsecore.html_report.diagnosis import ReadDiagnosis, read_diagnosis
 from sparsecore.html_report.latency import LayerCurve, read_latency
 
 __all__ = ["Documents", "read_documents"]
@@ -24,11 +25,13 @@ class Documents:
     curves : tuple of LayerCurve
         Latency against density.
     accuracy : tuple of Accuracy
+    diagnosis : ReadDiagnosis or None
     """
 
     conversion: Conversion | None = None
     curves: tuple[LayerCurve, ...] = ()
     accuracy: tuple[Accuracy, ...] = ()
+    diagnosis: ReadDiagnosis | None = None
 
 
 def read_documents(sources: Sequence[Any]) -> Documents:
@@ -37,9 +40,9 @@ def read_documents(sources: Sequence[Any]) -> Documents:
     Parameters
     ----------
     sources : sequence
-        Each a ``sparsecore.nn.Report`` or ``LatencyTable``; a sequence of (label, sparsity,
-        accuracy); what JSON makes of one of these; or the path of a file of such JSON. An array of
-        accuracies may be in an object's "accuracy".
+        Each a ``sparsecore.nn.Report`` or ``LatencyTable``, a ``Diagnosis`` of `sparsecore.doctor`,
+        or a sequence of (label, sparsity, accuracy); what JSON makes of one of these; or the path
+        of a file of such JSON. An array of accuracies may be in an object's "accuracy".
 
     Returns
     -------
@@ -55,6 +58,7 @@ def read_documents(sources: Sequence[Any]) -> Documents:
     conversion: Conversion | None = None
     curves: tuple[LayerCurve, ...] = ()
     accuracy: tuple[Accuracy, ...] = ()
+    diagnosis: ReadDiagnosis | None = None
     for i, source in enumerate(sources):
         content, place = _content(source, f"source {i}")
         match kind := _kind(content, place):
@@ -62,16 +66,22 @@ def read_documents(sources: Sequence[Any]) -> Documents:
                 conversion = read_conversion(content, place)
             case "latency" if not curves:
                 curves = read_latency(content, place)
+            case "diagnosis" if diagnosis is None:
+                diagnosis = read_diagnosis(content, place)
             case "accuracy":
                 points = content["accuracy"] if isinstance(content, Mapping) else content
                 accuracy += read_accuracy(points, place)
             case _:
                 msg = f"{place} is the second {_WORDS[kind]}, expected one: make a page of each"
                 raise ValueError(msg)
-    return Documents(conversion, curves, accuracy)
+    return Documents(conversion, curves, accuracy, diagnosis)
 
 
-_WORDS = {"conversion": "report of a conversion", "latency": "table of latencies"}
+_WORDS = {
+    "conversion": "report of a conversion",
+    "latency": "table of latencies",
+    "diagnosis": "diagnosis",
+}
 
 
 def _content(source: Any, place: str) -> tuple[Any, str]:
@@ -95,6 +105,8 @@ def _kind(content: Any, place: str) -> str:
             return "conversion"
         if {"layers", "skipped"} <= keys:
             return "latency"
+        if {"layers", "summary", "schema"} <= keys:
+            return "diagnosis"
         if "accuracy" in keys:
             return "accuracy"
         found = f"an object with {', '.join(sorted(map(str, keys))[:6]) or 'no keys'}"
@@ -103,7 +115,7 @@ def _kind(content: Any, place: str) -> str:
     else:
         found = f"{content!r:.80}"
     msg = (
-        f"{place} is {found:.200}, expected a report of sparsify_, a table of measure_layers or an "
-        "array of [label, sparsity, accuracy]"
+        f"{place} is {found:.200}, expected a report of sparsify_, a table of measure_layers, a "
+        "diagnosis of doctor or an array of [label, sparsity, accuracy]"
     )
     raise ValueError(msg)

@@ -1,9 +1,12 @@
 """From latency against density to a page's part: where each layer breaks even."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
+
+import numpy as np
 
 from sparsecore.files.header_fields import Fields
 from sparsecore.html_report.conversion import Conversion, ConvertedLayer
@@ -139,12 +142,17 @@ def _figure(curve: LayerCurve, layer: ConvertedLayer | None) -> Figure:
 
 
 def _spots(curve: LayerCurve, layer: ConvertedLayer | None) -> list[Spot]:
-    if layer is None or layer.sparsity != layer.sparsity:
+    """Return this layer's dot: at its own time, else on the line of the form that it has."""
+    if layer is None or math.isnan(layer.sparsity):
         return []
     density = 1 - layer.sparsity
-    seconds = layer.seconds.get("csr", layer.seconds.get("dense"))
-    form = "this layer" if "csr" in layer.seconds else "this layer, dense"
-    return [Spot(f"{form}: {percent(density)}", density, seconds or curve.dense, _LAYER)]
+    label = f"this layer: {percent(density)}"
+    if (seconds := layer.seconds.get("csr")) is not None:
+        return [Spot(label, density, seconds, _LAYER)]
+    if layer.choice == "csr":
+        densities, times = np.array(curve.csr).T
+        return [Spot(label, density, float(np.interp(density, densities, times)), _LAYER)]
+    return [Spot(f"this layer, dense: {percent(density)}", density, curve.dense, _LAYER)]
 
 
 def _verdict(curve: LayerCurve) -> str:

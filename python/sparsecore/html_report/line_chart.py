@@ -9,8 +9,8 @@ from sparsecore.html_report.scales import Scale
 
 __all__ = ["Axis", "Line", "Spot", "line_chart"]
 
-WIDTH, HEIGHT = 400.0, 260.0
-LEFT, RIGHT, TOP, BOTTOM = 52.0, 92.0, 30.0, 46.0
+HEIGHT = 260.0
+LEFT, TOP, BOTTOM = 52.0, 30.0, 46.0
 _LINE_HEIGHT = 14.0
 
 Words = Callable[[float], str]
@@ -54,18 +54,34 @@ def line_chart(
     y: Axis,
     lines: Sequence[Line],
     spots: Sequence[Spot] = (),
+    *,
+    width: float = 400.0,
+    characters: int = 10,
 ) -> Element:
-    """Return an ``svg``; `describes` says in words what it shows."""
-    x = replace(x, scale=replace(x.scale, start=LEFT, end=WIDTH - RIGHT))
+    """Return an ``svg``.
+
+    Parameters
+    ----------
+    describes : str
+        What it shows, in words.
+    x, y : Axis
+    lines : sequence of Line
+    spots : sequence of Spot
+    width : float
+        Of the drawing's own pixels; a narrower screen shows it smaller.
+    characters : int
+        Of the labels beside the lines; longer ones are cut.
+    """
+    x = replace(x, scale=replace(x.scale, start=LEFT, end=width - 15 - 7.5 * characters))
     y = replace(y, scale=replace(y.scale, start=HEIGHT - BOTTOM, end=TOP))
     return element(
         "svg",
         element("title", describes),
         *_grid(x, y),
         *(part for line in lines for part in _line(line, x, y)),
-        *_end_labels(lines, x.scale, y.scale),
+        *_end_labels(lines, x.scale, y.scale, characters),
         *(part for spot in spots for part in _spot(spot, x, y)),
-        viewBox=f"0 0 {WIDTH:g} {HEIGHT:g}",
+        viewBox=f"0 0 {width:g} {HEIGHT:g}",
         role="img",
         class_="chart",
     )
@@ -75,7 +91,7 @@ def line_chart(
 
 
 def _grid(x: Axis, y: Axis) -> list[Element]:
-    floor, right = HEIGHT - BOTTOM, WIDTH - RIGHT
+    floor, right = HEIGHT - BOTTOM, x.scale.end
     parts = [
         element("line", x1=LEFT, x2=right, y1=y.scale(tick), y2=y.scale(tick), class_="grid")
         for tick in y.scale.ticks
@@ -111,19 +127,20 @@ def _line(line: Line, x: Axis, y: Axis) -> list[Element]:
     return drawn
 
 
-def _end_labels(lines: Sequence[Line], x: Scale, y: Scale) -> list[Element]:
+def _end_labels(lines: Sequence[Line], x: Scale, y: Scale, characters: int) -> list[Element]:
     """Return the labels to the right of the lines' ends, moved apart where they would overlap."""
     ordered = sorted(lines, key=lambda line: y(line.points[-1][1]))
     places = apart([y(line.points[-1][1]) for line in ordered], TOP + 4, HEIGHT - BOTTOM)
     return [
         part
         for line, place in zip(ordered, places, strict=True)
-        for part in _end_label(line, x, y, place)
+        for part in _end_label(line, x, y, place, characters)
     ]
 
 
-def _end_label(line: Line, x: Scale, y: Scale, place: float) -> list[Element]:
-    end, at = WIDTH - RIGHT, line.points[-1]
+def _end_label(line: Line, x: Scale, y: Scale, place: float, characters: int) -> list[Element]:
+    end, at = x.end, line.points[-1]
+    is_cut = len(line.label) > characters
     start = x(at[0]) + (0 if line.level else 6)
     return [
         element(
@@ -133,7 +150,7 @@ def _end_label(line: Line, x: Scale, y: Scale, place: float) -> list[Element]:
         ),
         element(
             "text",
-            shortened(line.label, 12),
+            f"{line.label[: characters - 1]}…" if is_cut else line.label,
             element("title", line.label),
             x=end + 13,
             y=place + 4,
@@ -146,7 +163,7 @@ def _spot(spot: Spot, x: Axis, y: Axis) -> list[Element]:
     at, height = x.scale(spot.x), y.scale(spot.y)
     floor = HEIGHT - BOTTOM
     # Times rise with density: there is room to the right below the line, to the left above it.
-    is_right = at > (LEFT + WIDTH - RIGHT) / 2
+    is_right = at > (LEFT + x.scale.end) / 2
     is_above = (is_right and height > TOP + _LINE_HEIGHT) or height > floor - 2 * _LINE_HEIGHT
     return [
         element("line", x1=at, x2=at, y1=height, y2=floor, class_="drop"),

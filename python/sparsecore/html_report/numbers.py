@@ -3,10 +3,9 @@
 import math
 
 from sparsecore.durations import duration
+from sparsecore.html_report.page import ABSENT
 
 __all__ = ["count", "duration_text", "nbytes_text", "percent", "ratio_text"]
-
-ABSENT = "-"
 
 
 def percent(fraction: float) -> str:

@@ -1,13 +1,30 @@
 """What a page says, before it is HTML: facts, tables, figures."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, TypeVar
 
 from sparsecore.html_report.elements import Element
 
-__all__ = ["Cell", "Column", "Fact", "Figure", "Page", "Part", "Section", "Table", "Tone"]
+__all__ = [
+    "ABSENT",
+    "Cell",
+    "Column",
+    "Fact",
+    "Figure",
+    "Page",
+    "Part",
+    "Section",
+    "Table",
+    "Tone",
+    "tabulated",
+]
 
 Tone: TypeAlias = Literal["", "good", "bad"]
+Row = TypeVar("Row")
+
+ABSENT = "-"
+"""What stands in a cell that has nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +102,23 @@ class Table:
             if len(row) != len(self.columns):
                 msg = f"Table: a row has {len(row)} cells, expected {len(self.columns)}"
                 raise ValueError(msg)
+
+
+def tabulated(
+    caption: str, columns: Sequence[tuple[Column, Callable[[Row], Cell]]], rows: Sequence[Row]
+) -> Table:
+    """Return a table of what each column says of each row; columns that are `ABSENT` are left out.
+
+    Examples
+    --------
+    >>> columns = [(Column("n"), lambda n: Cell(str(n))), (Column("m"), lambda _: Cell(ABSENT))]
+    >>> tabulated("Numbers", columns, [1, 2]).columns
+    (Column(title='n', kind='text'),)
+    """
+    cells = [(column, [words(row) for row in rows]) for column, words in columns]
+    said = [(column, found) for column, found in cells if any(c.text != ABSENT for c in found)]
+    by_row = tuple(zip(*(found for _, found in said), strict=True))
+    return Table(caption, tuple(column for column, _ in said), by_row)
 
 
 @dataclass(frozen=True, slots=True)

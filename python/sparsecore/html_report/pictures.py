@@ -6,7 +6,7 @@ import numpy.typing as npt
 from sparsecore.formats.storage import density
 from sparsecore.html_report.density_map import DensityMap, Weight, density_map
 from sparsecore.html_report.elements import Element, element
-from sparsecore.html_report.numbers import percent
+from sparsecore.html_report.numbers import count, percent
 from sparsecore.html_report.page import Figure
 from sparsecore.html_report.png import LEVELS, data_uri
 
@@ -38,7 +38,7 @@ def mask_drawing(name: str, found: DensityMap) -> Element:
     """Return an ``svg`` of a weight's entries, labelled with its sides."""
     rows, columns = found.shape
     width, height = _sides(rows, columns)
-    sparsity = 1 - density(found.shape, found.nnz)
+    sparsity = _sparsity(found)
     describes = f"Where the weights of {name} are: {rows} x {columns}, {percent(sparsity)} zeros"
     picture = None
     if found.cells.size:
@@ -86,18 +86,23 @@ def _levels(found: DensityMap) -> npt.NDArray[np.uint8]:
     return np.ceil(densities / largest * (LEVELS - 1) - 1e-9).astype(np.uint8)
 
 
+def _sparsity(found: DensityMap) -> float:
+    """Return the fraction without entries; a COO matrix may have several at one place."""
+    return max(0.0, 1 - density(found.shape, found.nnz))
+
+
 def _notes(found: DensityMap) -> tuple[str, ...]:
     rows, columns = found.shape
     if not found.cells.size:
         return ("It has no weights.",)
-    part = density(found.shape, found.nnz)
-    notes = [f"{percent(1 - part)} zeros: {found.nnz:,} of {rows * columns:,} weights are kept."]
+    notes = [
+        f"{percent(_sparsity(found))} zeros: {found.nnz:,} of {rows * columns:,} weights are kept."
+    ]
     least, most = int(found.rows.min()), int(found.rows.max())
     empty = int(np.count_nonzero(found.rows == 0))
     one = f"{most:,}" if least == most else f"{least:,} to {most:,}"
-    notes.append(
-        f"A row keeps {one} of {columns:,}" + (f"; {empty:,} rows are empty." * bool(empty) or ".")
-    )
+    none = f"; {count(empty, 'empty row')}" if empty else ""
+    notes.append(f"A row keeps {one} of {columns:,}{none}.")
     if not found.is_exact:
         height, width = (-(-a // b) for a, b in zip(found.shape, found.cells.shape, strict=True))
         strongest = percent(float(found.densities.max()))

@@ -11,7 +11,7 @@ from sparsecore._core import __version__
 from sparsecore.html_report.elements import Element, element, markup
 from sparsecore.html_report.page import Cell, Column, Fact, Figure, Page, Section, Table
 
-__all__ = ["fragment", "render"]
+__all__ = ["fragment", "render", "styled"]
 
 
 def render(page: Page) -> str:
@@ -51,12 +51,13 @@ def render(page: Page) -> str:
 
 def fragment(page: Page) -> str:
     """Return a page as a part of another one, such as a notebook: without script or policy."""
-    body = element(
-        "div",
-        _facts(page.facts) if page.facts else None,
-        *(_section(section, None) for section in page.sections),
-        class_="sparsecore",
-    )
+    facts = _facts(page.facts) if page.facts else None
+    return styled(facts, *(_section(section, None) for section in page.sections))
+
+
+def styled(*elements: Element | None) -> str:
+    """Return elements with the style of pages, for a notebook."""
+    body = element("div", *elements, class_="sparsecore")
     return f"<style>{_asset('style.css')}</style>{markup(body)}"
 
 
@@ -118,7 +119,7 @@ def _scrolled(table: Table, title: str) -> Element:
     )
     made = element(
         "table",
-        element("caption", table.caption),
+        element("caption", element("span", table.caption)),
         element("thead", element("tr", *heads)),
         element("tbody", *(element("tr", *_cells(table, row)) for row in table.rows)),
         class_="sortable",

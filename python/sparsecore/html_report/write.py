@@ -7,7 +7,8 @@ from typing import Any
 
 from sparsecore.files.complete import complete_or_absent
 from sparsecore.html_report.accuracy import accuracy_part
-from sparsecore.html_report.conversion import conversion_part
+from sparsecore.html_report.conversion_part import conversion_part
+from sparsecore.html_report.diagnosis_part import diagnosis_part
 from sparsecore.html_report.documents import Documents, read_documents
 from sparsecore.html_report.latency import latency_part
 from sparsecore.html_report.page import Page, Part
@@ -30,6 +31,7 @@ def make_page(
     drawn = None if weights is None else weights_of(weights)
     chosen = _chosen(found, drawn, layers) if layers else None
     parts = [
+        diagnosis_part(found.diagnosis) if found.diagnosis else Part(),
         conversion_part(found.conversion) if found.conversion else Part(),
         latency_part(found.curves, chosen, found.conversion),
         accuracy_part(found.accuracy),
@@ -53,9 +55,9 @@ def write_html(
     path : path
         The file; it appears when it is complete.
     *sources
-        Each a ``sparsecore.nn.Report`` or ``LatencyTable``; a sequence of (label, sparsity,
-        accuracy) with fractions in [0, 1]; what JSON makes of one of these; or the path of a file
-        of such JSON.
+        Each a ``sparsecore.nn.Report`` or ``LatencyTable``, a ``Diagnosis`` of `sparsecore.doctor`,
+        or a sequence of (label, sparsity, accuracy) with fractions in [0, 1]; what JSON makes of
+        one of these; or the path of a file of such JSON.
     weights : torch.nn.Module, WeightFiles, Checkpoint, or mapping of str to matrix, optional
         Whose weights are drawn: spy plots, of large ones densities.
     layers : sequence of str

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -106,6 +107,8 @@ def _plain_weight(dense: Dense) -> Tensor | None:
     """Return the weight where it can be looked at without computing it."""
     weight: Any = dense._parameters.get("weight", vars(dense).get("weight"))
     if type(weight) not in {Tensor, nn.Parameter} or weight.is_meta:
+        return None
+    if weight.layout != torch.strided:
         return None
     detached: Tensor = weight.detach()
     return detached

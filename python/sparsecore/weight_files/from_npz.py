@@ -20,9 +20,7 @@ def open_npz(path: Path) -> WeightFiles:
         is_matrix = {"format", "shape", "data"} <= set(archive.names)
         entries = [_matrix(path, archive)] if is_matrix else _arrays(archive)
     read = _read_matrix if is_matrix else _read_array
-    return WeightFiles(
-        path, "npz", path.stat().st_size, entries, lambda name: read(path, name), path
-    )
+    return WeightFiles([path], "npz", entries, lambda name: read(path, name), path)
 
 
 def _matrix(path: Path, archive: Archive) -> Entry:

@@ -54,14 +54,14 @@ def open_onnx(path: Path) -> WeightFiles:
                 tensor.shape,
                 tensor.dtype,
                 tensor.nbytes,
-                "dense",
+                "sparse" if tensor.is_sparse else "dense",
                 first,
                 tuple(use for use in others if use is not None),
             )
         )
-    nbytes = sum(file.stat().st_size for file in (path, *source.data_files))
+    files = (path, *source.data_files)
     return WeightFiles(
-        path, "onnx", nbytes, entries, lambda name: read_tensor(onnx, source.tensors[name]), source
+        files, "onnx", entries, lambda name: read_tensor(onnx, source.tensors[name]), source
     )
 
 

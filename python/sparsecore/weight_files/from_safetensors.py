@@ -36,7 +36,12 @@ def open_safetensors(path: Path) -> WeightFiles:
         if bitmasks := find_bitmasks(files):
             return _bitmasks(files, bitmasks)
     entries = [_plain(files, name) for name in files.entries]
-    return WeightFiles(files.path, "safetensors", files.nbytes, entries, files.read, files)
+    return WeightFiles(_paths(files), "safetensors", entries, files.read, files)
+
+
+def _paths(files: TensorFiles) -> tuple[Path, ...]:
+    """Return all files, the index first where there is one."""
+    return tuple(dict.fromkeys([files.path, *files.metadata]))
 
 
 def _plain(files: TensorFiles, name: str, use: Use | None = None) -> Entry:
@@ -62,7 +67,7 @@ def _bitmasks(files: TensorFiles, bitmasks: dict[str, str]) -> WeightFiles:
 
     entries = [entry(name, prefix) for name, prefix in bitmasks.items()]
     entries += [_plain(files, name) for name in plain_tensors(files)]
-    return WeightFiles(files.path, "compressed-tensors", files.nbytes, entries, read, files)
+    return WeightFiles(_paths(files), "compressed-tensors", entries, read, files)
 
 
 # ---- sparsecore's own ----
@@ -78,15 +83,15 @@ def _matrix(files: TensorFiles) -> WeightFiles:
     def read(_: str) -> CSR | Sparse24:
         return as_weight(safetensors.read(files.path))
 
-    return WeightFiles(files.path, "sparsecore", files.nbytes, [entry], read, files)
+    return WeightFiles(_paths(files), "sparsecore", [entry], read, files)
 
 
 def _checkpoint(files: TensorFiles) -> WeightFiles:
     """Open what `save_checkpoint` or `sparsecore.nn` wrote."""
     checkpoint = open_checkpoint(files)
     entries = list(_checkpoint_entries(checkpoint))
-    path, nbytes = files.path, files.nbytes
-    return WeightFiles(path, "sparsecore", nbytes, entries, checkpoint.__getitem__, checkpoint)
+    read = checkpoint.__getitem__
+    return WeightFiles(_paths(files), "sparsecore", entries, read, checkpoint)
 
 
 def _checkpoint_entries(checkpoint: Checkpoint) -> Iterator[Entry]:

@@ -67,10 +67,7 @@ def open_torch(path: Path) -> WeightFiles:
         source = TorchFile(content, *found)
         entries = list(_entries(source.tensors))
     tensors = source.tensors
-    nbytes = path.stat().st_size
-    return WeightFiles(
-        path, "torch", nbytes, entries, lambda name: _read(name, tensors[name]), source
-    )
+    return WeightFiles([path], "torch", entries, lambda name: _read(name, tensors[name]), source)
 
 
 def _load(torch: Any, path: Path) -> Any:

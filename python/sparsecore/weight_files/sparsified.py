@@ -1,16 +1,14 @@
 """A weight in the format that takes the fewest bytes, and why."""
 
-from typing import TypeAlias
-
 import numpy as np
 
+from sparsecore.files.bitmask import Weight, is_24
 from sparsecore.formats import CSR, Sparse24
 from sparsecore.interop import VALUE_DTYPES, Array
 from sparsecore.weight_files.plan import Outcome
 
-__all__ = ["Weight", "is_24", "sparsified"]
+__all__ = ["Weight", "sparsified"]
 
-Weight: TypeAlias = CSR | Sparse24 | Array
 _STORED = {"sparse24": "2:4"}
 
 
@@ -57,11 +55,3 @@ def sparsified(name: str, weight: Array) -> tuple[Weight, Outcome]:
         return stays(f"{stored} would be {why}")
     shape, before = weight.shape, weight.nbytes
     return best, Outcome(name, shape, sparsity, stored, before, size.total, why)
-
-
-def is_24(matrix: Array) -> bool:
-    """Whether each group of four columns of a matrix has two nonzeros at most."""
-    kept = matrix != 0
-    whole = matrix.shape[1] // 4 * 4
-    counts = kept[:, :whole].reshape(matrix.shape[0], whole // 4, 4).sum(2)
-    return bool((counts <= 2).all() and (kept[:, whole:].sum(1) <= 2).all())

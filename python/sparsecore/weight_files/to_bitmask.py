@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 
 from sparsecore.compressed_tensors import encoded
+from sparsecore.files.bitmask import is_24
 from sparsecore.files.tensor_writing import Planned, write_planned
 from sparsecore.formats import Sparse24
 from sparsecore.interop import FLOAT8_DTYPES, VALUE_DTYPES, Array
 from sparsecore.weight_files.entry import Entry
 from sparsecore.weight_files.plan import Outcome, Plan, bytes_text
-from sparsecore.weight_files.sparsified import is_24
 from sparsecore.weight_files.to_sparse import LastRead, is_layer
 from sparsecore.weight_files.weights import WeightFiles, numpy_dtype
 

@@ -6,6 +6,7 @@ at a multiple of a page, so that they can be mapped.
 
 from collections.abc import Iterator
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -19,7 +20,7 @@ from sparsecore.weight_files.onnx_tensors import Tensor
 from sparsecore.weight_files.plan import Plan, bytes_text, unchanged
 from sparsecore.weight_files.weights import WeightFiles
 
-__all__ = ["plan_into_graph", "plan_onnx"]
+__all__ = ["into_graph", "plan_onnx"]
 
 _PAGE = 4096
 _COPIED = 1 << 24
@@ -51,8 +52,8 @@ def plan_onnx(weights: WeightFiles, target: Path) -> Plan:
     return Plan(outcomes, write)
 
 
-def plan_into_graph(weights: WeightFiles, graph: WeightFiles, target: Path) -> Plan:
-    """Plan a graph with all weights of another file, by their names.
+def into_graph(weights: WeightFiles, graph: WeightFiles) -> WeightFiles:
+    """Return a graph's weights with all of another file in their place, by their names.
 
     Raises
     ------
@@ -66,11 +67,7 @@ def plan_into_graph(weights: WeightFiles, graph: WeightFiles, target: Path) -> P
             there = "none of that name" if found is None else f"one of {found.dtype} {found.shape}"
             msg = f"{weights.path}: {name!r} is {here}, the graph {graph.path} has {there}"
             raise ValueError(msg)
-
-    def reader(name: str) -> Any:
-        return lambda: weights.dense(name)
-
-    return plan_onnx(graph.replacing({name: reader(name) for name in weights}), target)
+    return graph.replacing({name: partial(weights.dense, name) for name in weights})
 
 
 def _write(

@@ -1,6 +1,6 @@
 """All weights of a file, by name."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -8,14 +8,13 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from sparsecore.files.bitmask import Weight
 from sparsecore.files.tensor_reading import DTYPES
-from sparsecore.formats import CSR, Sparse24
 from sparsecore.interop import Array
 from sparsecore.weight_files.entry import Entry
 
 __all__ = ["WeightFiles", "naming", "numpy_dtype"]
 
-Weight: TypeAlias = CSR | Sparse24 | Array
 Read: TypeAlias = Callable[[str], Weight]
 _DTYPES: dict[str, np.dtype[Any]] = {dtype.name: dtype for dtype in DTYPES.values()}
 
@@ -28,10 +27,12 @@ class WeightFiles(Mapping[str, Entry]):
     Attributes
     ----------
     path : Path
-        The file; the index of several.
+        The file; the first of several: the index, or the model that has data beside it.
     kind : {"safetensors", "sparsecore", "compressed-tensors", "torch", "onnx", "npz"}
     nbytes : int
         Of all files on disk.
+    files : tuple of Path
+        These files.
     source : object
         What the kind's own functions work with: `Checkpoint`, `TensorFiles`, `TorchFile`,
         `OnnxFile` or a path.
@@ -41,15 +42,16 @@ class WeightFiles(Mapping[str, Entry]):
 
     def __init__(
         self,
-        path: Path,
+        files: Sequence[Path],
         kind: str,
-        nbytes: int,
         entries: Iterable[Entry],
         read: Read,
         source: Any = None,
         replaced: Mapping[str, Callable[[], Array]] | None = None,
     ) -> None:
-        self.path, self.kind, self.nbytes, self.source = path, kind, nbytes, source
+        self.files, self.kind, self.source = tuple(files), kind, source
+        self.path = self.files[0]
+        self.nbytes = sum(file.stat().st_size for file in self.files)
         self._entries = {entry.name: entry for entry in entries}
         self._read, self.replaced = read, dict(replaced or {})
 
@@ -129,8 +131,7 @@ class WeightFiles(Mapping[str, Entry]):
             replace(entry, stored="dense") if name in replaced else entry
             for name, entry in self._entries.items()
         )
-        path, kind, nbytes = self.path, self.kind, self.nbytes
-        return WeightFiles(path, kind, nbytes, entries, self._read, self.source, replaced)
+        return WeightFiles(self.files, self.kind, entries, self._read, self.source, replaced)
 
     def __repr__(self) -> str:
         """Return one line: file, kind, number of weights, bytes."""

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from sparsecore.files.tensor_reading import TensorFiles
+from sparsecore.files.tensor_reading import INDEX_SUFFIX, SUFFIX, TensorFiles
 from sparsecore.weight_files.opening import TORCH_SUFFIXES
 from sparsecore.weight_files.plan import Plan
 from sparsecore.weight_files.to_bitmask import plan_bitmask
@@ -17,6 +17,7 @@ from sparsecore.weight_files.weights import WeightFiles
 __all__ = ["KINDS", "kind_by_ending", "plan_writing"]
 
 KINDS = ("sparsecore", "safetensors", "compressed-tensors", "torch", "onnx", "npz")
+_IN_SAFETENSORS = ("sparsecore", "safetensors", "compressed-tensors")
 _SUFFIXES = {".onnx": "onnx", ".npz": "npz", **dict.fromkeys(TORCH_SUFFIXES, "torch")}
 
 
@@ -71,7 +72,9 @@ def plan_writing(
     ModuleNotFoundError
         Where it needs a package that is not installed.
     """
-    if shard_bytes is None and kind in ("sparsecore", "safetensors", "compressed-tensors"):
+    _check_ending(target, kind)
+    _check_apart(weights, target)
+    if shard_bytes is None and kind in _IN_SAFETENSORS:
         shard_bytes = _largest_shard(weights)
     if kind == "sparsecore":
         if _is_one_matrix(weights):
@@ -82,6 +85,23 @@ def plan_writing(
     if kind == "safetensors":
         return plan_safetensors(weights, target, shard_bytes)
     return {"torch": plan_torch, "onnx": plan_onnx, "npz": plan_npz}[kind](weights, target)
+
+
+def _check_ending(target: Path, kind: str) -> None:
+    """Raise ValueError where a name would say that the file is of another kind."""
+    meant = kind_by_ending(target, safetensors=_IN_SAFETENSORS[0])
+    if meant != (_IN_SAFETENSORS[0] if kind in _IN_SAFETENSORS else kind):
+        msg = f"{target}: ends in {target.suffix!r}, which is not that of a file of {kind}"
+        raise ValueError(msg)
+
+
+def _check_apart(weights: WeightFiles, target: Path) -> None:
+    """Raise ValueError where the files that are read would be written over."""
+    index = target.with_name(f"{target.name.removesuffix(SUFFIX)}{INDEX_SUFFIX}")
+    for file in weights.files:
+        if any(made.exists() and made.samefile(file) for made in (target, index)):
+            msg = f"{target}: would be written over {file.name}, which is read; choose another name"
+            raise ValueError(msg)
 
 
 def _is_one_matrix(weights: WeightFiles) -> bool:

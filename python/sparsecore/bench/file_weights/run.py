@@ -21,10 +21,10 @@ from sparsecore.bench.operands import Matrix, Product, kind_of, matrix, product
 from sparsecore.bench.peers import find_peers, sparsecore_csr
 from sparsecore.bench.products import FORMULA, case, peers_offers
 from sparsecore.bench.run import QUIET, checkout, measured_rows, protocol, timer
+from sparsecore.files.bitmask import is_24
 from sparsecore.interop import Array
 from sparsecore.timing import machine_facts
 from sparsecore.weight_files import Entry, WeightFiles, open_weights
-from sparsecore.weight_files.sparsified import is_24
 
 __all__ = ["markdown", "measure", "weight_matrix"]
 

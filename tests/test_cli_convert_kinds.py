@@ -212,10 +212,11 @@ def test_a_killed_run_leaves_the_older_file_whole(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("ending", "options", "message"),
     [
-        (".onnx", (), "needs the graph that its weights are put into: --into GRAPH"),
+        (".onnx", (), "needs its graph: sparsecore convert --into GRAPH"),
         (".safetensors", ("--into", "IN"), "--into is for an OUT of ONNX, not of sparsecore"),
         (".pt", ("--skip", "a"), "--to torch makes all dense"),
         (".npz", ("--to", "torch"), "ends in '.npz', which is not that of a file of torch"),
+        (".npz", ("--shard-bytes", "9"), "shard_bytes is for safetensors, not for npz"),
         (".pt", ("--to", "sparsecore"), "ends in '.pt', which is not that of"),
         (".safetensors", ("--dense", "--to", "npz"), "contradicts --to npz"),
     ],

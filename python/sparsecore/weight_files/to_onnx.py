@@ -36,7 +36,7 @@ def plan_onnx(weights: WeightFiles, target: Path) -> Plan:
     """
     source = weights.source
     if not isinstance(source, OnnxFile):
-        msg = f"{target}: an ONNX file needs the graph that its weights are put into: --into GRAPH"
+        msg = f"{target}: an ONNX model needs its graph: sparsecore convert --into GRAPH"
         raise ValueError(msg)
     onnx = import_for(target, "onnx", extra="export")
     data = target.with_name(f"{target.name}.data")

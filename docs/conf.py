@@ -44,6 +44,8 @@ extensions = [
 myst_heading_anchors = 4
 myst_enable_extensions = ["colon_fence"]
 
+smartquotes = False
+
 # What names in single quotation marks are, where they are names; else they are only set apart.
 default_role = "autolink"
 autodoc_member_order = "groupwise"

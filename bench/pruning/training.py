@@ -42,7 +42,7 @@ class Recipe:
             if found
         ]
         if self.momentum is None:
-            return torch.optim.Adam(groups, self.learning_rate)
+            return torch.optim.Adam(groups, self.learning_rate, fused=True)
         return torch.optim.SGD(
             groups, self.learning_rate, momentum=self.momentum, nesterov=self.nesterov
         )

@@ -15,6 +15,8 @@ import torch
 from torch import Tensor
 from torch.distributed.tensor import DTensor, Replicate, Shard
 
+from sparsecore.pruning.zeroing import write_zeros
+
 
 def local_slices(tensor: DTensor) -> tuple[slice, ...]:
     """Return where this rank's part lies in the whole tensor.
@@ -208,7 +210,7 @@ def zero_pruned_(tensor: Tensor, mask: Tensor) -> None:
             found, expected = tuple(mask.shape), tuple(part.shape)
             msg = f"zero_pruned_: mask has shape {found}, expected {expected}, the local part's"
             raise ValueError(msg)
-        part.masked_fill_(~mask, 0)
+        write_zeros([part], mask)
 
 
 def _chunk(whole: slice, parts: int, place: int) -> slice:

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from sparsecore.pruning._arrays import checked_scores, top_of_rows
 from sparsecore.pruning.sparse_weight import SparseWeight
+from sparsecore.pruning.zeroing import write_zeros
 
 __all__ = ["ForwardSet"]
 
@@ -45,7 +46,7 @@ class ForwardSet:
         """Take what is A from now on; set everything else aside, and zeros there."""
         parameter = self.weight.parameter
         self.active, self.resting = active, parameter.detach().masked_select(~active)
-        parameter.masked_fill_(~active, 0)
+        write_zeros([parameter], active)
 
     @torch.no_grad()
     def wake(self) -> None:

@@ -8,12 +8,14 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from sparsecore.pruning.masks_in_force import states_like
 from sparsecore.pruning.wrapped_models import (
     count_kept,
     current_parameter,
     is_sharded,
     placed_like,
 )
+from sparsecore.pruning.zeroing import write_zeros
 
 __all__ = ["MaskedWeight"]
 
@@ -102,9 +104,8 @@ class MaskedWeight:
 
     def exchange(self, mask: Tensor, optimizer: Optimizer) -> None:
         """Take another mask; what is in both keeps its value and state, all else is zero."""
-        fresh = self.replace_mask(mask, optimizer)
-        with torch.no_grad():
-            self.parameter.masked_fill_(fresh, 0)
+        both = self.replace_mask(mask, optimizer)
+        write_zeros([self.parameter], both)
 
     def moved(self, count: int) -> Tensor | None:
         """Return the mask after the `count` smallest left for the largest gradients; sharded only.
@@ -119,41 +120,31 @@ class MaskedWeight:
         kept, parameter = self._entries, self.parameter
         return moved_mask(self._name, parameter, self._mask, gradient, count=count, kept=kept)
 
-    @torch.no_grad()
     def replace_mask(self, mask: Tensor, optimizer: Optimizer) -> Tensor:
         """Take another mask; clear the optimizer state of all but the entries of both.
 
         Returns
         -------
         Tensor of bool
-            Where the state was cleared.
+            The entries of both.
         """
-        fresh = (self.mask() & mask).logical_not_()
+        both = self.mask() & mask
         self._mask, self._entries = mask, count_kept(mask)
-        self._clear_state(optimizer, fresh)
-        return fresh
+        write_zeros(states_like(self.parameter, optimizer), both)
+        return both
 
     def load_mask(self, mask: Tensor) -> None:
         """Take another mask, as a state has it, and change nothing else."""
         mask = placed_like(mask, self._mask)
         self._mask, self._entries = mask.clone(), count_kept(mask)
 
-    @torch.no_grad()
     def confine_gradient(self) -> None:
         """Write zeros into the gradient outside of the mask."""
         gradient = self.gradient()
         if gradient is not None:
-            gradient.masked_fill_(self.outside(), 0)
+            write_zeros([gradient], self.mask())
 
-    @torch.no_grad()
     def enforce(self, optimizer: Optimizer) -> None:
         """Write zeros outside of the mask: into the weight and the state of its shape."""
-        outside = self.outside()
-        self.parameter.masked_fill_(outside, 0)
-        self._clear_state(optimizer, outside)
-
-    def _clear_state(self, optimizer: Optimizer, where: Tensor) -> None:
         weight = self.parameter
-        for state in optimizer.state.get(weight, {}).values():
-            if isinstance(state, Tensor) and state.shape == weight.shape:
-                state.masked_fill_(where.to(state.device), 0)
+        write_zeros([weight, *states_like(weight, optimizer)], self.mask())

@@ -8,20 +8,23 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-__all__ = ["apply_masks", "check_masks", "overflowed"]
+from sparsecore.pruning.zeroing import write_zeros
+
+__all__ = ["apply_masks", "check_masks", "overflowed", "states_like"]
 
 
-@torch.no_grad()
 def apply_masks(
     weights: Mapping[str, Tensor], masks: Mapping[str, Tensor], optimizer: Optimizer
 ) -> None:
     """Write zeros at the pruned positions of weights and of optimizer states of their shapes."""
     for name, weight in weights.items():
-        pruned = ~masks[name]
-        weight.masked_fill_(pruned, 0)
-        for value in optimizer.state.get(weight, {}).values():
-            if isinstance(value, Tensor) and value.shape == weight.shape:
-                value.masked_fill_(pruned, 0)
+        write_zeros([weight, *states_like(weight, optimizer)], masks[name])
+
+
+def states_like(weight: Tensor, optimizer: Optimizer) -> list[Tensor]:
+    """Return what an optimizer keeps for each element of a weight, such as momentum."""
+    states = optimizer.state.get(weight, {}).values()
+    return [s for s in states if isinstance(s, Tensor) and s.shape == weight.shape]
 
 
 def overflowed(optimizer: Optimizer) -> bool:

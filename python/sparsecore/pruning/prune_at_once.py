@@ -19,6 +19,7 @@ from sparsecore.pruning.request import Request, checked_request
 from sparsecore.pruning.schedules import Iterative, OneShot, Schedule
 from sparsecore.pruning.scores import magnitude
 from sparsecore.pruning.wrapped_models import any_sharded, unwrapped
+from sparsecore.pruning.zeroing import write_zeros
 
 __all__ = ["prune"]
 
@@ -116,7 +117,7 @@ def prune(
         if control == "reinitialize":
             reinitialize(model, generator=generator)
         for name, weight in request.weights.items():
-            weight.masked_fill_(~masks[name], 0)
+            write_zeros([weight], masks[name])
     return masks
 
 

@@ -82,9 +82,7 @@ def documented() -> set[str]:
 def test_the_reference_has_every_public_name() -> None:
     public = set(sc.__all__) - {"__version__"}
     modules = {name for name in public if isinstance(getattr(sc, name), ModuleType)}
-    expected = {f"sparsecore.{name}" for name in modules} | {
-        f"sc.{name}" for name in public - modules
-    }
-    pruning = ("allocation", "flops", "scores", "structured")
-    expected |= {f"sparsecore.pruning.{name}" for name in pruning}
+    inner = ("pruning.allocation", "pruning.flops", "pruning.scores", "pruning.structured")
+    expected = {f"sparsecore.{name}" for name in (*modules, *inner)}
+    expected |= {f"sc.{name}" for name in public - modules}
     assert expected - documented() == set()

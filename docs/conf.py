@@ -7,6 +7,7 @@ relative links hold both here and where the repository is read. Nothing is fetch
 import sys
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from sphinx.application import Sphinx
 
@@ -26,7 +27,7 @@ nitpicky = True
 # Parameters and fields in single quotation marks, what Python and torch define, and what lies
 # behind the public functions.
 nitpick_ignore_regex = [
-    ("py:obj", r"[a-zA-Z]\w*"),
+    ("py:obj", r"(?!sparsecore\.)[\w.]+"),
     ("py:(class|obj)", r"(collections|torch|sparsecore\.(cuda\.\w+|plan))\..*"),
     ("py:func", r"regrown"),
 ]
@@ -43,6 +44,8 @@ extensions = [
 # Headings are named as the place where the repository is read names them.
 myst_heading_anchors = 4
 myst_enable_extensions = ["colon_fence"]
+
+smartquotes = False
 
 # What names in single quotation marks are, where they are names; else they are only set apart.
 default_role = "autolink"
@@ -69,7 +72,7 @@ html_show_sourcelink = False
 
 
 def outline_module(
-    _: Sphinx, what: str, name: str, module: ModuleType, __: object, lines: list[str]
+    _: Sphinx, what: str, name: str, module: ModuleType, options: Any, lines: list[str]
 ) -> None:
     """End a module's docstring with a table of its names; examples are no section of a page."""
     if what != "module":
@@ -82,6 +85,7 @@ def outline_module(
         f"   {known}"
         for known, value in found.items()
         if callable(value) and not known.startswith("_")
+        if known not in (options.exclude_members or ())
         if hasattr(module, "__all__") or value.__module__ == name
     ]
     lines += ["", ".. autosummary::", "   :nosignatures:", "", *names, ""]

@@ -97,6 +97,19 @@ def test_one_threshold_over_all_weights(tmp_path: Path, score: str) -> None:
         np.testing.assert_array_equal(found[name], expected)
 
 
+def test_one_threshold_over_groups_compares_their_means(tmp_path: Path) -> None:
+    """Two blocks whose means differ by less than float32 can tell."""
+    first = np.array([[2**24, 2**24, 1, 1]], np.float32)
+    second = np.array([[2**24, 2**24 + 2, 1, 1]], np.float32)
+    source, target = tmp_path / "in.safetensors", tmp_path / "out.safetensors"
+    save_file({"a": first, "b": second}, source)
+    for sparsity, a, b in ((0.75, 0, 2), (0.5, 2, 2)):
+        options = ("--pattern", "block:1x2", "--allocation", "global", "--sparsity", sparsity)
+        prune(source, target, *options)
+        found = load_file(target)
+        assert [int(np.count_nonzero(found[name])) for name in "ab"] == [a, b]
+
+
 def test_the_streamed_threshold_with_ties_and_dtypes() -> None:
     rng = np.random.default_rng(0)
     for round_ in range(30):
@@ -254,6 +267,24 @@ def test_onnx_models_along_the_axes_of_their_graphs(tmp_path: Path, external: st
     (y,) = runtime.InferenceSession(target).run(["y"], {"x": x})
     exact = x.astype(np.float64) @ pruned["M"] @ pruned["T"] @ pruned["G"]
     np.testing.assert_allclose(y, exact, rtol=1e-5)
+
+
+@pytest.mark.parametrize(("pattern", "axis"), [("filter", 1), ("channel", 0)])
+def test_filters_are_outputs_whatever_their_axis(tmp_path: Path, pattern: str, axis: int) -> None:
+    pytest.importorskip("onnx")
+    from onnx_graphs import model, node, saved
+
+    T = weight(8, 6, 2, 2, seed=1)
+    nodes = [node("MatMul", ["x", "M"], ["y"]), node("ConvTranspose", ["i", "T"], ["t"])]
+    source = saved(tmp_path / "in.onnx", model(nodes, {"M": weight(8, 6), "T": T}))
+    target = tmp_path / "out.onnx"
+    prune(source, target, "--pattern", pattern, "--sparsity", 0.5)
+    for name, W in (("M", weight(8, 6)), ("T", T)):
+        found = np.moveaxis(open_weights(target).dense(name), axis, 0).reshape(W.shape[axis], -1)
+        sums = np.abs(np.moveaxis(W, axis, 0).reshape(W.shape[axis], -1)).sum(1)
+        half = W.shape[axis] // 2
+        assert set(np.flatnonzero(found.any(1))) == set(np.argsort(-sums)[:half])
+        assert np.count_nonzero(found) == W.size // 2
 
 
 def test_a_weight_whose_use_is_hidden_is_pruned_where_it_is_named(tmp_path: Path) -> None:

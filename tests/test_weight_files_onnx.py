@@ -163,6 +163,17 @@ def test_packed_and_text_tensors_are_listed_only(tmp_path: Path) -> None:
         opened.read("F")
 
 
+def test_sparse_tensors_are_listed_only(tmp_path: Path) -> None:
+    made = model([node("MatMul", ["x", "S"], ["y"])], {})
+    values = helper.make_tensor("S", TensorProto.FLOAT, [2], [1.0, 2.0])
+    indices = helper.make_tensor("i", TensorProto.INT64, [2], [3, 5])
+    made.graph.sparse_initializer.append(helper.make_sparse_tensor(values, indices, [2, 4]))
+    opened = open_weights(saved(tmp_path / "m.onnx", made))
+    assert opened["S"] == Entry("S", (2, 4), "float32", 8, "sparse", Use("MatMul", 0))
+    with pytest.raises(ValueError, match="'S' is stored as a sparse tensor, which is not read"):
+        opened.read("S")
+
+
 def test_external_data_stay_where_they_are(tmp_path: Path) -> None:
     """Opening a model reads none of them: they are a sparse file that would not fit in memory."""
     big = 1 << 40

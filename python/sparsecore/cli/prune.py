@@ -9,15 +9,14 @@ from sparsecore.cli.faults import one_line_faults
 from sparsecore.cli.file_options import check_apart, writes_a_file
 from sparsecore.pruning.patterns import NM
 from sparsecore.weight_files import open_weights
-from sparsecore.weight_files.pruned import (
+from sparsecore.weight_files.prune_request import (
     ALLOCATIONS,
     SCORES,
-    Pruned,
-    Pruning,
     Request,
     parsed_pattern,
     selected,
 )
+from sparsecore.weight_files.pruned import Pruned, Pruning
 from sparsecore.weight_files.writing import kind_by_ending, plan_writing
 
 __all__ = ["prune"]

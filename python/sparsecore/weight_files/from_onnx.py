@@ -54,7 +54,7 @@ def open_onnx(path: Path) -> WeightFiles:
                 tensor.shape,
                 tensor.dtype,
                 tensor.nbytes,
-                "dense",
+                "sparse" if tensor.is_sparse else "dense",
                 first,
                 tuple(use for use in others if use is not None),
             )

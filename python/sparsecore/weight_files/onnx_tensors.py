@@ -6,7 +6,7 @@ What a tensor claims is compared with the bytes that are there before any are re
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +56,8 @@ class Tensor:
     nbytes : int
     external : External or None
         None where the model's file has the bytes.
+    is_sparse : bool
+        Whether `proto` are the values of a sparse tensor, which is listed and not read.
     """
 
     proto: Any
@@ -63,6 +65,7 @@ class Tensor:
     dtype: str
     nbytes: int
     external: External | None
+    is_sparse: bool = False
 
 
 def graphs(graph: Any) -> Iterator[Any]:
@@ -82,7 +85,7 @@ def subgraphs(node: Any) -> Iterator[Any]:
 
 
 def find_tensors(onnx: Any, model: Any, folder: Path) -> dict[str, Tensor]:
-    """Return the initializers of all graphs, and constants of two axes and more, by name.
+    """Return the initializers of all graphs by name, and constants of two axes or data outside.
 
     Raises
     ------
@@ -99,6 +102,12 @@ def find_tensors(onnx: Any, model: Any, folder: Path) -> dict[str, Tensor]:
                 msg = f"two tensors are called {name!r}"
                 raise ValueError(msg)
             found[name] = _tensor(onnx, name, proto, folder)
+        for sparse in graph.sparse_initializer:
+            name, values = sparse.values.name, _tensor(onnx, "", sparse.values, folder)
+            if not isinstance(name, str) or name in found:
+                msg = f"two tensors are called {name!r:.80}"
+                raise ValueError(msg)
+            found[name] = replace(values, shape=tuple(sparse.dims), is_sparse=True)
     return found
 
 
@@ -108,8 +117,9 @@ def _protos(graph: Any) -> Iterator[tuple[str, Any]]:
     for node in graph.node:
         if node.op_type == "Constant" and len(node.output) == 1:
             for attribute in node.attribute:
-                if attribute.name == "value" and len(attribute.t.dims) > 1:
-                    yield node.output[0], attribute.t
+                tensor = attribute.t
+                if attribute.name == "value" and (len(tensor.dims) > 1 or tensor.external_data):
+                    yield node.output[0], tensor
 
 
 def _tensor(onnx: Any, name: str, proto: Any, folder: Path) -> Tensor:
@@ -179,6 +189,9 @@ def _natural(name: str, text: str) -> int:
 
 def read_tensor(onnx: Any, tensor: Tensor) -> Array:
     """Read a tensor of a dtype that numpy or ml_dtypes has, into memory of its own."""
+    if tensor.is_sparse:
+        msg = f"{tensor.proto.name!r} is stored as a sparse tensor, which is not read"
+        raise ValueError(msg)
     dtype = _READ[tensor.dtype]
     if tensor.external is None:
         # Older versions return bfloat16 and float8 widened to float32.

@@ -1,9 +1,8 @@
 """Weights of a file with their smallest entries set to zero, one weight in memory at a time."""
 
 import math
-import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -11,68 +10,12 @@ import numpy as np
 
 from sparsecore.interop import Array
 from sparsecore.pruning import allocation, scores
-from sparsecore.pruning._numbers import checked_sparsity
-from sparsecore.pruning.pattern import Pattern
-from sparsecore.pruning.patterns import NM, Block, Channel, Filter, Unstructured, prune_mask
+from sparsecore.pruning.patterns import Unstructured, prune_mask
 from sparsecore.pruning.streamed_threshold import global_counts
-from sparsecore.weight_files.entry import Entry
+from sparsecore.weight_files.prune_request import Request, view, view_shape
 from sparsecore.weight_files.weights import WeightFiles
 
-__all__ = ["ALLOCATIONS", "SCORES", "Pruned", "Pruning", "Request", "parsed_pattern", "selected"]
-
-ALLOCATIONS = ("uniform", "global", "er", "erk")
-SCORES = ("magnitude", "lamp", "random")
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """What to prune away.
-
-    Attributes
-    ----------
-    sparsity : float
-        Of all selected weights together, in [0, 1).
-    pattern : Pattern
-        The axis of an `NM` is that of the file, see `pattern_of`.
-    allocation : str
-        One of `ALLOCATIONS`.
-    score : str
-        One of `SCORES`.
-    seed : int
-        Of random scores.
-    conv_columns : bool
-        N:M of a convolution whose use the file does not say runs along the columns of its matrix,
-        in_channels x kernel, and not along the input channels.
-
-    Raises
-    ------
-    ValueError
-        A sparsity outside [0, 1), or one that the pattern does not have; an allocation that is not
-        uniform where the pattern fixes the counts.
-    """
-
-    sparsity: float
-    pattern: Pattern = field(default_factory=Unstructured)
-    allocation: str = "uniform"
-    score: str = "magnitude"
-    seed: int = 0
-    conv_columns: bool = False
-
-    def __post_init__(self) -> None:
-        """Reject what has no meaning."""
-        checked_sparsity(self.sparsity, caller="prune")
-        fixed = self.pattern.sparsity
-        if fixed is None:
-            return
-        if not math.isclose(fixed, self.sparsity):
-            msg = f"prune: sparsity is {self.sparsity}, but {self.pattern} has exactly {fixed}"
-            raise ValueError(msg)
-        if self.allocation != "uniform":
-            msg = (
-                f"prune: allocation is {self.allocation}, but {self.pattern} fixes the count of "
-                "each weight; expected uniform"
-            )
-            raise ValueError(msg)
+__all__ = ["Pruned", "Pruning"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,125 +44,6 @@ class Pruned:
         return math.prod(self.shape)
 
 
-def parsed_pattern(text: str) -> Pattern:
-    """Return the pattern that a word means.
-
-    Raises
-    ------
-    ValueError
-        Where it means none.
-
-    Examples
-    --------
-    >>> parsed_pattern("2:4"), parsed_pattern("block:4x1"), parsed_pattern("filter")
-    (NM(n=2, m=4), Block(r=4, c=1), Filter())
-    """
-    plain: dict[str, Pattern] = {
-        "unstructured": Unstructured(),
-        "filter": Filter(),
-        "channel": Channel(),
-    }
-    if text in plain:
-        return plain[text]
-    if found := re.fullmatch(r"(\d{1,6}):(\d{1,6})", text):
-        return NM(int(found[1]), int(found[2]))
-    if found := re.fullmatch(r"block:(\d{1,6})x(\d{1,6})", text):
-        return Block(int(found[1]), int(found[2]))
-    msg = f"pattern is {text!r:.40}, expected unstructured, N:M, block:RxC, filter or channel"
-    raise ValueError(msg)
-
-
-# ---- which weights ----
-
-
-def selected(
-    weights: WeightFiles, request: Request, *, where: str | None = None, skip: str | None = None
-) -> tuple[list[str], dict[str, str]]:
-    """Return the weights that are pruned, and why others that `where` names are not.
-
-    Those of two or four axes and a floating dtype. Of an ONNX graph those that an operator
-    multiplies by; one whose use the graph hides only where `where` is given.
-
-    Parameters
-    ----------
-    where, skip : str, optional
-        Regular expressions, searched for in names: only these; not these.
-
-    Raises
-    ------
-    ValueError
-        Where none is left, or an expression is not regular.
-    """
-    wanted, unwanted = _compiled("where", where), _compiled("skip", skip)
-    names, reasons = [], {}
-    for name, entry in weights.items():
-        if (wanted and not wanted.search(name)) or (unwanted and unwanted.search(name)):
-            continue
-        if len(entry.shape) not in (2, 4) or not re.match("b?float", entry.dtype):
-            continue
-        reason = _reason(weights, entry, request, is_named=where is not None)
-        if reason is None:
-            names.append(name)
-        else:
-            reasons[name] = reason
-    if not names:
-        what = (
-            f"; {next(iter(reasons))!r} is not: {next(iter(reasons.values()))}" if reasons else ""
-        )
-        msg = f"{weights.path}: no weight to prune: none of two or four axes is selected{what}"
-        raise ValueError(msg)
-    return names, reasons
-
-
-def _compiled(option: str, expression: str | None) -> re.Pattern[str] | None:
-    try:
-        return None if expression is None else re.compile(expression)
-    except (re.error, RecursionError, OverflowError) as fault:
-        msg = f"prune: {option} is {expression!r:.80}, no regular expression: {fault}"
-        raise ValueError(msg) from fault
-
-
-def _reason(weights: WeightFiles, entry: Entry, request: Request, *, is_named: bool) -> str | None:
-    """Say why a weight stays as it is; None where it is pruned."""
-    if entry.tied_to is not None:
-        return f"tied to {entry.tied_to}"
-    if weights.kind == "onnx" and entry.use is None and not is_named:
-        return "no product of the graph is seen to take it"
-    if entry.stored not in ("dense", "csr", "coo", "2:4", "bitmask"):
-        return f"stored as {entry.stored}"
-    if not entry.size:
-        return "it has no entries"
-    return pattern_of(entry, request).obstacle(_view_shape(entry, request))
-
-
-def pattern_of(entry: Entry, request: Request) -> Pattern:
-    """Return the pattern of a weight: N:M runs along the axis that is summed over.
-
-    As the file says; where it does not, along the last axis of a matrix and the input channels,
-    axis 1, of a convolution.
-    """
-    pattern = request.pattern
-    if not isinstance(pattern, NM):
-        return pattern
-    if _as_matrix(entry, request):
-        return NM(pattern.n, pattern.m)
-    axis = 1 if entry.use is None else entry.use.reduction_axis
-    return NM(pattern.n, pattern.m, axis)
-
-
-def _as_matrix(entry: Entry, request: Request) -> bool:
-    return request.conv_columns and entry.use is None and len(entry.shape) == 4
-
-
-def _view_shape(entry: Entry, request: Request) -> tuple[int, ...]:
-    if not _as_matrix(entry, request):
-        return entry.shape
-    return (entry.shape[0], math.prod(entry.shape[1:]))
-
-
-# ---- how many, and which entries ----
-
-
 class Pruning:
     """Weights, pruned when they are asked for.
 
@@ -241,13 +65,25 @@ class Pruning:
     ------
     ValueError
         A weight has NaN.
+
+    Examples
+    --------
+    >>> import pathlib, tempfile
+    >>> from sparsecore.weight_files import open_weights
+    >>> request = Request(0.5)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = pathlib.Path(folder, "in.npz")
+    ...     np.savez(path, a=np.array([[1.0, -4.0], [3.0, 2.0]]), b=np.ones(2))
+    ...     weights = open_weights(path)
+    ...     pruning = Pruning(weights, ["a"], request)
+    ...     print(pruning.result().dense("a").tolist(), pruning.pruned["a"].kept)
+    [[0.0, -4.0], [3.0, 0.0]] 2
     """
 
     def __init__(self, weights: WeightFiles, names: Sequence[str], request: Request) -> None:
         self._weights, self._request = weights, request
         self._order = {name: i for i, name in enumerate(names)}
-        self._patterns = {name: pattern_of(weights[name], request) for name in names}
-        self._shapes = {name: _view_shape(weights[name], request) for name in names}
+        self._shapes = {name: view_shape(weights[name], request) for name in names}
         self.counts = self._counted()
         self.pruned: dict[str, Pruned] = {}
 
@@ -258,8 +94,9 @@ class Pruning:
     def prune(self, name: str) -> Array:
         """Read a weight and prune it."""
         weight = self._weights.dense(name)
-        mask = prune_mask(self._scores(name, weight), self.counts[name], self._patterns[name])
-        kept = mask.reshape(weight.shape)
+        kept = np.empty(weight.shape, bool)
+        mask = prune_mask(self._scores(name, weight), self.counts[name], self._request.pattern)
+        view(self._weights[name], self._request, kept)[...] = mask
         result: Array = np.where(kept, weight, np.zeros((), weight.dtype))
         before, after = (int(np.count_nonzero(array)) for array in (weight, result))
         self.pruned[name] = Pruned(name, weight.shape, before, after, int(np.count_nonzero(kept)))
@@ -274,15 +111,15 @@ class Pruning:
             msg = f"{self._weights.path}: {name!r} has NaN, which has no rank"
             raise ValueError(msg)
         found = _SCORES[self._request.score](name, wide, (self._request.seed, self._order[name]))
-        return np.asarray(found).reshape(self._shapes[name])
+        return np.ascontiguousarray(view(self._weights[name], self._request, np.asarray(found)))
 
     def _counted(self) -> dict[str, int]:
-        fixed = {n: p.fixed_count(self._shapes[n]) for n, p in self._patterns.items()}
+        fixed = {n: self._request.pattern.fixed_count(s) for n, s in self._shapes.items()}
         counts = {name: count for name, count in fixed.items() if count is not None}
         if counts:
             return counts
         return {
-            name: self._patterns[name].round_count(self._shapes[name], count)
+            name: self._request.pattern.round_count(self._shapes[name], count)
             for name, count in self._allocated().items()
         }
 
@@ -296,13 +133,13 @@ class Pruning:
             return allocation.erdos_renyi(shapes, sparsity, kernel=kernel)
         sizes = {name: math.prod(shape) for name, shape in shapes.items()}
         size = sum(sizes.values())
-        is_double = self._request.score != "magnitude" or any(
-            self._weights[name].dtype == "float64" for name in self._order
-        )
+        # Means of groups are float64, as are scores but magnitudes.
+        is_plain = self._request.score == "magnitude" and self._request.pattern == Unstructured()
+        is_double = not is_plain or any(self._weights[n].dtype == "float64" for n in self._order)
         return global_counts(sizes, self._spread, size - round(sparsity * size), double=is_double)
 
     def _spread(self, name: str) -> Array:
-        return np.asarray(self._patterns[name].spread(self._scores(name)))
+        return np.asarray(self._request.pattern.spread(self._scores(name)))
 
 
 def _random(name: str, weight: Array, seed: tuple[int, int]) -> Any:

@@ -6,6 +6,10 @@ relative links hold both here and where the repository is read. Nothing is fetch
 
 import sys
 from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from sphinx.application import Sphinx
 
 import sparsecore
 
@@ -18,12 +22,12 @@ copyright = author
 version = release = sparsecore.__version__
 root_doc = "docs/index"
 include_patterns = ["*.md", "bench/README.md", "bench/results/*.md", "docs/**.md"]
-exclude_patterns = ["**/.*", "build", "csrc", "python", "tests"]
+exclude_patterns = [".*", "**/.*", "build", "csrc", "python", "tests"]
 nitpicky = True
 # Parameters and fields in single quotation marks, what Python and torch define, and what lies
 # behind the public functions.
 nitpick_ignore_regex = [
-    ("py:obj", r"[a-zA-Z]\w*"),
+    ("py:obj", r"(?!sparsecore\.)[\w.]+"),
     ("py:(class|obj)", r"(collections|torch|sparsecore\.(cuda\.\w+|plan))\..*"),
     ("py:func", r"regrown"),
 ]
@@ -41,12 +45,17 @@ extensions = [
 myst_heading_anchors = 4
 myst_enable_extensions = ["colon_fence"]
 
+smartquotes = False
+
 # What names in single quotation marks are, where they are names; else they are only set apart.
 default_role = "autolink"
 autodoc_member_order = "groupwise"
 # The docstrings say the types, in words.
 autodoc_typehints = "none"
 autosummary_generate = False
+# Functions are in the table at the head of their page: in the navigation of every page they would
+# make building half as long again.
+toc_object_entries = False
 numpydoc_show_class_members = False
 numpydoc_class_members_toctree = False
 numpydoc_xref_param_type = False
@@ -54,7 +63,7 @@ numpydoc_xref_param_type = False
 html_theme = "furo"
 html_title = f"sparsecore {version}"
 html_static_path = ["_static"]
-html_css_files = ["wide_tables.css"]
+html_css_files = ["wide_content.css"]
 templates_path = ["_templates"]
 # A page that leads from the root of the pages to the first of them.
 html_additional_pages = {"index": "to_first_page.html"}
@@ -62,15 +71,26 @@ html_copy_source = False
 html_show_sourcelink = False
 
 
-def examples_as_rubric(_: object, what: str, *rest: object) -> None:
-    """Keep the examples of a module's docstring from being a section of the page."""
-    lines = rest[-1]
-    assert isinstance(lines, list)
-    if what == "module" and "Examples" in lines:
+def outline_module(
+    _: Sphinx, what: str, name: str, module: ModuleType, options: Any, lines: list[str]
+) -> None:
+    """End a module's docstring with a table of its names; examples are no section of a page."""
+    if what != "module":
+        return
+    if "Examples" in lines:
         place = lines.index("Examples")
         lines[place : place + 2] = [".. rubric:: Examples", ""]
+    found = {known: getattr(module, known) for known in getattr(module, "__all__", dir(module))}
+    names = [
+        f"   {known}"
+        for known, value in found.items()
+        if callable(value) and not known.startswith("_")
+        if known not in (options.exclude_members or ())
+        if hasattr(module, "__all__") or value.__module__ == name
+    ]
+    lines += ["", ".. autosummary::", "   :nosignatures:", "", *names, ""]
 
 
-def setup(app: object) -> None:
+def setup(app: Sphinx) -> None:
     """Connect what changes docstrings."""
-    app.connect("autodoc-process-docstring", examples_as_rubric)  # type: ignore[attr-defined]
+    app.connect("autodoc-process-docstring", outline_module)

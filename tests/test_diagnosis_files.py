@@ -32,7 +32,8 @@ def file(tmp_path: Path) -> Path:
     return saved(
         tmp_path / "model.safetensors",
         sparse=pruned(64, 64),
-        half=pruned(64, 64, sparsity=0.55, dtype=np.float16),
+        half=pruned(64, 64, sparsity=0.7, dtype=np.float16),
+        few=pruned(64, 64, sparsity=0.3),
         full=pruned(64, 64, sparsity=0),
         columns=two_of_four(64, 64, axis=1, dtype=ml_dtypes.bfloat16),
         images=pruned(8, 8, 3, 3),
@@ -47,8 +48,9 @@ def test_verdicts_of_a_file(file: Path) -> None:
     assert diagnosis.verdicts == {
         "sparse": "zeros-stored-dense",
         "half": "zeros-stored-dense",  # at 256 rows
+        "few": "below-break-even",
         "full": "no-zeros",
-        "columns": "below-break-even",
+        "columns": "zeros-stored-dense",  # by bytes: the times are too close
         "images": "zeros-stored-dense",
         "tiny": "shape",
         "codes": "no-kernel",
@@ -91,7 +93,7 @@ def test_the_rows_may_be_given(file: Path) -> None:
     assert times.seconds["dense"] == pytest.approx(10e-6 + 7 * 4096e-9)
     few, many = doctor(file, batch=(1, 512))["half"].times
     assert (few.pays, many.pays) == (False, True)
-    kept = 4096 - round(0.55 * 4096)
+    kept = 4096 - round(0.7 * 4096)
     assert many.seconds["csr"] == pytest.approx(20e-6 + 512 * kept * 2e-9)
 
 
@@ -132,9 +134,9 @@ def test_two_axes_of_a_matrix_by_scipy(tmp_path: Path) -> None:
 def test_memory_is_bounded_by_the_largest_weight(tmp_path: Path) -> None:
     folder = tmp_path / "model"
     folder.mkdir()
-    largest = pruned(1024, 1024)
-    weights = {f"w{i}": largest if i == 5 else pruned(1024, 512) for i in range(12)}
-    sc.save_checkpoint(folder / "model.safetensors", weights, shard_bytes=5_000_000)
+    largest = pruned(768, 1024)
+    weights = {f"w{i}": largest if i == 5 else pruned(256, 1024) for i in range(12)}
+    sc.save_checkpoint(folder / "model.safetensors", weights, shard_bytes=4_000_000)
     assert len(list(folder.glob("*.safetensors"))) > 3
     del weights
     nbytes = largest.nbytes
@@ -154,7 +156,7 @@ def test_progress_is_told(file: Path) -> None:
     told: list[tuple[int, int, str]] = []
     doctor(file, progress=lambda *step: told.append(step))
     assert [name for _, _, name in told] == [*doctor(file).verdicts, ""]
-    assert told[-1][:2] == (7, 7)
+    assert told[-1][:2] == (8, 8)
 
 
 # ---- JSON and text ----

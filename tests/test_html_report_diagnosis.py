@@ -1,9 +1,14 @@
 """html_report/diagnosis.py, diagnosis_part.py: a diagnosis as a page has it."""
 
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
+import sparsecore as sc
+from diagnosis_cases import costs, pruned
 from report_cases import HOSTILE, Outline, diagnosis
 from sparsecore.html_report import make_page, render
 
@@ -81,3 +86,24 @@ def test_a_diagnosis_of_nothing() -> None:
 def test_what_is_wrong_is_named(change: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         make_page(diagnosis() | change)
+
+
+def test_what_doctor_returns_is_read(tmp_path: Path) -> None:
+    """Of a file with a layer of each kind that a file can have."""
+    weights = {
+        "sparse": pruned(64, 64),
+        "full": pruned(64, 64, sparsity=0),
+        "images": pruned(8, 8, 3, 3),
+        "codes": pruned(64, 64, dtype=np.int32),
+        "bias": np.zeros(64, np.float32),
+    }
+    save_file(weights, tmp_path / "model.safetensors")
+    diagnosis = sc.doctor(tmp_path / "model.safetensors", costs=costs)
+    page = make_page(diagnosis)
+    table = page.sections[-1].table
+    assert table is not None
+    shown = {row[0].text: row[1].text.replace(" ", "-") for row in table.rows}
+    assert shown == diagnosis.verdicts
+    zeros = diagnosis.summary.zeros / diagnosis.summary.weights
+    assert page.facts[1].value == f"{100 * zeros:.1f} %"
+    assert Outline(render(page)).open == []

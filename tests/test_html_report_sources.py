@@ -99,6 +99,22 @@ def test_the_file_appears_whole_or_not_at_all(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_a_page_that_cannot_be_finished_leaves_the_old_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "page.html"
+    path.write_text("old", encoding="utf-8")
+
+    def fails(*_: object) -> None:
+        msg = "the disk is full"
+        raise OSError(msg)
+
+    monkeypatch.setattr(Path, "replace", fails)
+    with pytest.raises(OSError, match="the disk is full"):
+        write_html(path, conversion())
+    assert [file.read_text(encoding="utf-8") for file in tmp_path.iterdir()] == ["old"]
+
+
 def test_half_of_a_pair_of_code_units_does_no_harm(tmp_path: Path) -> None:
     write_html(tmp_path / "page.html", ACCURACY, title="\ud800")
     assert b"<h1>?</h1>" in (tmp_path / "page.html").read_bytes()
@@ -112,6 +128,8 @@ def test_the_largest_pruned_layers_are_drawn() -> None:
     assert drawn(make_page(weights=weights)) == [f"fc{i}" for i in range(6, 12)]
     assert drawn(make_page(conversion(), weights=weights)) == ["fc2", "fc9"]
     assert drawn(make_page(weights=weights, layers=["fc1?", "fc3"])) == ["fc3", "fc10", "fc11"]
+    both = {"fc": np.ones((2, 2)), "fc.weight": np.ones((3, 3))}
+    assert drawn(make_page(weights=both)) == ["fc", "fc.weight"]
 
 
 def test_names_are_patterns_and_have_to_fit() -> None:

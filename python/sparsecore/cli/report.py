@@ -17,7 +17,7 @@ Examples:
   sparsecore report report.json --weights sparse.safetensors --layers 'fc*' -o report.html
 
 \b
-The files, from Python:
+The files, by `sparsecore doctor FILE --json`, and from Python:
   json.dump(report.to_dict(), file)     what sparsify_ returned
   file.write(table.to_json())           what measure_layers returned
   json.dump([["magnitude", 0.9, 0.91]], file)   label, sparsity, accuracy
@@ -25,7 +25,7 @@ The files, from Python:
 
 
 @click.command(epilog=_EXAMPLES, short_help="Make a page of HTML from reports and weights.")
-@click.argument("sources", metavar="IN...", nargs=-1, type=click.Path(path_type=Path))
+@click.argument("sources", metavar="[IN]...", nargs=-1, type=click.Path(path_type=Path))
 @click.option(
     "-o",
     "--output",
@@ -49,7 +49,7 @@ def report(
     weights: Path | None,
     title: str | None,
 ) -> None:
-    """Make one page of HTML from the JSON files IN: converted layers, break-evens, accuracies.
+    """Make one page of HTML from the JSON files IN: reports, diagnoses, break-evens, accuracies.
 
     What a file has is found out from its content. --weights adds pictures of where the weights are:
     each one of a small layer, densities of a large one.

@@ -3,16 +3,28 @@
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+from sparsecore.diagnosis.counting import axis_name
 from sparsecore.diagnosis.facts import LayerFacts
+from sparsecore.html_report.numbers import percent
 from sparsecore.interop import FLOAT8_DTYPES, VALUE_DTYPES
 
-__all__ = ["Backend", "backends", "is_24", "kernel_obstacle", "runs_24_here"]
+__all__ = [
+    "Backend",
+    "backends",
+    "is_24",
+    "is_24_by_chance",
+    "kernel_obstacle",
+    "runs_24_here",
+]
 
 BackendName: TypeAlias = Literal["csr", "2:4", "cusparselt", "tensorrt"]
 
+# What sparse layers hold; int8 they make of these.
+_LAYER_DTYPES = ("float64", "float32", "float16", "bfloat16")
 # What both sides have to be multiples of, by bytes a value.
 _CUSPARSELT_SIDES = {"float16": 16, "bfloat16": 16, "int8": 32, "float8_e4m3fn": 32}
-_TENSORRT_DTYPES = ("float32", "float16", "bfloat16", "int8")
+_CHANCE = 1e-3
+_TENSORRT_DTYPES = ("float32", "float16", "bfloat16", "int8", "float8_e4m3fn")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +49,8 @@ class Backend:
 def backends(facts: LayerFacts) -> tuple[Backend, ...]:
     """Return what could run a layer's weight.
 
-    Eligible is not faster: that is a matter of times. cuSPARSELt's rules are those of NVIDIA's
-    ``cusparseLtStructuredDescriptorInit``, TensorRT's those of its developer guide on structured
-    sparsity: 2:4 along the input channels, whose number is a multiple of four.
+    Eligible is not faster: that is a matter of times. cuSPARSELt's rules are those of
+    `sparsecore.cuda.cusparselt.compress`, TensorRT's those of ``sparsecore check``.
     """
     return (_csr(facts), _sparse24(facts), _cusparselt(facts), _tensorrt(facts))
 
@@ -49,6 +60,8 @@ def kernel_obstacle(facts: LayerFacts) -> str | None:
     use = facts.use
     if facts.dtype not in VALUE_DTYPES and facts.dtype not in FLOAT8_DTYPES:
         return f"{facts.dtype} has no sparse kernel"
+    if not facts.in_file and facts.dtype not in _LAYER_DTYPES:
+        return f"{facts.dtype} has no sparse kernel in a layer"
     if len(facts.shape) < 2:
         return "it has one axis"
     if use is None or use.kind in ("linear", "lookup", "fused"):
@@ -69,6 +82,13 @@ def is_24(facts: LayerFacts) -> bool | None:
         return any(facts.share_24.get(line) == 1.0 for line in lines)
     shares = tuple(facts.share_24.values())
     return None if 1.0 in shares else False
+
+
+def is_24_by_chance(facts: LayerFacts) -> bool:
+    """Whether zeros anywhere, as many as a weight has, would often be 2:4 by themselves."""
+    d = facts.density
+    fits = (1 - d) ** 4 + 4 * d * (1 - d) ** 3 + 6 * d**2 * (1 - d) ** 2
+    return bool(fits ** (facts.counts.size / 4) > _CHANCE)
 
 
 def runs_24_here(facts: LayerFacts) -> bool | None:
@@ -106,7 +126,7 @@ def _why_not_24(facts: LayerFacts) -> str:
         return ""
     lines = facts.lines_24 or tuple(facts.share_24)
     share = max((facts.share_24.get(line, 0.0) for line in lines), default=0.0)
-    return f"{share:.1%} of its groups of four have at most two nonzeros"
+    return f"{percent(share)} of its groups of four have at most two nonzeros"
 
 
 def _cusparselt(facts: LayerFacts) -> Backend:
@@ -127,18 +147,20 @@ def _cusparselt(facts: LayerFacts) -> Backend:
 
 def _tensorrt(facts: LayerFacts) -> Backend:
     use = facts.use
-    if use is not None and use.kind not in ("linear", "convolution"):
+    if use is not None and (use.kind not in ("linear", "convolution") or use.transposed):
         return Backend("tensorrt", False, f"it is no plain product, but {use.operator}")
     if facts.dtype not in _TENSORRT_DTYPES:
         return Backend("tensorrt", False, f"{facts.dtype} has no 2:4 kernel there")
     if use is None or use.reduction_axis is None:
         return Backend("tensorrt", is_24(facts), _why_not_24(facts))
-    if use.transposed:
-        return Backend("tensorrt", False, "it is a transposed convolution")
-    channels = facts.shape[use.reduction_axis]
-    if channels % 4:
-        return Backend("tensorrt", False, f"{channels} input channels are no multiple of 4")
-    line = f"axis {use.reduction_axis}"
+    length = facts.shape[use.reduction_axis]
+    if length % 4 or not facts.counts.size:
+        return Backend("tensorrt", False, f"each sum has {length} numbers, no multiple of 4")
+    line = axis_name(use.reduction_axis)
     share = facts.share_24.get(line, 0.0)
-    why = "" if share == 1.0 else f"{share:.1%} of its groups along {line} are 2:4"
-    return Backend("tensorrt", share == 1.0, why)
+    if share < 1:
+        return Backend("tensorrt", False, f"{percent(share)} of its groups along {line} are 2:4")
+    if use.groups > 1 or use.operator == "MatMul":
+        what = "a MatMul" if use.operator == "MatMul" else f"in {use.groups} groups"
+        return Backend("tensorrt", None, f"2:4, but {what}: sparsecore check says more")
+    return Backend("tensorrt", True)

@@ -10,7 +10,7 @@ from sparsecore.diagnosis.facts import LayerFacts
 from sparsecore.diagnosis.judge import judge
 from sparsecore.diagnosis.layer_times import estimated_times, with_measured
 from sparsecore.diagnosis.measuring import Measured, measure_model
-from sparsecore.diagnosis.model_layers import held_by, model_layers
+from sparsecore.diagnosis.model_layers import ModelLayers, held_by, model_layers
 from sparsecore.diagnosis.summary import summarize
 from sparsecore.diagnosis.wish import Wish
 from sparsecore.nn.example import Example
@@ -29,7 +29,8 @@ def diagnose_model(model: nn.Module, example_inputs: Any, wish: Wish) -> Diagnos
         msg = "doctor: measure=True needs example_inputs, whose shapes decide what a layer takes"
         raise ValueError(msg)
     with using_threads(wish.threads, name="doctor: threads"):
-        facts = list(model_layers(model, example, wish.tell))
+        found = model_layers(model, example, wish.tell)
+        facts = found.layers
         measured: dict[int, Measured] = {}
         if wish.measure and example is not None:
             measured = measure_model(model, example, wish.timer, wish.tell)
@@ -41,7 +42,7 @@ def diagnose_model(model: nn.Module, example_inputs: Any, wish: Wish) -> Diagnos
         "model",
         tuple(layers),
         summarize(layers),
-        tuple(_notes(facts, wish, ran=example is not None)),
+        tuple(_notes(found, wish, ran=example is not None)),
         machine,
     )
 
@@ -55,8 +56,8 @@ def _layer(facts: LayerFacts, measured: Measured | None, wish: Wish) -> LayerDia
     return LayerDiagnosis(facts, able, times, verdict, further)
 
 
-def _notes(facts: list[LayerFacts], wish: Wish, *, ran: bool) -> list[str]:
-    notes = []
+def _notes(found: ModelLayers, wish: Wish, *, ran: bool) -> list[str]:
+    notes, facts = [], found.layers
     if not ran:
         rows = " and ".join(map(str, wish.batches))
         notes.append(
@@ -68,6 +69,9 @@ def _notes(facts: list[LayerFacts], wish: Wish, *, ran: bool) -> list[str]:
             f"whether a mask is applied to {unknown} weights in forward is unknown without "
             "example_inputs: torch.fx cannot follow the forward"
         )
+    if found.packed:
+        names = ", ".join(found.packed)
+        notes.append(f"{names} multiplies by packed weights, which cannot be looked at")
     if any(one.device != "cpu" for one in facts):
         notes.append("there are no estimates for weights on a device: measure=True measures them")
     return notes

@@ -2,12 +2,13 @@
 
 from collections.abc import Iterator, Sequence
 
-from sparsecore.diagnosis.backends import Backend, is_24, kernel_obstacle
+from sparsecore.diagnosis.backends import Backend, is_24, is_24_by_chance, kernel_obstacle
 from sparsecore.diagnosis.estimate import Times
 from sparsecore.diagnosis.facts import LayerFacts
 from sparsecore.diagnosis.verdict import Verdict
 from sparsecore.diagnosis.words import comparison, rows_text
 from sparsecore.html_report.numbers import nbytes_text, percent
+from sparsecore.interop import VALUE_DTYPES
 
 __all__ = ["findings"]
 
@@ -58,7 +59,7 @@ def _stored_dense(facts: LayerFacts, times: Sequence[Times]) -> Iterator[Verdict
 
 def _otherwise(times: Sequence[Times]) -> str:
     """Say for which numbers of rows dense stays faster; nothing where for none."""
-    slower = [time.rows for time in times if not time.pays]
+    slower = [time.rows for time in times if time.loses]
     return f"; dense stays faster with {rows_text(*slower)}" if slower else ""
 
 
@@ -87,7 +88,7 @@ def _smaller(facts: LayerFacts) -> str:
 
 
 def _break_even(facts: LayerFacts, times: Sequence[Times]) -> Iterator[Verdict]:
-    slower = [time for time in times if not time.pays]
+    slower = [time for time in times if time.loses]
     if not times or len(slower) < len(times):
         return
     if all(time.breakeven == 0.0 for time in slower):
@@ -110,7 +111,7 @@ def _wrong_axis(facts: LayerFacts) -> Iterator[Verdict]:
     lines = facts.lines_24
     others = [line for line in facts.share_24 if line not in lines]
     fitting = [line for line in others if facts.share_24[line] == 1.0]
-    if not lines or not fitting or is_24(facts) or facts.counts.size < 4:
+    if not lines or not fitting or is_24(facts) or is_24_by_chance(facts):
         return
     along = max(lines, key=lambda line: facts.share_24[line])
     yield Verdict(
@@ -143,8 +144,9 @@ def _shape(
 def _kernel(facts: LayerFacts) -> Iterator[Verdict]:
     reason = kernel_obstacle(facts)
     if reason is not None:
-        advice = "keep it dense, or cast it to a dtype that has one"
-        yield Verdict("no-kernel", f"{reason}; {percent(facts.sparsity)} zeros", advice)
+        cast = "" if facts.dtype in VALUE_DTYPES else ", or cast it to a dtype that has one"
+        sentence = f"{reason}; {percent(facts.sparsity)} zeros"
+        yield Verdict("no-kernel", sentence, f"keep it dense{cast}")
 
 
 def _fusion(facts: LayerFacts) -> Iterator[Verdict]:

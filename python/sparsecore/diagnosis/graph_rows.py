@@ -42,6 +42,7 @@ def graph_rows(files: WeightFiles, input_shape: Sequence[int]) -> dict[str, tupl
     rows: dict[str, tuple[int, ...]] = {}
     origins = {name: name for name in files}
     for node in inferred.graph.node:
+        _check_channels(files, node, shapes, input_shape)
         sources = [origins[name] for name in node.input if name in origins]
         if node.op_type in _SAME:
             origins.update((out, source) for out in node.output for source in sources)
@@ -58,6 +59,27 @@ def _rows(operator: str, result: Sequence[int]) -> int:
     if operator in _CONVOLUTIONS:
         return prod(result) // max(result[1], 1)
     return prod(result[:-1])
+
+
+def _check_channels(
+    files: WeightFiles,
+    node: Any,
+    shapes: Mapping[str, tuple[int, ...]],
+    input_shape: Sequence[int],
+) -> None:
+    """Raise where a convolution has other channels than its input, which onnx does not look at."""
+    if node.op_type not in ("Conv", "FusedConv") or node.input[1] not in files:
+        return
+    image, entry = shapes.get(node.input[0]), files[node.input[1]]
+    if image is None or entry.use is None or len(image) < 2:
+        return
+    channels = entry.shape[1] * entry.use.groups
+    if image[1] != channels:
+        msg = (
+            f"{files.path}: input_shape is {tuple(input_shape)}, but the convolution by "
+            f"{node.input[1]!r} then gets {image[1]} channels where {channels} are expected"
+        )
+        raise ValueError(msg)
 
 
 def _set_input(files: WeightFiles, graph: Any, shape: Sequence[int]) -> None:
@@ -86,7 +108,7 @@ def _set_input(files: WeightFiles, graph: Any, shape: Sequence[int]) -> None:
 def _known(graph: Any) -> Mapping[str, tuple[int, ...]]:
     """Return the shapes of values all of whose lengths are known."""
     found = {}
-    for value in (*graph.value_info, *graph.output):
+    for value in (*graph.input, *graph.value_info, *graph.output):
         dims = value.type.tensor_type.shape.dim
         if value.type.tensor_type.HasField("shape") and all(d.HasField("dim_value") for d in dims):
             found[value.name] = tuple(d.dim_value for d in dims)

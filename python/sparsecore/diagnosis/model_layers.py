@@ -1,7 +1,7 @@
 """From a live model to the facts of its layers, one weight at a time."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +20,7 @@ from sparsecore.nn.sparse_conv import SparseConv2d
 from sparsecore.nn.sparse_layer import SparseLayer
 from sparsecore.nn.stored_values import dtype_name
 
-__all__ = ["Held", "held_by", "model_layers"]
+__all__ = ["Held", "ModelLayers", "held_by", "model_layers"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +29,14 @@ class Held:
 
     module: nn.Module
     tensor: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class ModelLayers:
+    """The layers of a model, and the operators that multiply by weights that are no tensors."""
+
+    layers: list[LayerFacts]
+    packed: tuple[str, ...]
 
 
 def held_by(model: nn.Module) -> dict[str, Held]:
@@ -53,8 +61,8 @@ def model_layers(
     model: nn.Module,
     example: Example | None,
     tell: Callable[[int, int, str], object],
-) -> Iterator[LayerFacts]:
-    """Yield what is known of each weight of a model that takes part in a product.
+) -> ModelLayers:
+    """Find what is known of each weight of a model that takes part in a product.
 
     Parameters
     ----------
@@ -75,16 +83,19 @@ def model_layers(
     else:
         seen, followed = _run(model, example, tensors, sparse, calls), frozenset(model.modules())
     obstacles = _obstacles(model)
-    names = [name for name in held if _is_layer(name, held[name], seen)]
+    names = [name for name in held if _is_layer(name, held[name], seen, ran=example is not None)]
     total = len(names) + len(sparse)
-    for done, name in enumerate(names):
-        tell(done, total, name)
+    layers: list[LayerFacts] = []
+    for name in names:
+        tell(len(layers), total, name)
         known = held[name].module in followed
-        yield _facts(name, held[name], seen, obstacles, known=known, ran=example is not None)
-    for done, (name, layer) in enumerate(sparse.items()):
-        tell(len(names) + done, total, name)
-        yield _sparse_facts(name, layer, calls[name])
+        facts = _facts(name, held[name], seen, obstacles, known=known, ran=example is not None)
+        layers.append(facts)
+    for name, layer in sparse.items():
+        tell(len(layers), total, name)
+        layers.append(_sparse_facts(name, layer, calls[name]))
     tell(total, total, "")
+    return ModelLayers(layers, seen.packed)
 
 
 def _run(
@@ -112,13 +123,19 @@ def _run(
             handle.remove()
 
 
-def _is_layer(name: str, held: Held, seen: Seen) -> bool:
-    """Whether a tensor is a weight: used in a product, or of a module whose type says so."""
+def _is_layer(name: str, held: Held, seen: Seen, *, ran: bool) -> bool:
+    """Whether a tensor is a weight: used in a product, or of a module whose type says so.
+
+    Where no example ran, parameters of the model's own modules may be.
+    """
     if name in seen.uses:
         return True
     own = held.module._parameters
-    is_parameter = any(held.tensor is parameter for parameter in own.values())
-    return is_parameter and held.tensor.ndim >= 2 and use_by_type(held.module) is not None
+    if held.tensor.ndim < 2 or not any(held.tensor is parameter for parameter in own.values()):
+        return False
+    # What torch's other modules hold, as LayerNorm does, is no weight of a product.
+    is_own = not type(held.module).__module__.startswith("torch.")
+    return use_by_type(held.module) is not None or (is_own and not ran)
 
 
 def _obstacles(model: nn.Module) -> dict[int, str | None]:

@@ -10,10 +10,12 @@ __all__ = [
     "LOOKUPS",
     "MATRIX_OPERANDS",
     "fills_zeros",
+    "is_copy",
     "is_fused",
     "is_mask",
     "is_product_of_entries",
     "operator_name",
+    "takes_packed_weights",
 ]
 
 # Where the left and right matrix of a product are among the arguments.
@@ -54,6 +56,8 @@ _FUSED = {
     "aten::_weight_int4pack_mm_for_cpu",
     "aten::_sparse_semi_structured_linear",
 }
+# Copies in another order or dtype: zeros stay where they were.
+_COPIES = {"aten::clone", "aten::contiguous", "aten::_to_copy"}
 _FILLS = {"aten::masked_fill", "aten::masked_fill_", "aten::where"}
 _PRODUCTS = {"aten::mul", "aten::mul_"}
 
@@ -68,9 +72,20 @@ def is_fused(name: str) -> bool:
     return name in _FUSED or not name.startswith(("aten::", "prim::", "prims::"))
 
 
+def takes_packed_weights(name: str) -> bool:
+    """Whether an operator multiplies by weights that are no tensors, as torch's quantized ones."""
+    is_foreign = not name.startswith(("aten::", "prim::", "prims::"))
+    return is_foreign and any(word in name for word in ("::linear", "::conv"))
+
+
 def is_product_of_entries(name: str) -> bool:
     """Whether an operator multiplies entry by entry."""
     return name in _PRODUCTS
+
+
+def is_copy(name: str) -> bool:
+    """Whether an operator copies a tensor as it is, but for its order or dtype."""
+    return name in _COPIES
 
 
 def fills_zeros(name: str) -> bool:

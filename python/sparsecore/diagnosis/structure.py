@@ -1,5 +1,6 @@
 """What a model's structure tells without running it: types, hooks, parametrizations, its graph."""
 
+import operator
 from collections.abc import Mapping
 from typing import Any
 
@@ -18,9 +19,14 @@ __all__ = ["look_at", "use_by_type"]
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 _TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 _FUSED = (nn.MultiheadAttention, nn.RNNBase, nn.RNNCellBase)
-_FUNCTIONS: Mapping[Any, LayerUse] = {
-    F.linear: LayerUse("linear", "torch.nn.functional.linear", 1),
-    F.embedding: LayerUse("lookup", "torch.nn.functional.embedding"),
+# The place of a function's weight among its arguments, and its use.
+_FUNCTIONS: Mapping[Any, tuple[int, LayerUse]] = {
+    F.linear: (1, LayerUse("linear", "torch.nn.functional.linear", 1)),
+    F.embedding: (1, LayerUse("lookup", "torch.nn.functional.embedding")),
+    torch.addmm: (2, LayerUse("linear", "torch.addmm", 0)),
+    torch.matmul: (1, LayerUse("linear", "torch.matmul", 0)),
+    torch.mm: (1, LayerUse("linear", "torch.mm", 0)),
+    operator.matmul: (1, LayerUse("linear", "torch.matmul", 0)),
 }
 
 
@@ -142,8 +148,10 @@ def _computed(node: fx.Node, values: Mapping[fx.Node, Any], recorder: Recorder) 
 
 
 def _consume(node: fx.Node, values: Mapping[fx.Node, Any], recorder: Recorder) -> None:
-    use = _FUNCTIONS.get(node.target)
-    place = 0 if use is not None and use.kind == "lookup" else 1
-    weight = node.args[place] if len(node.args) > place else node.kwargs.get("weight")
-    if use is not None and isinstance(weight, fx.Node) and isinstance(values.get(weight), Tensor):
-        recorder.consume(values[weight], use)
+    if node.target not in _FUNCTIONS:
+        return
+    place, use = _FUNCTIONS[node.target]
+    source = node.args[place] if len(node.args) > place else node.kwargs.get("weight")
+    weight = values.get(source) if isinstance(source, fx.Node) else None
+    if isinstance(weight, Tensor) and weight.ndim == 2:
+        recorder.consume(weight, use)

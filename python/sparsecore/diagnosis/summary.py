@@ -14,6 +14,7 @@ _NAMES = {"seconds": "time", "macs": "multiplications", "weights": "weights"}
 # More of the work than this in dense convolutions, and less than that elsewhere to gain, and it is
 # the convolutions that decide.
 _MOST, _LITTLE = 0.5, 0.25
+_STAY_DENSE = ("no-zeros", "below-break-even")
 
 
 def summarize(layers: Sequence[LayerDiagnosis]) -> Summary:
@@ -96,7 +97,7 @@ def _verdict(
     convolutions = math.fsum(
         part
         for part, one in zip(parts, layers, strict=True)
-        if _is_convolution(one) and not _gains(one) and not one.facts.is_sparse
+        if _is_convolution(one) and one.verdict.code in _STAY_DENSE
     )
     has_zeros = any(one.facts.counts.nonzeros < one.facts.counts.size for one in layers)
     dominate = convolutions > _MOST and gaining < _LITTLE
@@ -109,7 +110,6 @@ def _verdict(
         first = codes[0]
     else:
         first = max(codes, key=lambda code: (code != "no-zeros", shares[code]))
-        first = "zeros-stored-dense" if gaining > 0 and "zeros-stored-dense" in shares else first
     example = max(
         (one for one in layers if one.verdict.code == first), key=lambda one: one.facts.counts.size
     )

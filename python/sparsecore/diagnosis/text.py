@@ -6,6 +6,7 @@ from sparsecore.diagnosis.diagnosis import Diagnosis, LayerDiagnosis, Summary
 from sparsecore.diagnosis.estimate import Times
 from sparsecore.durations import duration
 from sparsecore.html_report.numbers import nbytes_text, percent
+from sparsecore.text_table import table_lines
 
 __all__ = ["COLUMNS", "cells", "heading", "sentences", "text", "totals"]
 
@@ -16,12 +17,7 @@ _BASES = {"seconds": "time", "macs": "multiplications", "weights": "weights"}
 def text(diagnosis: Diagnosis) -> str:
     """Return the whole diagnosis."""
     rows = [list(COLUMNS), *(row for layer in diagnosis.layers for row in cells(layer))]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in rows
-    ]
-    table = [lines[0], "-" * max(map(len, lines)), *lines[1:]]
+    table = table_lines(rows)
     verdicts = [f"{name}: {words}" for name, words in sentences(diagnosis.layers)]
     parts = [heading(diagnosis), "", *table, "", *verdicts, "", *totals(diagnosis.summary)]
     return "\n".join([*parts, *(f"note: {note}" for note in diagnosis.notes)])

@@ -119,7 +119,7 @@ def _scrolled(table: Table, title: str) -> Element:
     )
     made = element(
         "table",
-        element("caption", table.caption),
+        element("caption", element("span", table.caption)),
         element("thead", element("tr", *heads)),
         element("tbody", *(element("tr", *_cells(table, row)) for row in table.rows)),
         class_="sortable",

@@ -56,10 +56,15 @@ def weights_of(source: Any) -> Weights:
         )
         raise TypeError(msg)
     read = getattr(source, "read", source.__getitem__)
-    names = {str(name).removesuffix(".weight"): name for name in source}
+    names = {_layer_name(str(name), source): name for name in source}
     shapes = {name: tuple(source[key].shape) for name, key in names.items()}
     drawable = {name: shape for name, shape in shapes.items() if len(shape) > 1}
     return Weights(drawable, lambda name: read(names[name]))
+
+
+def _layer_name(name: str, names: Mapping[Any, object]) -> str:
+    layer = name.removesuffix(".weight")
+    return name if layer in names else layer
 
 
 def _of_modules(modules: Mapping[str, Any]) -> Weights:

@@ -19,8 +19,8 @@ ENDINGS = {
     "sparsecore": ".safetensors",
     "safetensors": ".safetensors",
     "compressed-tensors": ".safetensors",
-    "torch": ".pt",
     "npz": ".npz",
+    "torch": ".pt",  # the last, after which a test without torch ends
 }
 
 

@@ -169,7 +169,17 @@ def test_json_has_a_schema(file: Path) -> None:
     assert set(content) == {"schema", "subject", "kind", "summary", "layers", "notes", "machine"}
     layer = next(one for one in content["layers"] if one["name"] == "sparse")
     assert set(layer) == {
-        *("name", "shape", "dtype", "device", "stored", "sparsity", "nonzeros", "share_24"),
+        *(
+            "name",
+            "shape",
+            "dtype",
+            "device",
+            "stored",
+            "counted",
+            "sparsity",
+            "nonzeros",
+            "share_24",
+        ),
         *("nbytes", "masked", "use", "times", "backends", "verdict", "further"),
     }
     assert layer["sparsity"] == pytest.approx(0.9, abs=1e-3)
@@ -181,7 +191,9 @@ def test_the_text_has_every_layer_and_its_verdict(file: Path) -> None:
     diagnosis = doctor(file)
     text = str(diagnosis)
     for layer in diagnosis.layers:
-        assert f"{layer.name}: {layer.verdict.sentence}" in text
+        said = f"{layer.name}: {layer.verdict.sentence}" in text
+        assert said == (layer.verdict.code != "no-zeros")
+    assert "1 weight has no zeros" in text
     assert f"verdict: {diagnosis.summary.verdict}" in text
 
 

@@ -89,8 +89,9 @@ class Times:
     @property
     def gain(self) -> float:
         """How many times faster than dense the fastest sparse form is; 0.0 where there is none."""
-        sparse = [seconds for form, seconds in self.seconds.items() if form != "dense"]
-        return self.seconds["dense"] / min(sparse) if sparse and min(sparse) else 0.0
+        sparse = (seconds for form, seconds in self.seconds.items() if form != "dense")
+        least = min(sparse, default=0.0)
+        return self.seconds["dense"] / least if least else 0.0
 
     @property
     def pays(self) -> bool:

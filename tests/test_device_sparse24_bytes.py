@@ -5,10 +5,9 @@ import numpy as np
 import pytest
 
 import cases
-import device_cases
 import oracle
 import sparsecore as sc
-from device_cases import back, tensor
+from device_cases import back, sparse24_operand, tensor
 from oracle import BF16, F16, F32, I8, I32
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
@@ -18,11 +17,6 @@ pytestmark = [pytest.mark.gpu, pytest.mark.small]
 E4M3, E5M2 = np.dtype(ml_dtypes.float8_e4m3fn), np.dtype(ml_dtypes.float8_e5m2)
 SHORT = pytest.mark.parametrize("x_dtype", [F16, BF16], ids=str)
 BYTES = pytest.mark.parametrize("dtype", [I8, E4M3, E5M2], ids=str)
-
-
-def operand(rng, shape, dtype, gpu):
-    made = cases.sparse24(cases.random_dense(rng, shape, 0.6, dtype))
-    return device_cases.Operand(made.matrix.to(gpu), made.W, made.stored)
 
 
 def exact(given, X):
@@ -47,7 +41,7 @@ def check_int8(given, X, what, **options):
 def test_int8_sums_are_exact_for_any_number_of_columns_and_rows(shape, widths, gpu):
     """Fewer and more steps than a block has warps, rows and columns that fill no tile."""
     rng = np.random.default_rng(1)
-    given = operand(rng, shape, I8, gpu)
+    given = sparse24_operand(rng, shape, I8, gpu)
     for n in widths:
         X = cases.numbers(rng, (shape[1], n), I8)
         for layout in (tensor(X, gpu), tensor(np.asfortranarray(X), gpu)):
@@ -81,7 +75,7 @@ def test_the_largest_sums_of_int8(gpu):
 
 def test_strided_right_sides_vectors_and_out(gpu):
     rng = np.random.default_rng(4)
-    given = operand(rng, (5, 128), I8, gpu)
+    given = sparse24_operand(rng, (5, 128), I8, gpu)
     wide = tensor(cases.numbers(rng, (256, 11), I8), gpu)
     odd = tensor(cases.numbers(rng, (131, 131), I8), gpu)
     for X in (wide[::2, 1:4], odd.t()[1:129, :3], odd[:128, 3], odd.t()[:128, :1]):
@@ -95,7 +89,7 @@ def test_strided_right_sides_vectors_and_out(gpu):
 
 def test_what_follows_int8_sums_as_on_the_host(gpu):
     rng = np.random.default_rng(5)
-    given = operand(rng, (20, 128), I8, gpu)
+    given = sparse24_operand(rng, (20, 128), I8, gpu)
     x = tensor(cases.numbers(rng, (2, 5, 128), I8), gpu)
     residual = tensor(rng.integers(-9999, 9999, (2, 5, 20)).astype(I32), gpu)
     got = sc.linear(x, given.matrix, residual=residual)
@@ -118,7 +112,7 @@ def _on_host(option):
 @pytest.mark.parametrize("shape", [(9, 64), (9, 192), (9, 124)], ids=str)
 def test_int8_without_whole_steps_goes_to_the_plain_kernel(shape, gpu):
     rng = np.random.default_rng(6)
-    given = operand(rng, shape, I8, gpu)
+    given = sparse24_operand(rng, shape, I8, gpu)
     X = tensor(cases.numbers(rng, (shape[1], 9), I8), gpu)
     assert check_int8(given, X, shape) == "rows"
 
@@ -148,7 +142,7 @@ def test_every_number_is_widened_exactly(dtype, x_dtype, gpu):
 @pytest.mark.parametrize(("shape", "n"), [((37, 64), 1), ((17, 320), 9), ((5, 576), 40)], ids=str)
 def test_widened_products(dtype, x_dtype, shape, n, gpu):
     rng = np.random.default_rng(n)
-    given = operand(rng, shape, dtype, gpu)
+    given = sparse24_operand(rng, shape, dtype, gpu)
     scale = cases.factors(rng, shape[0], F32) if dtype == I8 else None
     moved = None if scale is None else tensor(scale, gpu)
     X = cases.numbers(rng, (shape[1], n), x_dtype)
@@ -159,25 +153,10 @@ def test_widened_products(dtype, x_dtype, shape, n, gpu):
         oracle.check(back(Y), want, f"{dtype} by {x_dtype}, {layout.stride()}")
 
 
-@BYTES
-def test_what_x_holds_where_nothing_is_stored_does_not_matter(dtype, gpu):
-    rng = np.random.default_rng(2)
-    given = operand(rng, (20, 128), dtype, gpu)
-    scale = torch.ones(20, device=gpu) if dtype == I8 else None
-    for value in (np.nan, np.inf):
-        X = cases.numbers(rng, (128, 3), BF16)
-        X[70] = value
-        Y = back(sc.sparse24_matmul(given.matrix, tensor(X, gpu), scale=scale)).astype(np.float64)
-        hit = given.stored[:, 70]
-        assert 0 < hit.sum() < len(hit)
-        assert np.isfinite(Y[~hit]).all()
-        assert not np.isfinite(Y[hit]).any()
-
-
 @SHORT
 def test_what_follows_a_widened_product_and_the_same_bits(x_dtype, gpu):
     rng = np.random.default_rng(3)
-    given = operand(rng, (20, 192), I8, gpu)
+    given = sparse24_operand(rng, (20, 192), I8, gpu)
     x = tensor(cases.numbers(rng, (2, 5, 192), x_dtype), gpu)
     scale = tensor(cases.factors(rng, 20, F32), gpu)
     bias = tensor(cases.numbers(rng, 20, x_dtype), gpu)
@@ -198,7 +177,7 @@ def test_what_follows_a_widened_product_and_the_same_bits(x_dtype, gpu):
 def test_other_shapes_and_right_sides_go_to_the_plain_kernel(dtype, gpu):
     rng = np.random.default_rng(7)
     for k, x_dtype in ((60, F16), (64, F32)):
-        given = operand(rng, (9, k), dtype, gpu)
+        given = sparse24_operand(rng, (9, k), dtype, gpu)
         scale = cases.factors(rng, 9, F32) if dtype == I8 else None
         X = cases.numbers(rng, (k, 9), x_dtype)
         moved = None if scale is None else tensor(scale, gpu)
@@ -212,7 +191,7 @@ def test_other_shapes_and_right_sides_go_to_the_plain_kernel(dtype, gpu):
 def test_values_that_begin_elsewhere_go_to_the_plain_kernel(dtype, gpu):
     """Loads of 16 bytes need their multiples."""
     rng = np.random.default_rng(8)
-    given = operand(rng, (9, 128), dtype, gpu)
+    given = sparse24_operand(rng, (9, 128), dtype, gpu)
     room = torch.empty(given.matrix.values.numel() + 1, dtype=given.matrix.values.dtype, device=gpu)
     moved = room[1:].view(given.matrix.values.shape)
     moved.copy_(given.matrix.values)

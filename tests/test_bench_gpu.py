@@ -69,7 +69,7 @@ int CudaSpmm(int m, int k, int n, int nonzeros, const int* row_indices, const fl
 """
 
 
-def tables_24(gpu, dtype, shape="48x64"):
+def tables_24(gpu, dtype, shape):
     """Return the tables of ``gpu-24``, of one small shape."""
     from sparsecore.bench.gpu.products24 import compression24, products24
 
@@ -77,9 +77,9 @@ def tables_24(gpu, dtype, shape="48x64"):
     return [list(make(options, gpu).cases) for make in (products24, compression24)]
 
 
-@pytest.mark.parametrize("dtype", ["float16", "int8"])
-def test_every_contender_of_a_24_product_is_right(dtype, gpu):
-    products, (made,) = tables_24(gpu, dtype)
+@pytest.mark.parametrize(("dtype", "shape"), [("float16", "48x64"), ("int8", "48x128")])
+def test_every_contender_of_a_24_product_is_right(dtype, shape, gpu):
+    products, (made,) = tables_24(gpu, dtype, shape)
     for case in products:
         assert max(verify(case).values()) <= 1
         assert next(iter(case.contenders)) == "sparsecore"

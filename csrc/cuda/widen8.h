@@ -29,6 +29,19 @@ __device__ __forceinline__ float int8_at(std::uint32_t four, int i) {
   return __uint_as_float(0x4b000000u | ((four >> (8 * i) & 0xffu) ^ 0x80u)) - 8388736.0f;
 }
 
+// Two 8-bit floats in fp16: e5m2 is its upper half.
+template <class V>
+__device__ __forceinline__ std::uint32_t halves_of(std::uint32_t pair) {
+  if constexpr (std::is_same_v<V, Float8E5M2>) {
+    return (pair & 0xffu) << 8 | (pair & 0xff00u) << 16;
+  } else if constexpr (kConvertsE4M3) {
+    return halves_of_e4m3(static_cast<std::uint16_t>(pair));
+  } else {
+    return exact_pair<Half>(to_float(Float8E4M3{static_cast<std::uint8_t>(pair)}),
+                            to_float(Float8E4M3{static_cast<std::uint8_t>(pair >> 8)}));
+  }
+}
+
 // Items 0 ... 3 of `four`, of type V, two a word.
 template <class V, class T>
 __device__ __forceinline__ void widen(std::uint32_t four, std::uint32_t* two) {
@@ -36,18 +49,12 @@ __device__ __forceinline__ void widen(std::uint32_t four, std::uint32_t* two) {
   for (int i = 0; i < 2; ++i) {
     if constexpr (std::is_same_v<V, std::int8_t>) {
       two[i] = exact_pair<T>(int8_at(four, 2 * i), int8_at(four, 2 * i + 1));
-      continue;
-    }
-    const std::uint32_t pair = four >> (16 * i) & 0xffffu;
-    std::uint32_t halves = (pair & 0xffu) << 8 | (pair & 0xff00u) << 16;  // of e5m2, its upper half
-    if constexpr (std::is_same_v<V, Float8E4M3>) {
-      halves = halves_of_e4m3(static_cast<std::uint16_t>(pair));
-    }
-    if constexpr (std::is_same_v<T, Half>) {
-      two[i] = halves;
     } else {
-      two[i] = exact_pair<T>(widened<float>(Half{static_cast<std::uint16_t>(halves)}),
-                             widened<float>(Half{static_cast<std::uint16_t>(halves >> 16)}));
+      two[i] = halves_of<V>(four >> (16 * i) & 0xffffu);
+      if constexpr (std::is_same_v<T, BFloat16>) {
+        two[i] = exact_pair<T>(widened<float>(Half{static_cast<std::uint16_t>(two[i])}),
+                               widened<float>(Half{static_cast<std::uint16_t>(two[i] >> 16)}));
+      }
     }
   }
 }

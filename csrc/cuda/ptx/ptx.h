@@ -2,8 +2,6 @@
 // Instructions"). The emulation of tests has a header of the same name.
 #pragma once
 
-#include <cuda_fp16.h>
-
 #include <cstdint>
 #include <type_traits>
 
@@ -73,19 +71,19 @@ __device__ __forceinline__ void mma_sp_m16n8k64(std::int32_t (&d)[4], const std:
         "r"(metadata));
 }
 
-// Two items of e4m3, the first in the low byte, in fp16, which has all of them.
-__device__ __forceinline__ std::uint32_t halves_of_e4m3(std::uint16_t pair) {
+// Two items of e4m3, the first in the low byte, in fp16, which has all of them; for devices that
+// convert them (compute capability 8.9 on).
 #if __CUDA_ARCH__ >= 890
-  std::uint32_t halves;
-  asm("cvt.rn.f16x2.e4m3x2 %0, %1;" : "=r"(halves) : "h"(pair));
-  return halves;
+constexpr bool kConvertsE4M3 = true;
 #else
-  const auto half = [](int bits) {
-    const float item = to_float(Float8E4M3{static_cast<std::uint8_t>(bits)});
-    return std::uint32_t{__half_as_ushort(__float2half_rn(item))};
-  };
-  return half(pair & 0xff) | half(pair >> 8) << 16;
+constexpr bool kConvertsE4M3 = false;
 #endif
+__device__ __forceinline__ std::uint32_t halves_of_e4m3(std::uint16_t pair) {
+  std::uint32_t halves = 0;
+#if __CUDA_ARCH__ >= 890
+  asm("cvt.rn.f16x2.e4m3x2 %0, %1;" : "=r"(halves) : "h"(pair));
+#endif
+  return halves;
 }
 
 // The nearest number of ten bits of mantissa, ties away from zero.

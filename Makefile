@@ -5,7 +5,7 @@ SHELL := /bin/bash
 .ONESHELL:
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-core test-cuda lint docs-check bench clean FORCE
+.PHONY: help demo test test-core test-cuda lint docs docs-check bench clean FORCE
 # The installed package is what runs and is tested, never the source tree.
 unexport PYTHONPATH
 
@@ -31,6 +31,7 @@ help:
 	echo "make test-core   the core's own tests, in C++ (doctest)"
 	echo "make test-cuda   the CUDA kernels, on the processor"
 	echo "make lint        ruff, mypy, clang-format, clang-tidy"
+	echo "make docs        the documents as pages: build/docs/html/index.html"
 	echo "make docs-check  doctests, code blocks and links of the documents"
 	echo "make bench       C++ microbenchmarks (Google Benchmark)"
 	echo "make clean       remove builds and environments"
@@ -97,9 +98,13 @@ lint: $(VENV)/lint $(VENV)/cmake
 	  $(VENV)/bin/clang-tidy -p build/tidy --quiet \
 	  --extra-arg=-idirafter"$$($${CXX:-c++} -print-file-name=include)"
 
+# Where they lie, so that their links hold; every warning is an error, and nothing is fetched.
+docs: $(VENV)/docs
+	@$(RUN) -m sphinx -q -W --keep-going -c docs -d build/docs/doctrees . build/docs/html
+
 docs-check: $(VENV)/installed
 	@$(RUN) -m pytest -q -c pyproject.toml --doctest-modules --pyargs sparsecore
-	$(RUN) -m pytest -q tests/test_docs.py
+	$(RUN) -m pytest -q tests/test_docs.py tests/test_claims.py
 
 bench: $(VENV)/cmake
 	@if ! $${CXX:-c++} -E -x c++ -include benchmark/benchmark.h /dev/null > /dev/null 2>&1; then
@@ -140,6 +145,10 @@ $(BARE)/installed: EXTRAS := test
 
 $(VENV)/lint: pyproject.toml $(VENV)/installed
 	@$(RUN) $(PIP) install --quiet "$$(echo build/wheel/*.whl)[lint]"
+	touch $@
+
+$(VENV)/docs: pyproject.toml $(VENV)/installed
+	@$(RUN) $(PIP) install --quiet "$$(echo build/wheel/*.whl)[docs]"
 	touch $@
 
 $(VENV)/cmake: | $(VENV)/bin/pip

@@ -1,15 +1,18 @@
-"""cli/convert.py, checkpoint_convert.py: checkpoints converted without the model."""
+"""cli/convert.py: checkpoints converted without the model."""
 
 from pathlib import Path
 from typing import Any
 
+import hypothesis.strategies as st
 import numpy as np
 import pytest
+from hypothesis import given, settings
 from safetensors.numpy import load_file, save_file
 
 import sparsecore as sc
 from demo_cases import sparsecore
-from sparsecore.checkpoint_convert import sparsified
+from sparsecore.files.bitmask import is_24
+from sparsecore.weight_files.sparsified import sparsified
 
 
 def pruned(*shape: int, sparsity: float, dtype: Any = np.float32) -> np.ndarray:
@@ -86,10 +89,10 @@ def test_bitmask_checkpoints_are_rescued(tmp_path: Path) -> None:
 def test_the_smallest_format_is_taken() -> None:
     """By storage(): 2:4 at 50 %; CSR where 2:4 is nearly empty; dense for half of int8."""
     half = np.where(np.arange(64) % 4 < 2, pruned(8, 64, sparsity=0), 0)
-    assert isinstance(sparsified("w", half).weight, sc.Sparse24)
-    assert isinstance(sparsified("w", np.eye(64)).weight, sc.CSR)
-    assert isinstance(sparsified("w", pruned(8, 8, sparsity=0.4, dtype=np.int8)).weight, np.ndarray)
-    assert isinstance(sparsified("w", np.zeros((0, 4))).weight, np.ndarray)
+    assert isinstance(sparsified("w", half)[0], sc.Sparse24)
+    assert isinstance(sparsified("w", np.eye(64))[0], sc.CSR)
+    assert isinstance(sparsified("w", pruned(8, 8, sparsity=0.4, dtype=np.int8))[0], np.ndarray)
+    assert isinstance(sparsified("w", np.zeros((0, 4)))[0], np.ndarray)
 
 
 def test_a_fused_model_is_named(tmp_path: Path) -> None:
@@ -142,9 +145,21 @@ def test_what_cannot_be_converted_is_said(tmp_path: Path) -> None:
         ((source, target, "--dense", "--skip", "x"), "--skip is for"),
     ):
         result = sparsecore("convert", *arguments)
-        assert result.exit_code != 0
+        assert result.exit_code == 2
         assert message in result.output
     save_file({"x": np.ones(1)}, source)
-    result = sparsecore("convert", source, tmp_path / "out.bin")
-    assert "ends in '.bin', expected '.safetensors'" in result.output
+    result = sparsecore("convert", source, tmp_path / "out.gguf")
+    assert "ends in '.gguf', expected '.safetensors'" in result.output
     assert "nothing to convert" in sparsecore("convert", source, target).output
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.integers(0, 3), st.integers(0, 11), st.integers(0, 2**32 - 1))
+def test_what_is_two_of_four_is_what_the_format_takes(rows: int, columns: int, seed: int) -> None:
+    W = np.random.default_rng(seed).integers(0, 2, (rows, columns)).astype(np.float32)
+    try:
+        sc.Sparse24.from_dense(W)
+    except ValueError:
+        assert not is_24(W)
+    else:
+        assert is_24(W)

@@ -1,11 +1,18 @@
-"""Every document's Python blocks run, each on its own, and every relative link leads somewhere."""
+"""Every document's Python blocks run, each on its own, every relative link leads somewhere.
+
+And the reference has every public name.
+"""
 
 import re
+import sys
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
+from types import ModuleType
 
 import pytest
+
+import sparsecore as sc
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENTS = [
@@ -36,7 +43,10 @@ def test_python_block_runs(
     if "import torch" in code and find_spec("torch") is None:
         pytest.skip("torch is not installed")
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MPLBACKEND", "agg")
     exec(compile("\n" * (line - 1) + code, str(path), "exec"), {"__name__": "__main__"})
+    if "matplotlib.pyplot" in sys.modules:
+        sys.modules["matplotlib.pyplot"].close("all")
 
 
 def anchors(text: str) -> set[str]:
@@ -60,3 +70,19 @@ def test_links_resolve(path: Path) -> None:
         if not is_whole:
             broken.append(link["target"])
     assert broken == []
+
+
+def documented() -> set[str]:
+    """Return what the reference documents: modules by name, of `sc` the rest as `sc.name`."""
+    pages = "\n".join(path.read_text("utf-8") for path in sorted(ROOT.glob("docs/reference/*.md")))
+    directives = re.findall(r"^\.\. auto(\w+):: ([\w.]+)$", pages, re.MULTILINE)
+    return {name if kind == "module" or "." in name else f"sc.{name}" for kind, name in directives}
+
+
+def test_the_reference_has_every_public_name() -> None:
+    public = set(sc.__all__) - {"__version__"}
+    modules = {name for name in public if isinstance(getattr(sc, name), ModuleType)}
+    inner = ("pruning.allocation", "pruning.flops", "pruning.scores", "pruning.structured")
+    expected = {f"sparsecore.{name}" for name in (*modules, *inner)}
+    expected |= {f"sc.{name}" for name in public - modules}
+    assert expected - documented() == set()

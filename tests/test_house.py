@@ -21,7 +21,10 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = Path(sparsecore.__file__).parent
 # A line of `nm --format=posix -C`: name, kind, value and mostly size; C++ names have spaces too.
 SYMBOL = re.compile(r"^(?P<name>.+) (?P<kind>[A-Za-z]) [0-9a-f]+(?: [0-9a-f]+)? *$", re.MULTILINE)
-OPTIONAL = ("torch", "torch_pruning", "scipy", "sklearn", "matplotlib", "click", "rich")
+OPTIONAL = (
+    *("torch", "torch_pruning", "scipy", "sklearn", "matplotlib", "click", "rich"),
+    *("onnx", "onnxscript", "onnxruntime"),
+)
 
 
 # ---- the stub describes the binary ----

@@ -9,8 +9,8 @@ torch = pytest.importorskip("torch")
 from torch import nn  # noqa: E402
 
 from linear_layers import prune_24_  # noqa: E402
+from sparsecore.durations import duration  # noqa: E402
 from sparsecore.nn import Report, sparsify_  # noqa: E402
-from sparsecore.nn.report import duration  # noqa: E402
 from sparsify_cases import FAST_24, FakeTimer  # noqa: E402
 
 

@@ -2,8 +2,8 @@
 
 Formats (`COO`, `CSR`, `Sparse24`), operations on them (`csr_matmul`, `sparse24_matmul`, `linear`,
 `conv2d`, `csr_sddmm`, `prune_24`), what sparsity costs (`analysis`), pruning (`pruning`), torch
-modules (`nn`) and matrices on several ranks (`distributed`). numpy in, numpy out; torch in, torch
-out; torch is imported only by those who use it.
+modules (`nn`), files for other runtimes (`export`) and matrices on several ranks (`distributed`).
+numpy in, numpy out; torch in, torch out; torch is imported only by those who use it.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -28,7 +28,8 @@ from sparsecore.ops import (
 from sparsecore.plan import Plan
 
 if TYPE_CHECKING:
-    from sparsecore import distributed, nn, pruning
+    from sparsecore import distributed, export, html_report, nn, pruning
+    from sparsecore.diagnosis import doctor
 
 __all__ = [
     "COO",
@@ -47,7 +48,10 @@ __all__ = [
     "csr_sddmm",
     "cuda",
     "distributed",
+    "doctor",
+    "export",
     "get_num_threads",
+    "html_report",
     "linear",
     "load",
     "load_checkpoint",
@@ -65,10 +69,14 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     # Subpackages that bring torch, or that most numerical users never touch, load when named.
-    if name in ("distributed", "nn", "pruning"):
+    if name in ("distributed", "export", "html_report", "nn", "pruning"):
         import importlib
 
         return importlib.import_module(f"sparsecore.{name}")
+    if name == "doctor":
+        from sparsecore.diagnosis import doctor as function
+
+        return function
     msg = f"module 'sparsecore' has no attribute {name!r}"
     raise AttributeError(msg)
 

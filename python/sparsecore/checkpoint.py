@@ -17,7 +17,7 @@ from sparsecore.files.tensor_reading import TensorFiles, open_tensors
 from sparsecore.formats import CSR, Sparse24
 from sparsecore.interop import VALUE_DTYPES, Array
 
-__all__ = ["Checkpoint", "CheckpointSize", "load_checkpoint"]
+__all__ = ["Checkpoint", "CheckpointSize", "load_checkpoint", "open_checkpoint"]
 
 PathLike: TypeAlias = str | os.PathLike[str]
 Weight: TypeAlias = CSR | Sparse24 | Array
@@ -197,7 +197,11 @@ def load_checkpoint(path: PathLike) -> Checkpoint:
     <CSR 100x100, nnz=100 (density 1%), float32, columns uint8, offsets uint8, 601 bytes> \
 {'fc': 'csr'} 40400
     """
-    files = open_tensors(Path(path))
+    return open_checkpoint(open_tensors(Path(path)))
+
+
+def open_checkpoint(files: TensorFiles) -> Checkpoint:
+    """Return the checkpoint that files hold, whose own headers were read; as `load_checkpoint`."""
     try:
         headers = [read_header(metadata) for metadata in files.metadata.values()]
         if None in headers and any(header is not None for header in headers):

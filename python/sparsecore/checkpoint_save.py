@@ -1,6 +1,6 @@
 """Checkpoints of whole models in which pruned weights are stored sparse: writing, without torch."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +10,17 @@ from sparsecore import interop
 from sparsecore.checkpoint import CheckpointSize, PathLike, load_checkpoint
 from sparsecore.files.checkpoint_header import Header, Layer
 from sparsecore.files.parts import take_apart
-from sparsecore.files.tensor_writing import write_tensors
+from sparsecore.files.tensor_writing import Planned, write_planned
 from sparsecore.formats import CSR, Sparse24
 from sparsecore.interop import Array
 
-__all__ = ["save_checkpoint", "write_checkpoint"]
+__all__ = [
+    "layer_name",
+    "save_checkpoint",
+    "stored_arrays",
+    "write_checkpoint",
+    "write_planned_checkpoint",
+]
 
 
 def save_checkpoint(
@@ -70,13 +76,13 @@ def save_checkpoint(
         if not isinstance(weight, CSR | Sparse24):
             arrays[name] = _as_array(weight, name)
             continue
-        layer_name = _layer_name(name)
+        module = layer_name(name)
         layer = Layer(
             "csr" if isinstance(weight, CSR) else "2:4", tuple(shapes.pop(name, weight.shape))
         )
         _check_shape(name, layer, weight.shape)
-        layers[layer_name] = layer
-        arrays |= zip(layer.tensors(layer_name), _stored_arrays(weight), strict=True)
+        layers[module] = layer
+        arrays |= zip(layer.tensors(module), stored_arrays(weight), strict=True)
     if shapes:
         msg = f"save_checkpoint: weight_shapes names {min(shapes)!r}, which is no matrix of weights"
         raise ValueError(msg)
@@ -87,12 +93,25 @@ def write_checkpoint(
     path: Path, arrays: Mapping[str, Array], header: Header, shard_bytes: int | None
 ) -> CheckpointSize:
     """Write tensors as they are stored, and their header."""
+    planned = {name: Planned.of(name, a.dtype, a.shape) for name, a in arrays.items()}
+    return write_planned_checkpoint(path, planned, arrays.__getitem__, header, shard_bytes)
+
+
+def write_planned_checkpoint(
+    path: Path,
+    planned: Mapping[str, Planned],
+    read: Callable[[str], Array],
+    header: Header,
+    shard_bytes: int | None,
+) -> CheckpointSize:
+    """Write tensors that are asked for one by one, and their header."""
     group = {
         tensor: name for name, layer in header.layers.items() for tensor in layer.tensors(name)
     }
-    written = write_tensors(
+    written = write_planned(
         path,
-        arrays,
+        planned,
+        read,
         metadata=header.metadata,
         group=lambda name: f"layer {group[name]}" if name in group else f"tensor {name}",
         shard_bytes=shard_bytes,
@@ -100,7 +119,14 @@ def write_checkpoint(
     return load_checkpoint(written[-1]).size
 
 
-def _layer_name(name: str) -> str:
+def layer_name(name: str) -> str:
+    """Return the layer that a matrix is the weight of.
+
+    Raises
+    ------
+    ValueError
+        Where its name does not end in ``weight``.
+    """
     layer, _, last = name.rpartition(".")
     if last != "weight":
         msg = f"save_checkpoint: the matrix {name!r} is not called 'weight', as those of layers are"
@@ -121,7 +147,7 @@ def _as_array(weight: Any, name: str) -> Array:
     raise TypeError(msg)
 
 
-def _stored_arrays(weight: CSR | Sparse24) -> list[Array]:
+def stored_arrays(weight: CSR | Sparse24) -> list[Array]:
     """Return a weight's arrays as torch modules hold them: indices in narrow signed integers."""
     values, *indices = take_apart(weight).arrays.values()
     return [values, *(indices if isinstance(weight, Sparse24) else map(_narrowed, indices))]

@@ -153,6 +153,12 @@ class Plan:
         """Pickle and copy by way of the CSR: a plan's own layout is never saved."""
         return Plan, (self.tocsr(), *self._options)
 
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows: facts and the kernel."""
+        from sparsecore.html_report.matrix import plan_html
+
+        return plan_html(self)
+
     def __repr__(self) -> str:
         """Return one line: shape, nnz, dtype, kernel, bytes."""
         m, n = self.shape

@@ -31,8 +31,13 @@ def main(options: Options) -> None:
 
     try:
         run(options, pinned=pinned)
-    except (FileNotFoundError, WrongResult) as error:
+    except WrongResult as error:
         sys.exit(str(error))
+    except (OSError, ValueError, ModuleNotFoundError) as error:
+        if options.command != "file" and not isinstance(error, FileNotFoundError):
+            raise
+        print(f"Error: {error}", file=sys.stderr)
+        sys.exit(2 if options.command == "file" else 1)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from sparsecore.bench import words
 from sparsecore.bench.e2e import arguments as end_to_end
+from sparsecore.bench.file_weights import arguments as of_file
 from sparsecore.bench.gpu import arguments as gpu
 from sparsecore.bench.never_slower import arguments as never_slower
 from sparsecore.bench.pinning import TARGETS
@@ -71,7 +72,8 @@ class Options:
     `dlmc` is None for random matrices, 0 for every DLMC pattern, else at most so many of each
     sparsity; with it, no `sparsities` means all. `models` to `values` are of ``e2e``: no `batches`
     means each network's own; ``training`` and ``never-slower`` have some of them, and the former
-    `steps`. `document` is the JSON file that ``plot`` reads.
+    `steps`. `document` is the JSON file that ``plot`` reads. `weights` is the file whose weights
+    ``file`` measures, those of a name in which `layers` is found, with so many `batches` of rows.
     """
 
     command: str
@@ -99,6 +101,8 @@ class Options:
     output: Path | None = None
     plot: bool = False
     document: Path = Path()
+    weights: Path = Path()
+    layers: str = ""
 
 
 def parse(arguments: Sequence[str] | None = None) -> Options:
@@ -117,6 +121,7 @@ def parse(arguments: Sequence[str] | None = None) -> Options:
         "never-slower",
         "gpu",
         "gpu-24",
+        "file",
     ):
         parser.error(f"{given['command']} has no series of sparsities to plot")
     quick = given.pop("quick")
@@ -141,6 +146,8 @@ def _defaults(command: str, *, quick: bool) -> dict[str, object]:
         return never_slower.defaults(quick=quick)
     if command in ("gpu", "gpu-24"):
         return gpu.defaults(command, quick=quick)
+    if command == "file":
+        return of_file.defaults(quick=quick)
     found = _COMMANDS[command]
     threads = min(_cores(), 16) if command == "threads" else 1
     if not quick:
@@ -200,6 +207,7 @@ def _parser() -> argparse.ArgumentParser:
         commands.add_parser("gpu", help="products and construction on CUDA", parents=[common])
     )
     gpu.add_options_24(commands.add_parser("gpu-24", help="2:4 on CUDA", parents=[common]))
+    of_file.add_options(commands.add_parser("file", help="the weights of a file", parents=[common]))
     draw = commands.add_parser("plot", help="draw the JSON of an earlier run")
     draw.add_argument("document", type=words.json_path)
     draw.add_argument("--output", type=Path, help="PNG; by default beside the JSON")

@@ -23,7 +23,9 @@ __all__ = [
     "QUIET",
     "checkout",
     "measure",
+    "measured_rows",
     "note_absent",
+    "protocol",
     "results",
     "run",
     "timer",
@@ -53,6 +55,8 @@ def run(options: Options, *, pinned: bool) -> None:
         document, text = _never_slower(options, pinned=pinned)
     elif options.command in ("gpu", "gpu-24"):
         document, text = _gpu(options)
+    elif options.command == "file":
+        document, text = _of_file(options, pinned=pinned)
     else:
         document = measure(options, pinned=pinned)
         text = table.markdown(document)
@@ -97,6 +101,13 @@ def _never_slower(options: Options, *, pinned: bool) -> tuple[dict[str, Any], st
     return document, never_slower_table.markdown(document)
 
 
+def _of_file(options: Options, *, pinned: bool) -> tuple[dict[str, Any], str]:
+    from sparsecore.bench.file_weights import run as of_file
+
+    document = of_file.measure(options, pinned=pinned)
+    return document, of_file.markdown(document)
+
+
 def _gpu(options: Options) -> tuple[dict[str, Any], str]:
     from sparsecore.bench.gpu import run as gpu
 
@@ -120,11 +131,11 @@ def measure(options: Options, *, pinned: bool) -> dict[str, Any]:
     compared = COMPARISONS[options.command](options, roster)
     absent = {name: [reason] for name, reason in roster.absent.items()}
     before = measure_floor(clock)
-    rows = list(_measured_rows(compared, clock, absent))
+    rows = list(measured_rows(compared, clock, absent))
     after = measure_floor(clock)
     return {
         "date": datetime.now(UTC).date().isoformat(),
-        "protocol": _protocol(options, pinned=pinned),
+        "protocol": protocol(options, pinned=pinned),
         "machine": machine_facts(checkout()),
         "libraries": _libraries(roster),
         **results(compared, rows, absent, before, after),
@@ -158,7 +169,7 @@ def note_absent(case: Case, absent: dict[str, list[str]]) -> None:
             absent[name].append(reason)
 
 
-def _measured_rows(
+def measured_rows(
     compared: Comparison, clock: Timer, absent: dict[str, list[str]]
 ) -> Iterator[dict[str, Any]]:
     """Check, then measure, one case after another; a dot on stderr is a case done."""
@@ -171,7 +182,8 @@ def _measured_rows(
     print(file=sys.stderr)
 
 
-def _protocol(options: Options, *, pinned: bool) -> dict[str, Any]:
+def protocol(options: Options, *, pinned: bool) -> dict[str, Any]:
+    """Return how a run measures."""
     return {
         "threads": options.threads,
         "pinned": pinned,

@@ -3,8 +3,13 @@
 import click
 
 import sparsecore
+from sparsecore.cli.bench import bench
+from sparsecore.cli.check import check
 from sparsecore.cli.convert import convert
 from sparsecore.cli.demo import demo
+from sparsecore.cli.doctor import doctor
+from sparsecore.cli.prune import prune
+from sparsecore.cli.report import report
 
 __all__ = ["commands"]
 
@@ -14,7 +19,12 @@ Examples:
   sparsecore demo --seed 1           the same with other random numbers
   sparsecore demo --data mnist --data-dir DIR
   sparsecore demo --help             every option
+  sparsecore prune model.safetensors pruned.safetensors --sparsity 0.9
+  sparsecore bench --from pruned.safetensors --batch 1,16
   sparsecore convert pruned.safetensors sparse.safetensors
+  sparsecore doctor pruned.safetensors
+  sparsecore check model.onnx --target tensorrt
+  sparsecore report report.json -o report.html
 """
 
 
@@ -24,5 +34,10 @@ def commands() -> None:
     """Make pruned neural networks really smaller and faster, and say honestly where not."""
 
 
+commands.add_command(bench)
+commands.add_command(check)
 commands.add_command(convert)
 commands.add_command(demo)
+commands.add_command(doctor)
+commands.add_command(prune)
+commands.add_command(report)

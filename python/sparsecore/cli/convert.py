@@ -1,109 +1,135 @@
-"""``sparsecore convert``: a checkpoint of pruned weights becomes a sparse one, and back."""
+"""``sparsecore convert``: weights of one kind of file become another kind, without the model."""
 
 from pathlib import Path
 
 import click
 
-from sparsecore.checkpoint import Checkpoint, load_checkpoint
-from sparsecore.checkpoint_convert import Converted, densified, read_dense, sparsify_all
-from sparsecore.checkpoint_save import save_checkpoint
-from sparsecore.files.tensor_writing import write_tensors
-from sparsecore.formats import CSR, Sparse24
+from sparsecore.cli.columns import aligned, shape_text
+from sparsecore.cli.faults import one_line_faults
+from sparsecore.cli.file_options import check_apart, writes_a_file
+from sparsecore.weight_files import open_weights
+from sparsecore.weight_files.plan import Outcome
+from sparsecore.weight_files.to_onnx import into_graph
+from sparsecore.weight_files.writing import KINDS, kind_by_ending, plan_writing
 
 __all__ = ["convert"]
 
-_EXAMPLES = """\b
+_EPILOG = """\b
+What OUT can be, --to:
+  sparsecore          each layer's weight as CSR, or 2:4 where it is that,
+                      where this takes fewer bytes; the rest stays dense
+  safetensors         dense
+  compressed-tensors  sparse-24-bitmask: matrices that are 2:4
+  torch               a state_dict, dense
+  onnx                with --into: the same graph with the weights of IN,
+                      by name
+  npz                 one matrix as scipy's csr; several as numpy's dense
+                      arrays, deflated
+
+\b
 Examples:
   sparsecore convert pruned.safetensors sparse.safetensors
   sparsecore convert model-folder sparse.safetensors --shard-bytes 5000000000
   sparsecore convert sparse.safetensors dense.safetensors --dense
+  sparsecore convert pruned.pt bitmask.safetensors --to compressed-tensors
+  sparsecore convert model.onnx weights.safetensors --to safetensors
+  sparsecore convert pruned.safetensors pruned.onnx --into model.onnx
 """
-_FORMATS = {CSR: "csr", Sparse24: "2:4"}
 
 
-@click.command(epilog=_EXAMPLES, short_help="Make a checkpoint of pruned weights sparse, or dense.")
-@click.argument("source", metavar="IN", type=click.Path(exists=True, path_type=Path))
-@click.argument("target", metavar="OUT", type=click.Path(dir_okay=False, path_type=Path))
-@click.option("--dense", is_flag=True, help="The other way: write a sparse checkpoint dense.")
+@click.command(epilog=_EPILOG, short_help="Make a file of pruned weights sparse, or dense.")
+@writes_a_file
+@click.option(
+    "--to",
+    "kind",
+    type=click.Choice(KINDS),
+    help="What OUT is. [default: by its ending; .safetensors is sparsecore's, sparse]",
+)
+@click.option("--dense", is_flag=True, help="A .safetensors OUT is dense, as --to safetensors.")
+@click.option(
+    "--into",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="GRAPH",
+    help="The ONNX model that the weights are put into; OUT is the same with these.",
+)
 @click.option(
     "--skip",
     multiple=True,
     metavar="GLOB",
     help="Weights that stay dense, such as 'embed*'; may be given several times.",
 )
-@click.option(
-    "--shard-bytes",
-    type=click.IntRange(1),
-    help="Write several files of at most so many bytes of tensors, and an index.",
-)
 def convert(
-    source: Path, target: Path, dense: bool, skip: tuple[str, ...], shard_bytes: int | None
+    source: Path,
+    target: Path,
+    kind: str | None,
+    dense: bool,
+    into: Path | None,
+    skip: tuple[str, ...],
+    dry_run: bool,
+    shard_bytes: int | None,
 ) -> None:
-    """Convert the safetensors checkpoint IN to the sparse one OUT, without the model.
+    """Convert the weights in IN to OUT, without the model.
 
-    IN is a file, an index of several, or a folder with one of these: a state_dict whose pruned
-    weights have zeros, or sparse-24-bitmask or sparse-bitmask of compressed-tensors. Every 2-D
-    weight, and every 4-D one of a convolution, is stored as CSR, or as 2:4 where it is that,
-    where this takes fewer bytes; the rest stays as it is. Prints what each weight has become.
+    IN is safetensors (a file, an index or a folder: dense, sparsecore's own, or by bitmask of
+    compressed-tensors), a state_dict of torch (.pt, .pth, .bin), an ONNX model, or .npz.
+
+    Prints what each weight has become. One weight is in memory at a time; where OUT is torch's all,
+    of an ONNX model what its own file holds.
     """
-    if target.exists() and target.samefile(source):
-        msg = f"IN and OUT are the same file, {source}"
-        raise click.UsageError(msg)
-    if dense and skip:
-        msg = "--skip is for making weights sparse, --dense makes all dense"
-        raise click.UsageError(msg)
-    try:
-        if dense:
-            _to_dense(source, target, shard_bytes)
-        else:
-            _to_sparse(source, target, skip, shard_bytes)
-    except (ValueError, TypeError, OSError) as error:
-        raise click.ClickException(str(error)) from error
-
-
-def _to_sparse(source: Path, target: Path, skip: tuple[str, ...], shard_bytes: int | None) -> None:
-    found: list[Converted] = []
-    weights, shapes = sparsify_all(read_dense(source), skip, found.append)
-    size = save_checkpoint(target, weights, weight_shapes=shapes, shard_bytes=shard_bytes)
-    for line in _table(found):
+    with one_line_faults():
+        check_apart(source, target)
+        kind = _checked_kind(target, kind, dense=dense, into=into, skip=skip)
+        weights = open_weights(source)
+        placed = weights if into is None else into_graph(weights, open_weights(into))
+        plan = plan_writing(placed, target, kind, skip=skip, shard_bytes=shard_bytes)
+        written = "nothing was written" if dry_run else plan.write()
+    for line in _table(plan.outcomes):
         click.echo(line)
-    click.echo(f"\n{target}: {size}")
+    for note in plan.notes:
+        click.echo(f"note: {note}")
+    click.echo(f"\n{weights.path}: {weights.kind}, {weights.nbytes:,} bytes")
+    click.echo(f"{target}: {kind}, {written}")
 
 
-def _to_dense(source: Path, target: Path, shard_bytes: int | None) -> None:
-    checkpoint: Checkpoint = load_checkpoint(source)
-    arrays = densified(checkpoint)
-    files = write_tensors(
-        target, arrays, metadata=lambda *_: {"format": "pt"}, shard_bytes=shard_bytes
-    )
-    if checkpoint.header.fused.modules:
-        click.echo(
-            "note: the model was fused for running: these are its weights with BatchNorms folded "
-            "into them, which the original class does not take"
-        )
-    nbytes = sum(file.stat().st_size for file in files)
-    click.echo(f"{target}: {checkpoint.size.total:,} -> {nbytes:,} bytes, all weights dense")
+def _checked_kind(
+    target: Path,
+    kind: str | None,
+    *,
+    dense: bool,
+    into: Path | None,
+    skip: tuple[str, ...],
+) -> str:
+    """Return the kind of OUT, where the options fit together."""
+    if into is not None:
+        check_apart(into, target, name="GRAPH")
+    if dense and kind not in (None, "safetensors"):
+        msg = f"--dense is --to safetensors, which contradicts --to {kind}"
+        raise click.UsageError(msg)
+    if kind is None:
+        kind = kind_by_ending(target, safetensors="safetensors" if dense else "sparsecore")
+    if skip and kind not in ("sparsecore", "compressed-tensors"):
+        msg = f"--skip is for making weights sparse, --to {kind} makes all dense"
+        raise click.UsageError(msg)
+    if into is not None and kind != "onnx":
+        msg = f"--into is for an OUT of ONNX, not of {kind}"
+        raise click.UsageError(msg)
+    return kind
 
 
-def _table(found: list[Converted]) -> list[str]:
-    if not found:
-        return ["nothing to convert: the checkpoint has no 2-D or 4-D tensor called 'weight'"]
-    rows = [["weight", "shape", "sparsity", "format", "bytes", "why"], *map(_row, found)]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in rows
-    ]
-    return [lines[0], "-" * max(map(len, lines)), *lines[1:]]
+def _table(outcomes: list[Outcome]) -> list[str]:
+    if not outcomes:
+        return ["nothing to convert: there is no 2-D or 4-D tensor called 'weight'"]
+    titles = ["weight", "shape", "sparsity", "format", "bytes", "why"]
+    return aligned(titles, [_row(outcome) for outcome in outcomes])
 
 
-def _row(found: Converted) -> list[str]:
-    is_dense = found.after == found.before
+def _row(outcome: Outcome) -> list[str]:
+    before, after = f"{outcome.before:,}", f"{outcome.after:,}"
     return [
-        found.name,
-        " x ".join(map(str, found.shape)),
-        f"{found.sparsity:.1%}",
-        _FORMATS.get(type(found.weight), "dense"),
-        f"{found.before:,}" if is_dense else f"{found.before:,} -> {found.after:,}",
-        found.why,
+        outcome.name,
+        shape_text(outcome.shape),
+        "" if outcome.sparsity is None else f"{outcome.sparsity:.1%}",
+        outcome.stored,
+        before if before == after else f"{before} -> {after}",
+        outcome.why,
     ]

@@ -5,8 +5,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from sparsecore.cli.demo_measure import Curve
+from sparsecore.durations import duration
 from sparsecore.nn import LayerReport, Report
-from sparsecore.nn.report import duration
 from sparsecore.timing import Timing
 
 __all__ = [

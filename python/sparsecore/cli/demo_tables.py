@@ -6,8 +6,8 @@ from rich import box
 from rich.table import Table
 
 from sparsecore.cli.demo_results import Results, Variant, all_dense, disturbed, disturbed_rows
+from sparsecore.durations import duration
 from sparsecore.nn import LayerReport, Report
-from sparsecore.nn.report import duration
 
 __all__ = ["layer_tables", "model_table"]
 

@@ -8,11 +8,12 @@ from sparsecore import _core, interop
 from sparsecore.cuda.current import current, lend, stream_of
 from sparsecore.cuda.structure import DeviceStructure
 
-DeviceKernel: TypeAlias = Literal["rows", "bitmap", "delta4", "delta8", "tf32", "3xtf32"]
-KERNELS: tuple[str, ...] = ("rows", "bitmap", "delta4", "delta8", "tf32", "3xtf32")
+DeviceKernel: TypeAlias = Literal["rows", "merge", "bitmap", "delta4", "delta8", "tf32", "3xtf32"]
+KERNELS: tuple[str, ...] = ("rows", "merge", "bitmap", "delta4", "delta8", "tf32", "3xtf32")
 # Values and where they belong in the order of matrix fragments (csrc/cuda/strip_layout.h).
 _STRIPS = ("bitmap", "delta4", "delta8")
 _STRIP_DTYPES = ("float16", "bfloat16")
+_ANY_DTYPE = ("rows", "merge")
 _FEW_COLUMNS = 32
 
 
@@ -66,8 +67,9 @@ class DevicePlan:
         Copied; for "bitmap", "delta4" and "delta8" in the order of matrix fragments.
     backward : bool
         Whether the values of the transpose are kept as well, for products with it.
-    kernel : {"rows", "bitmap", "delta4", "delta8", "tf32", "3xtf32"}
-        What X of the values' dtype are multiplied by; all else goes by rows.
+    kernel : {"rows", "merge", "bitmap", "delta4", "delta8", "tf32", "3xtf32"}
+        What X of the values' dtype are multiplied by, with "merge" X of any dtype and up to eight
+        columns; all else goes by rows.
 
     Raises
     ------
@@ -87,7 +89,7 @@ class DevicePlan:
     ) -> None:
         name = interop.numpy_dtype(values.dtype).name
         allowed = _STRIP_DTYPES if kernel in _STRIPS else ("float32",)
-        if kernel != "rows" and name not in allowed:
+        if kernel not in _ANY_DTYPE and name not in allowed:
             msg = f"prepare: A is {name}, expected {' or '.join(allowed)} for kernel {kernel!r}"
             raise TypeError(msg)
         self.structure, self.kernel, self._backward = structure, kernel, backward

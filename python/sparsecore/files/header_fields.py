@@ -1,5 +1,6 @@
 """Fields of a JSON object that a file holds: each is what it should be, or the ValueError says."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,15 +10,18 @@ _LARGEST = 2**63 - 1
 
 
 class Fields:
-    """An object of a header, with no keys but the known ones; `place` names it in messages."""
+    """An object of a file; `place` names it in messages.
 
-    def __init__(self, content: object, place: str, known: tuple[str, ...]) -> None:
+    Keys besides the `known` ones are refused, where these are given.
+    """
+
+    def __init__(self, content: object, place: str, known: tuple[str, ...] | None = None) -> None:
         self._place = place
         self._content: Mapping[str, Any] = content if isinstance(content, dict) else {}
         if not isinstance(content, dict):
             msg = f"{place} is {content!r:.80}, expected an object"
             raise ValueError(msg)
-        if unknown := sorted(content.keys() - set(known)):
+        if known is not None and (unknown := sorted(content.keys() - set(known))):
             msg = f"{place} has the unknown key {unknown[0]!r:.80}, expected {', '.join(known)}"
             raise ValueError(msg)
 
@@ -50,6 +54,26 @@ class Fields:
             raise self._fault(key, value, "a natural number")
         return int(value)
 
+    def number(self, key: str) -> float:
+        """Return a field that is a finite number of at least 0."""
+        value = self.get(key)
+        if not _is_number(value):
+            raise self._fault(key, value, "a finite number of at least 0")
+        return float(value)
+
+    def number_or_none(self, key: str) -> float | None:
+        """Return a field that is such a number; None where it is null or missing."""
+        return None if self.get(key) is None else self.number(key)
+
+    def objects(self, key: str) -> "list[Fields]":
+        """Return the fields of each object of an array."""
+        items = enumerate(self.array(key))
+        return [Fields(item, f"{self._place}: {key}[{i}]") for i, item in items]
+
+    def within(self, key: str) -> "Fields":
+        """Return the fields of a field that is an object; none where it is missing."""
+        return Fields(self.mapping(key), f"{self._place}: {key}")
+
     def naturals(self, key: str, lengths: tuple[int, ...]) -> tuple[int, ...]:
         """Return a field that is an array of natural numbers, as many as one of `lengths`."""
         value = self.array(key)
@@ -78,6 +102,12 @@ class Fields:
 
     def _fault(self, what: str, value: object, expected: str) -> ValueError:
         return ValueError(f"{self._place}: {what} is {value!r:.80}, expected {expected}")
+
+
+def _is_number(value: object) -> bool:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return 0 <= value <= _LARGEST and math.isfinite(value)
 
 
 def _is_natural(value: object) -> bool:

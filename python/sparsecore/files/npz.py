@@ -1,47 +1,18 @@
-"""npz with scipy's keys: what ``scipy.sparse.save_npz`` writes and ``load_npz`` reads.
+"""npz with scipy's keys: what ``scipy.sparse.save_npz`` writes and ``load_npz`` reads."""
 
-numpy's own reader allocates what an array's header claims before it has read the array, and gives
-the header to Python's parser; this one reads first, and takes only the form that numpy writes. So a
-header that lies, or an archive that claims more than it holds, costs nothing.
-"""
-
-import errno
-import math
-import re
-import zipfile
-import zlib
 from pathlib import Path
-from typing import Any, BinaryIO, Literal
+from typing import Any, BinaryIO
 
 import numpy as np
 
+from sparsecore.files.npz_members import Archive, open_archive
 from sparsecore.files.parts import ARRAY_NAMES, Parts
 from sparsecore.formats.convert import widen
 from sparsecore.interop import Array
 
-# No stream of deflate inflates to more than this many bytes a byte (zlib's technical notes,
-# "Maximum Compression Factor": 1032:1).
-_LARGEST_INFLATION = 1032
-_SCIPY_DTYPES = ("float64", "float32", "int8")
-# The .npy format: magic, version, the header's length in 2 (version 1) or 4 bytes, the header.
-_VERSION_1 = b"\x93NUMPY\x01\x00"
-_VERSION_2 = b"\x93NUMPY\x02\x00"
-_HEADER = re.compile(
-    rb"\{'descr': '([<>|][a-zA-Z]\d+)', 'fortran_order': (False|True), "
-    rb"'shape': \((|\d+,|\d+(?:, \d+)+)\), \} *\n"
-)
-# A header takes 128 bytes.
-_LARGEST_HEADER = 1 << 10
-_CHUNK = 1 << 20
+__all__ = ["read", "read_header", "write"]
 
-# What Python's zipfile raises for an archive that is not one.
-_ZIP_FAULTS = (
-    zipfile.BadZipFile,
-    zlib.error,
-    EOFError,
-    NotImplementedError,
-    RuntimeError,
-)
+_SCIPY_DTYPES = ("float64", "float32", "int8")
 
 
 def write(file: BinaryIO, parts: Parts) -> None:
@@ -80,28 +51,21 @@ def read(path: Path) -> Parts:
     ValueError
         Where the file is not one; names the member at fault.
     """
-    with path.open("rb") as file:
-        size = file.seek(0, 2)
-        try:
-            with zipfile.ZipFile(file) as archive:
-                return _read_archive(archive, size)
-        except (*_ZIP_FAULTS, OSError) as fault:
-            # zipfile seeks where a false offset sends it (EINVAL); other errors are the disk's.
-            if isinstance(fault, OSError) and fault.errno != errno.EINVAL:
-                raise
-            msg = f"not a whole zip archive: {fault}"
-            raise ValueError(msg) from fault
+    with open_archive(path) as archive:
+        matrix_format, shape = read_header(archive)
+        names = ARRAY_NAMES[matrix_format]
+        arrays = {name: archive.read(name, kinds="iuf") for name in names}
+    return Parts(matrix_format, shape, arrays)
 
 
-def _read_archive(archive: zipfile.ZipFile, size: int) -> Parts:
-    matrix_format = _read_format(_read_member(archive, "format", size, kinds="SU"))
-    shape = _read_member(archive, "shape", size, kinds="iu")
+def read_header(archive: Archive) -> tuple[str, tuple[int, int]]:
+    """Read the format and the shape of the matrix in an archive that is open, as `read` does."""
+    matrix_format = _read_format(archive.read("format", kinds="SU"))
+    shape = archive.read("shape", kinds="iu")
     if shape.shape != (2,):
         msg = f"member 'shape.npy' has shape {shape.shape}, expected (2,)"
         raise ValueError(msg)
-    names = ARRAY_NAMES[matrix_format]
-    arrays = {name: _read_member(archive, name, size, kinds="iuf") for name in names}
-    return Parts(matrix_format, (int(shape[0]), int(shape[1])), arrays)
+    return matrix_format, (int(shape[0]), int(shape[1]))
 
 
 def _read_format(member: Array) -> str:
@@ -111,61 +75,3 @@ def _read_format(member: Array) -> str:
         msg = f"holds the format {text!r:.40}, expected 'csr' or 'coo'; scipy converts others"
         raise ValueError(msg)
     return text
-
-
-def _read_member(archive: zipfile.ZipFile, name: str, size: int, *, kinds: str) -> Array:
-    """Read one array, in native byte order; its bytes are read before its header is believed."""
-    member = f"{name}.npy"
-    if member not in archive.namelist():
-        msg = f"no member {member!r}, expected those that scipy.sparse.save_npz writes"
-        raise ValueError(msg)
-    info = archive.getinfo(member)
-    if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-        msg = f"member {member!r} uses compression {info.compress_type}, expected deflate or none"
-        raise ValueError(msg)
-    ratio = _LARGEST_INFLATION if info.compress_type == zipfile.ZIP_DEFLATED else 1
-    if info.compress_size > size or info.file_size > ratio * info.compress_size:
-        msg = (
-            f"member {member!r} claims {info.file_size} bytes from {info.compress_size} in a file "
-            f"of {size}"
-        )
-        raise ValueError(msg)
-    content = _inflate(archive, info)
-    if len(content) != info.file_size:
-        msg = f"member {member!r} is truncated: {len(content)} of {info.file_size} bytes"
-        raise ValueError(msg)
-    return _parse_npy(content, member, kinds=kinds)
-
-
-def _inflate(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytearray:
-    """Read a member piece by piece, so that memory follows what is there and not what is claimed.
-
-    zipfile stops at the size that the archive claims, and compares the checksum there.
-    """
-    content = bytearray()
-    with archive.open(info) as stream:
-        while piece := stream.read(_CHUNK):
-            content += piece
-    return content
-
-
-def _parse_npy(content: bytearray, member: str, *, kinds: str) -> Array:
-    start = bytes(content[:8])
-    begin = 10 if start == _VERSION_1 else 12
-    end = begin + int.from_bytes(content[8:begin], "little")
-    header = _HEADER.fullmatch(content[begin : min(end, begin + _LARGEST_HEADER)])
-    if start not in (_VERSION_1, _VERSION_2) or header is None:
-        msg = f"member {member!r} has no npy header as numpy writes it for numbers"
-        raise ValueError(msg)
-    dtype = np.dtype(header[1].decode())
-    if dtype.kind not in kinds:
-        msg = f"member {member!r} has dtype {dtype}, expected kind {' or '.join(kinds)}"
-        raise ValueError(msg)
-    shape = tuple(int(extent) for extent in header[3].replace(b",", b" ").split())
-    needed, found = math.prod(shape) * dtype.itemsize, len(content) - end
-    if needed != found:
-        msg = f"member {member!r} holds {found} bytes of data, its header claims {needed}"
-        raise ValueError(msg)
-    order: Literal["C", "F"] = "F" if header[2] == b"True" else "C"
-    array = np.frombuffer(content, dtype=dtype, offset=end).reshape(shape, order=order)
-    return array.astype(dtype.newbyteorder("="))

@@ -83,7 +83,7 @@ def read(path: Path) -> Parts:
         file.seek(0)
         header, start = _read_header(file, size)
         metadata = header.pop("__metadata__", None)
-        matrix_format, shape, dtype = _read_metadata(metadata)
+        matrix_format, shape, dtype = read_metadata(metadata)
         names = ARRAY_NAMES[matrix_format]
         if set(header) != set(names):
             msg = f"the header lists the tensors {sorted(header)}, expected {sorted(names)}"
@@ -129,7 +129,14 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return result
 
 
-def _read_metadata(metadata: Any) -> tuple[str, tuple[int, int], str]:
+def read_metadata(metadata: Any) -> tuple[str, tuple[int, int], str]:
+    """Return format, shape and dtype of the matrix that a file's metadata describe.
+
+    Raises
+    ------
+    ValueError
+        Where they describe none.
+    """
     metadata = metadata if isinstance(metadata, dict) else {}
     matrix_format, shape = metadata.get("format"), str(metadata.get("shape")).split()
     if matrix_format not in ARRAY_NAMES or metadata.get("version") != VERSION:

@@ -85,11 +85,24 @@ class TensorFiles:
         if entry.dtype is None:
             msg = f"{entry.path}: tensor {name!r} has dtype {entry.dtype_name}, which is not read"
             raise ValueError(msg)
+        return self.read_bytes(name).view(entry.dtype).reshape(entry.shape)
+
+    def read_bytes(self, name: str) -> Array:
+        """Read one tensor's bytes, of whatever dtype.
+
+        Raises
+        ------
+        KeyError
+            Where there is none of this name.
+        ValueError
+            Where the file has become shorter.
+        """
+        entry = self.entries[name]
         content = np.fromfile(entry.path, np.uint8, entry.nbytes, offset=entry.begin)
         if content.size != entry.nbytes:
             msg = f"{entry.path}: the file ended within tensor {name!r}"
             raise ValueError(msg)
-        return content.view(entry.dtype).reshape(entry.shape)
+        return content
 
 
 # ---- reading ----

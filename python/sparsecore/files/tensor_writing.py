@@ -1,9 +1,16 @@
-"""Many tensors written to safetensors files: one, or several with an index as Hugging Face does."""
+"""Many tensors written to safetensors files: one, or several with an index as Hugging Face does.
+
+A tensor is asked for when it is written, and then let go: what is written needs no memory but for
+one tensor.
+"""
 
 import json
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -11,7 +18,38 @@ from sparsecore.files.complete import complete_or_absent
 from sparsecore.files.tensor_reading import DTYPES, INDEX_SUFFIX, SUFFIX
 from sparsecore.interop import Array
 
-__all__ = ["write_tensors"]
+__all__ = ["Planned", "write_planned", "write_tensors"]
+
+_CODES = {dtype: code for code, dtype in DTYPES.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """A tensor that is to be written: its dtype by safetensors' code, its shape and its bytes."""
+
+    code: str
+    shape: tuple[int, ...]
+    nbytes: int
+
+    @property
+    def itemsize(self) -> int:
+        """Bytes of an element, rounded down; 0 where there is none."""
+        return self.nbytes // max(math.prod(self.shape), 1)
+
+    @classmethod
+    def of(cls, name: str, dtype: np.dtype[Any], shape: Sequence[int]) -> "Planned":
+        """Plan an array.
+
+        Raises
+        ------
+        TypeError
+            Where safetensors files do not hold its dtype.
+        """
+        code = _CODES.get(dtype)
+        if code is None:
+            msg = f"tensor {name!r} has dtype {dtype}, which a checkpoint does not hold"
+            raise TypeError(msg)
+        return cls(code, tuple(shape), math.prod(shape) * dtype.itemsize)
 
 
 def write_tensors(
@@ -22,7 +60,24 @@ def write_tensors(
     group: Callable[[str], str] = str,
     shard_bytes: int | None = None,
 ) -> list[Path]:
-    """Write arrays to one file, or to several of about `shard_bytes` and an index.
+    """Write arrays; all else is as in `write_planned`."""
+    planned = {name: Planned.of(name, a.dtype, a.shape) for name, a in arrays.items()}
+    read = arrays.__getitem__
+    return write_planned(
+        path, planned, read, metadata=metadata, group=group, shard_bytes=shard_bytes
+    )
+
+
+def write_planned(
+    path: Path,
+    planned: Mapping[str, Planned],
+    read: Callable[[str], Array],
+    *,
+    metadata: Callable[[Sequence[str], bool], dict[str, str]],
+    group: Callable[[str], str] = str,
+    shard_bytes: int | None = None,
+) -> list[Path]:
+    """Write tensors to one file, or to several of about `shard_bytes` and an index.
 
     Parameters
     ----------
@@ -30,7 +85,9 @@ def write_tensors(
         Ends in ``.safetensors``. Several files are ``NAME-00001-of-0000N.safetensors`` and
         ``NAME.safetensors.index.json``, which appears last. What was there is exchanged only when
         all are written.
-    arrays : mapping of str to array
+    planned : mapping of str to Planned
+    read : callable
+        ``read(name)`` is the array, or its bytes; it is asked once for each.
     metadata : callable
         ``metadata(names, first)`` is that of a file with the tensors `names`; `first` of the first.
     group : callable
@@ -43,63 +100,59 @@ def write_tensors(
     list of Path
         What was written.
     """
-    _check_writable(path, arrays, shard_bytes)
-    shards = list(_shards(arrays, group, shard_bytes))
+    _check_writable(path, planned, shard_bytes)
+    shards = list(_shards(planned, group, shard_bytes))
     if len(shards) == 1:
         with complete_or_absent(path) as temporary:
-            _write_one(temporary, arrays, metadata(list(arrays), True))
+            _write_one(temporary, planned, read, metadata(list(planned), True))
         return [path]
     stem, count = path.name.removesuffix(SUFFIX), len(shards)
     files = [path.with_name(f"{stem}-{i:05}-of-{count:05}{SUFFIX}") for i in range(1, count + 1)]
     index = path.with_name(f"{stem}{INDEX_SUFFIX}")
     with ExitStack() as all_complete:  # which exchanges what was entered first, the index, last
         temporary = all_complete.enter_context(complete_or_absent(index))
-        temporary.write_text(_index(arrays, files, shards), encoding="utf-8")
+        temporary.write_text(_index(planned, files, shards), encoding="utf-8")
         for i, (file, names) in enumerate(zip(files, shards, strict=True)):
             temporary = all_complete.enter_context(complete_or_absent(file))
-            held = {name: arrays[name] for name in names}
-            _write_one(temporary, held, metadata(names, i == 0))
+            held = {name: planned[name] for name in names}
+            _write_one(temporary, held, read, metadata(names, i == 0))
         # While an older checkpoint's files are exchanged, nothing may call the mixture one.
         index.unlink(missing_ok=True)
     return [*files, index]
 
 
 def _index(
-    arrays: Mapping[str, Array], files: Sequence[Path], shards: Sequence[Sequence[str]]
+    planned: Mapping[str, Planned], files: Sequence[Path], shards: Sequence[Sequence[str]]
 ) -> str:
     where = {n: file.name for file, names in zip(files, shards, strict=True) for n in names}
-    total = sum(array.nbytes for array in arrays.values())
+    total = sum(tensor.nbytes for tensor in planned.values())
     content = {"metadata": {"total_size": total}, "weight_map": where}
     return json.dumps(content, indent=2) + "\n"
 
 
-def _check_writable(path: Path, arrays: Mapping[str, Array], shard_bytes: int | None) -> None:
+def _check_writable(path: Path, planned: Mapping[str, Planned], shard_bytes: int | None) -> None:
     if path.suffix != SUFFIX:
         msg = f"{path}: ends in {path.suffix!r}, expected {SUFFIX!r}"
         raise ValueError(msg)
     if shard_bytes is not None and shard_bytes < 1:
         msg = f"shard_bytes is {shard_bytes}, expected 1 or more"
         raise ValueError(msg)
-    for name, array in arrays.items():
-        if array.dtype not in DTYPES.values():
-            msg = f"tensor {name!r} has dtype {array.dtype}, which a checkpoint does not hold"
-            raise TypeError(msg)
-        if name == "__metadata__":
-            msg = "a tensor is called '__metadata__', which safetensors keeps for itself"
-            raise ValueError(msg)
+    if "__metadata__" in planned:
+        msg = "a tensor is called '__metadata__', which safetensors keeps for itself"
+        raise ValueError(msg)
 
 
 def _shards(
-    arrays: Mapping[str, Array], group: Callable[[str], str], limit: int | None
+    planned: Mapping[str, Planned], group: Callable[[str], str], limit: int | None
 ) -> Iterator[list[str]]:
-    """Yield the names of each file, in the order of `arrays`."""
+    """Yield the names of each file, in the order of `planned`."""
     groups: dict[str, list[str]] = {}
-    for name in arrays:
+    for name in planned:
         groups.setdefault(group(name), []).append(name)
     shard: list[str] = []
     size = 0
     for names in groups.values():
-        nbytes = sum(arrays[name].nbytes for name in names)
+        nbytes = sum(planned[name].nbytes for name in names)
         if shard and limit is not None and size + nbytes > limit:
             yield shard
             shard, size = [], 0
@@ -107,8 +160,33 @@ def _shards(
     yield shard
 
 
-def _write_one(path: Path, arrays: Mapping[str, Array], metadata: dict[str, str]) -> None:
-    from safetensors.numpy import save_file
+def _write_one(
+    path: Path,
+    planned: Mapping[str, Planned],
+    read: Callable[[str], Array],
+    metadata: dict[str, str],
+) -> None:
+    """Write a file. The package safetensors would take all tensors at once.
 
-    contiguous = {name: np.ascontiguousarray(a).reshape(a.shape) for name, a in arrays.items()}
-    save_file(contiguous, path, metadata=metadata or None)
+    The widest elements come first, so that each tensor is aligned in the file.
+    """
+    names = sorted(planned, key=lambda name: (-planned[name].itemsize, name))
+    header: dict[str, Any] = {"__metadata__": metadata} if metadata else {}
+    end = 0
+    for name in names:
+        begin, end = end, end + planned[name].nbytes
+        header[name] = {
+            "dtype": planned[name].code,
+            "shape": planned[name].shape,
+            "data_offsets": (begin, end),
+        }
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)
+    with path.open("xb") as file:
+        file.write(len(text).to_bytes(8, "little") + text)
+        for name in names:
+            content = np.ascontiguousarray(read(name)).reshape(-1).view(np.uint8)
+            if content.size != planned[name].nbytes:
+                msg = f"tensor {name!r} has {content.size} bytes, expected {planned[name].nbytes}"
+                raise ValueError(msg)
+            file.write(content.data)

@@ -403,6 +403,12 @@ class COO:
         """Refuse: making a matrix dense is asked for by name, ``A.toarray()``."""
         raise storage.array_refusal(self)
 
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows: facts, and where the entries are."""
+        from sparsecore.html_report.matrix import matrix_html
+
+        return matrix_html(self)
+
     def __repr__(self) -> str:
         """Return one line: shape, nnz, density, dtype, index widths, bytes."""
         rows, columns = map(placement.stored_dtype, (self._row, self._col))

@@ -5,13 +5,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from sparsecore.durations import duration
 from sparsecore.nn.accuracy import LayerError, tolerance
 from sparsecore.nn.candidates import build, error_of, measure
 from sparsecore.nn.layers import Call, Dense, Site, Use
-from sparsecore.nn.report import Format, duration
+from sparsecore.nn.report import Format
 from sparsecore.nn.sparse24_conv import has_24_kernel
 from sparsecore.nn.stored_values import StoredValues, storing_obstacle
 from sparsecore.timing import Timer
@@ -105,6 +107,8 @@ def _plain_weight(dense: Dense) -> Tensor | None:
     """Return the weight where it can be looked at without computing it."""
     weight: Any = dense._parameters.get("weight", vars(dense).get("weight"))
     if type(weight) not in {Tensor, nn.Parameter} or weight.is_meta:
+        return None
+    if weight.layout != torch.strided:
         return None
     detached: Tensor = weight.detach()
     return detached

@@ -109,6 +109,8 @@ def obstacle(layer: nn.Linear | nn.Conv2d) -> str | None:
         return "it has hooks, which would be lost: remove them first"
     if type(layer._parameters.get("weight")) is not nn.Parameter:
         return f"its weight is a {type(layer.weight).__name__}, not a plain Parameter"
+    if layer.weight.layout != torch.strided:
+        return f"its weight is a {layer.weight.layout} tensor: call .to_dense() on it first"
     return None
 
 

@@ -8,6 +8,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, get_args
 
+from torch import nn
+
+from sparsecore.durations import duration
+from sparsecore.html_report.render import fragment
+from sparsecore.html_report.write import make_page, write_html
+from sparsecore.text_table import table_lines
+
 __all__ = ["Format", "LayerReport", "Report", "load_choices", "save_choices"]
 
 Format: TypeAlias = Literal["dense", "csr", "2:4"]
@@ -112,6 +119,40 @@ class Report:
         as_dict: dict[str, Any] = json.loads(text, parse_constant=lambda _: None)
         return as_dict
 
+    def save_html(
+        self,
+        path: str | os.PathLike[str],
+        *sources: Any,
+        model: nn.Module | None = None,
+        layers: Sequence[str] = (),
+        title: str | None = None,
+    ) -> None:
+        """Write one HTML page: this report, and pictures of the model's weights.
+
+        Parameters
+        ----------
+        path, sources, layers, title
+            As of :func:`sparsecore.html_report.write_html`; a `LatencyTable` among the sources adds
+            each layer's break-even.
+        model : torch.nn.Module, optional
+            The converted model, whose weights are drawn.
+
+        Examples
+        --------
+        >>> import pathlib, tempfile
+        >>> report = Report((), None, None, 400, 400, 0.0)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = pathlib.Path(folder, "report.html")
+        ...     report.save_html(path, title="Nothing to convert")
+        ...     path.stat().st_size < 20_000
+        True
+        """
+        write_html(path, self, *sources, weights=model, layers=layers, title=title)
+
+    def _repr_html_(self) -> str:
+        """Return the totals and the layers as a notebook shows them."""
+        return fragment(make_page(self))
+
     def __str__(self) -> str:
         """Return a table of the layers, the reasons, and the model's totals."""
         table = _table(self.layers, stored=self.values is not None)
@@ -123,21 +164,6 @@ class Report:
 # ---- text ----
 
 
-def duration(seconds: float) -> str:
-    """Format seconds with three digits and a unit.
-
-    Examples
-    --------
-    >>> duration(0.00123), duration(45.6e-6), duration(12)
-    ('1.23 ms', '45.6 us', '12 s')
-    """
-    rounded = float(f"{seconds:.3g}")
-    for unit, size in (("s", 1.0), ("ms", 1e-3), ("us", 1e-6)):
-        if rounded >= size:
-            return f"{rounded / size:.10g} {unit}"
-    return f"{rounded * 1e9:.10g} ns"
-
-
 def _table(layers: Sequence[LayerReport], *, stored: bool) -> list[str]:
     """Return the lines of the table; where values are `stored` narrower, with dtype and error."""
     head = ["layer", "shape", "sparsity", "2:4", "rows", *FORMATS, "bytes", "choice"]
@@ -147,12 +173,7 @@ def _table(layers: Sequence[LayerReport], *, stored: bool) -> list[str]:
         dtypes = [layer.values or "-" for layer in layers]
         for row, dtype, error in zip(rows, ["values", *dtypes], ["error", *errors], strict=True):
             row += [dtype, error]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in rows
-    ]
-    return [lines[0], "-" * max(map(len, lines)), *lines[1:]]
+    return table_lines(rows)
 
 
 def _row(layer: LayerReport) -> list[str]:

@@ -12,12 +12,12 @@ from typing import Any
 
 from torch import nn
 
+from sparsecore.durations import duration
 from sparsecore.nn.accuracy import outputs_difference
 from sparsecore.nn.choose import Decision
 from sparsecore.nn.example import Example, undisturbed
 from sparsecore.nn.fusion import Fusion
 from sparsecore.nn.layers import install
-from sparsecore.nn.report import duration
 from sparsecore.timing import Timer
 
 __all__ = ["Outcome", "Times", "Trial", "put", "settle"]

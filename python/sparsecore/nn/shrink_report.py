@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from sparsecore.text_table import table_lines
+
 __all__ = ["DeadUnits", "LayerSizes", "ShrinkReport", "sizes_table"]
 
 
@@ -79,13 +81,7 @@ class ShrinkReport:
 def sizes_table(layers: Sequence[LayerSizes]) -> list[str]:
     """Return the lines of a table: each layer's inputs and outputs, and what became of them."""
     head = ["layer", "in", "out"]
-    rows = [head, *([layer.name, *_changes(layer)] for layer in layers)]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in rows
-    ]
-    return [lines[0], "-" * max(map(len, lines)), *lines[1:]]
+    return table_lines([head, *([layer.name, *_changes(layer)] for layer in layers)])
 
 
 def _changes(layer: LayerSizes) -> list[str]:

@@ -1,0 +1,95 @@
+"""How many entries of a weight are zero, and where: counted piece by piece."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+import numpy as np
+import numpy.typing as npt
+
+from sparsecore.interop import Array
+
+__all__ = ["FLATTENED", "Counts", "axis_name", "count"]
+
+FLATTENED = "flattened"
+"""Groups of four along what follows the first axis, as im2col lays a convolution's weight."""
+
+# Elements that are looked at together: what is made of them is small next to a large weight.
+_PIECE = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """Nonzeros of a weight, and how much of it is 2:4.
+
+    Attributes
+    ----------
+    size, nonzeros : int
+        -0.0 counts as zero, NaN as nonzero.
+    share_24 : mapping of str to float
+        The fraction of groups of four neighbours with at most two nonzeros, 1.0 without any group:
+        along "axis 0" and "axis 1", and of a weight of three axes or more also "flattened", along
+        all but the first together. The last group of a line may have fewer than four.
+    """
+
+    size: int
+    nonzeros: int
+    share_24: Mapping[str, float]
+
+    @property
+    def sparsity(self) -> float:
+        """The fraction that is zero."""
+        return 1 - self.nonzeros / self.size if self.size else 0.0
+
+
+def axis_name(axis: int) -> str:
+    """Return what `Counts.share_24` calls an axis."""
+    return f"axis {axis}"
+
+
+def count(weight: Array) -> Counts:
+    """Count the nonzeros of a weight, and its groups of four.
+
+    Parameters
+    ----------
+    weight : array of any dtype
+        Read in pieces of about a million elements.
+
+    Examples
+    --------
+    >>> count(np.array([[1, 0, 0, 2], [3, 4, 5, 0]])).share_24["axis 1"]
+    0.5
+    """
+    lines = [axis_name(axis) for axis in range(min(weight.ndim, 2))]
+    lines += [FLATTENED] if weight.ndim > 2 else []
+    nonzeros, groups, fitting = 0, dict.fromkeys(lines, 0), dict.fromkeys(lines, 0)
+    for kept in _pieces(weight):
+        nonzeros += int(np.count_nonzero(kept))
+        for line in lines:
+            few = _at_most_two(kept, line)
+            groups[line] += few.size
+            fitting[line] += int(np.count_nonzero(few))
+    share = {line: fitting[line] / groups[line] if groups[line] else 1.0 for line in lines}
+    return Counts(weight.size, nonzeros, MappingProxyType(share))
+
+
+def _pieces(weight: Array) -> Iterator[npt.NDArray[np.bool_]]:
+    """Yield where a weight is not zero, a few of its rows at a time, in fours."""
+    if weight.ndim == 0 or weight.size == 0:
+        yield np.atleast_1d(weight != 0)
+        return
+    rows = max(4, _PIECE // (weight.size // len(weight)) // 4 * 4)
+    for start in range(0, len(weight), rows):
+        yield weight[start : start + rows] != 0
+
+
+def _at_most_two(kept: npt.NDArray[np.bool_], line: str) -> npt.NDArray[np.bool_]:
+    """Whether each group of four along a line has at most two nonzeros."""
+    axis = 0 if line == axis_name(0) else 1
+    if line == FLATTENED:
+        kept = kept.reshape(len(kept), -1)
+    starts = np.arange(0, kept.shape[axis], 4)
+    if not starts.size:
+        return np.zeros(0, dtype=np.bool_)
+    few: npt.NDArray[np.bool_] = np.add.reduceat(kept, starts, axis=axis, dtype=np.uint8) <= 2
+    return few

@@ -1,0 +1,76 @@
+"""From a file of weights to the facts of its layers, one weight at a time."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from math import prod
+
+from sparsecore.diagnosis.counting import Counts, count
+from sparsecore.diagnosis.facts import LayerFacts, LayerUse, bytes_of
+from sparsecore.files.tensor_reading import DTYPES
+from sparsecore.weight_files import Entry, Use, WeightFiles
+
+__all__ = ["file_layers"]
+
+_ITEMSIZES = {dtype.name: dtype.itemsize for dtype in DTYPES.values()}
+_CONVOLUTIONS = ("Conv", "FusedConv", "ConvInteger", "QLinearConv", "ConvTranspose")
+_PRODUCTS = ("Gemm", "MatMul", "MatMulInteger", "QLinearMatMul", "Linear")
+
+
+def file_layers(
+    files: WeightFiles,
+    rows: Mapping[str, tuple[int, ...]],
+    tell: Callable[[int, int, str], object],
+) -> Iterator[LayerFacts]:
+    """Yield what a file tells of each of its weights of two axes or more.
+
+    Parameters
+    ----------
+    files : WeightFiles
+        Each weight is read, counted and dropped before the next one.
+    rows : mapping of str to tuple of int
+        How often calls apply each weight, as far as that is known.
+    tell : callable
+        Called as ``tell(done, total, name)``.
+    """
+    entries = [e for e in files.values() if len(e.shape) >= 2 and e.tied_to is None]
+    for done, entry in enumerate(entries):
+        tell(done, len(entries), entry.name)
+        yield _facts(files, entry, rows.get(entry.name, ()))
+    tell(len(entries), len(entries), "")
+
+
+def _facts(files: WeightFiles, entry: Entry, rows: tuple[int, ...]) -> LayerFacts:
+    size, can_be_read = prod(entry.shape), entry.dtype in _ITEMSIZES
+    counts = count(files.dense(entry.name)) if can_be_read else Counts(size, size, {})
+    itemsize = _ITEMSIZES.get(entry.dtype, entry.nbytes // max(size, 1))
+    use = None if entry.use is None else _use(entry.use, entry.shape)
+    if use is not None and rows:
+        use = replace(use, rows=rows, macs=sum(rows) * size)
+    return LayerFacts(
+        name=entry.name,
+        shape=entry.shape,
+        dtype=entry.dtype,
+        stored=entry.stored,
+        counts=counts,
+        nbytes=bytes_of(entry.shape, counts.nonzeros, itemsize, entry.nbytes),
+        use=use,
+        in_file=True,
+        counted=can_be_read,
+    )
+
+
+def _use(use: Use, shape: tuple[int, ...]) -> LayerUse:
+    """Return a file's word for a use in this package's."""
+    if use.operator in _CONVOLUTIONS or use.geometry is not None:
+        return LayerUse(
+            "convolution",
+            use.operator,
+            use.reduction_axis,
+            groups=use.groups,
+            kernel_size=shape[2:],
+            transposed=use.operator == "ConvTranspose",
+        )
+    if use.operator not in _PRODUCTS:
+        return LayerUse("fused", use.operator, use.reduction_axis)
+    is_batch = len(shape) > 2 and prod(shape[:-2]) > 1
+    return LayerUse("batched" if is_batch else "linear", use.operator, use.reduction_axis)

@@ -1,0 +1,166 @@
+"""Everything that keeps a layer from being faster, in the order of `verdict.CODES`."""
+
+from collections.abc import Iterator, Sequence
+
+from sparsecore.diagnosis.backends import Backend, is_24, is_24_by_chance, kernel_obstacle
+from sparsecore.diagnosis.estimate import Times
+from sparsecore.diagnosis.facts import LayerFacts
+from sparsecore.diagnosis.verdict import Verdict
+from sparsecore.diagnosis.words import comparison, rows_text
+from sparsecore.html_report.numbers import nbytes_text, percent
+from sparsecore.interop import VALUE_DTYPES
+
+__all__ = ["findings"]
+
+
+def findings(
+    facts: LayerFacts, backends: Sequence[Backend], times: Sequence[Times]
+) -> tuple[Verdict, ...]:
+    """Return what was found about a layer with zeros that is stored dense, in the order tested."""
+    tests = (
+        _mask(facts),
+        _stored_dense(facts, times),
+        _break_even(facts, times),
+        _wrong_axis(facts),
+        _shape(facts, backends, times),
+        _kernel(facts),
+        _fusion(facts),
+        _exchange(facts),
+    )
+    return tuple(found for test in tests for found in test)
+
+
+def _mask(facts: LayerFacts) -> Iterator[Verdict]:
+    if facts.mask is None:
+        return
+    how = facts.mask.how
+    yield Verdict(
+        "mask-in-forward",
+        f"its mask is still applied in forward, {how}; {percent(facts.sparsity)} zeros are "
+        "multiplied as numbers",
+        f"{facts.mask.remedy}, then sc.nn.sparsify_(model, example_inputs)",
+    )
+
+
+def _stored_dense(facts: LayerFacts, times: Sequence[Times]) -> Iterator[Verdict]:
+    if facts.is_sparse:
+        return
+    sizes = _smaller(facts)
+    quicker = [time for time in times if time.pays]
+    if quicker:
+        best = comparison(max(quicker, key=lambda time: time.gain))
+        sentence = f"{percent(facts.sparsity)} zeros are stored dense{sizes}: {best}"
+        yield Verdict("zeros-stored-dense", f"{sentence}{_otherwise(times)}", _conversion(facts))
+    elif sizes:
+        sentence = f"{percent(facts.sparsity)} zeros are stored dense{sizes}"
+        advice = "sparsecore convert IN OUT stores it sparse"
+        yield Verdict("zeros-stored-dense", sentence, advice if facts.in_file else "")
+
+
+def _otherwise(times: Sequence[Times]) -> str:
+    """Say for which numbers of rows dense stays faster; nothing where for none."""
+    slower = [time.rows for time in times if time.loses]
+    return f"; dense stays faster with {rows_text(*slower)}" if slower else ""
+
+
+def _conversion(facts: LayerFacts) -> str:
+    if facts.in_file:
+        return (
+            "sparsecore convert IN OUT stores it sparse, sc.nn.sparsify_(model, example_inputs) "
+            "runs it so"
+        )
+    if facts.exchangeable:
+        return "sc.nn.sparsify_(model, example_inputs) makes it sparse"
+    return "write it as nn.Linear or nn.Conv2d, or call sc.linear(x, A) with A in CSR"
+
+
+def _smaller(facts: LayerFacts) -> str:
+    """Say which sparse form takes fewer bytes; nothing where none does."""
+    sizes = facts.nbytes
+    forms = {"csr": sizes.csr, "2:4": sizes.sparse24 if is_24(facts) else None}
+    known = {form: size for form, size in forms.items() if size is not None}
+    if not known or kernel_obstacle(facts) is not None:
+        return ""
+    best = min(known, key=lambda form: known[form])
+    if known[best] >= sizes.dense:
+        return ""
+    return f"; {best} takes {nbytes_text(known[best])} instead of {nbytes_text(sizes.dense)}"
+
+
+def _break_even(facts: LayerFacts, times: Sequence[Times]) -> Iterator[Verdict]:
+    slower = [time for time in times if time.loses]
+    if not times or len(slower) < len(times):
+        return
+    if all(time.breakeven == 0.0 for time in slower):
+        return  # no density would do: the shape is too small
+    worst = max(slower, key=lambda time: time.breakeven or 0.0)
+    # Of a measured layer, the estimate may be wrong.
+    most = worst.breakeven if (worst.breakeven or 1.0) < facts.density else None
+    limit = f"; it should pay below {percent(most)}" if most else ""
+    wanted = f"prune it to more than {percent(1 - most)} zeros, or " if most else ""
+    what = "gains less than 5 %" if worst.gain > 1 else "loses"
+    yield Verdict(
+        "below-break-even",
+        f"at a density of {percent(facts.density)} a sparse kernel {what}{limit}: "
+        f"{comparison(worst)}",
+        f"{wanted}keep it dense",
+    )
+
+
+def _wrong_axis(facts: LayerFacts) -> Iterator[Verdict]:
+    lines = facts.lines_24
+    others = [line for line in facts.share_24 if line not in lines]
+    fitting = [line for line in others if facts.share_24[line] == 1.0]
+    if not lines or not fitting or is_24(facts) or is_24_by_chance(facts):
+        return
+    along = max(lines, key=lambda line: facts.share_24[line])
+    yield Verdict(
+        "wrong-axis",
+        f"its zeros are 2:4 along {fitting[0]}, but {lines[0]} is summed over, where "
+        f"{percent(facts.share_24[along])} of the groups of four are",
+        f"prune along {lines[0]}: sc.prune_24 takes the last axis",
+    )
+
+
+def _shape(
+    facts: LayerFacts, backends: Sequence[Backend], times: Sequence[Times]
+) -> Iterator[Verdict]:
+    if times and all(time.breakeven == 0.0 and not time.pays for time in times):
+        time = min(times, key=lambda one: one.seconds["dense"])
+        sides = " x ".join(map(str, facts.shape))
+        yield Verdict(
+            "shape",
+            f"{sides} is too small: no density would make a sparse kernel faster; "
+            f"{comparison(time)}",
+            "keep it dense",
+        )
+    elif is_24(facts):
+        for backend in backends:
+            if backend.eligible is False and "multiple" in backend.why:
+                advice = "pad the sides to such multiples"
+                yield Verdict("shape", f"it is 2:4, but for {backend.name} {backend.why}", advice)
+
+
+def _kernel(facts: LayerFacts) -> Iterator[Verdict]:
+    reason = kernel_obstacle(facts)
+    if reason is not None:
+        cast = "" if facts.dtype in VALUE_DTYPES else ", or cast it to a dtype that has one"
+        sentence = f"{reason}; {percent(facts.sparsity)} zeros"
+        yield Verdict("no-kernel", sentence, f"keep it dense{cast}")
+
+
+def _fusion(facts: LayerFacts) -> Iterator[Verdict]:
+    if facts.use is None or facts.use.kind != "fused":
+        return
+    yield Verdict(
+        "breaks-fusion",
+        f"{facts.use.operator} reads it together with other weights and has no sparse form; "
+        f"{percent(facts.sparsity)} zeros",
+        "keep it dense, or have the layers called one by one "
+        "(torch.backends.mha.set_fastpath_enabled(False)) and measure whether that pays",
+    )
+
+
+def _exchange(facts: LayerFacts) -> Iterator[Verdict]:
+    if facts.obstacle is not None and (facts.use is None or facts.use.kind != "fused"):
+        yield Verdict("not-exchangeable", f"it cannot be exchanged: {facts.obstacle}")

@@ -1,0 +1,79 @@
+"""What a diagnosis is asked for, checked."""
+
+import operator
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from sparsecore.diagnosis.machine import CostsOf
+from sparsecore.timing import Timer
+
+__all__ = ["Tell", "Wish", "checked_batches", "checked_shape"]
+
+Tell: TypeAlias = Callable[[int, int, str], object]
+"""Called as ``tell(done, total, name)`` to follow the work."""
+
+# With one row, reading the weight is what takes time; with as many as the other, arithmetic is.
+_BATCHES = (1, 256)
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """The arguments of `doctor`.
+
+    `timer` is None where none was given; `measures_costs` says whether `costs` are measured when
+    they are first asked for, which needs torch.
+    """
+
+    measure: bool
+    batches: tuple[int, ...]
+    input_shape: tuple[int, ...] | None
+    threads: int | None
+    timer: Timer | None
+    costs: CostsOf
+    measures_costs: bool
+    tell: Tell
+
+
+def checked_batches(batch: int | Sequence[int] | None) -> tuple[int, ...]:
+    """Return the rows to assume, each once; 1 and 256 where none are given.
+
+    Raises
+    ------
+    TypeError
+        For what is no integer.
+    ValueError
+        For one that is less than 1, or where there is none.
+
+    Examples
+    --------
+    >>> checked_batches(None), checked_batches(16), checked_batches([1, 8, 1])
+    ((1, 256), (16,), (1, 8))
+    """
+    if batch is None:
+        return _BATCHES
+    return tuple(dict.fromkeys(_naturals(batch, "batch")))
+
+
+def checked_shape(shape: Sequence[int] | None) -> tuple[int, ...] | None:
+    """Return the shape of an input.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `checked_batches`.
+    """
+    return None if shape is None else _naturals(shape, "input_shape")
+
+
+def _naturals(values: Any, name: str) -> tuple[int, ...]:
+    listed = list(values) if isinstance(values, Iterable) else [values]
+    try:
+        numbers = tuple(operator.index(value) for value in listed)
+    except TypeError:
+        msg = f"doctor: {name} is {values!r:.80}, expected integers"
+        raise TypeError(msg) from None
+    if not numbers or min(numbers) < 1:
+        msg = f"doctor: {name} is {values!r:.80}, expected integers of at least 1"
+        raise ValueError(msg)
+    return numbers

@@ -1,0 +1,21 @@
+"""Tables as plain text."""
+
+from collections.abc import Sequence
+
+__all__ = ["table_lines"]
+
+
+def table_lines(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Return the lines of a table: the first row is its head, with a rule below it.
+
+    Examples
+    --------
+    >>> table_lines([["layer", "bytes"], ["fc", "12,345"]])
+    ['layer  bytes', '-------------', 'fc     12,345']
+    """
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    ]
+    return [lines[0], "-" * max(map(len, lines)), *lines[1:]]

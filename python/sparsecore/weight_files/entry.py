@@ -1,0 +1,88 @@
+"""What a file says of one weight."""
+
+from dataclasses import dataclass, field
+
+from sparsecore.conv_geometry import ConvGeometry
+
+__all__ = ["Entry", "Use"]
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """What an operator does with a weight.
+
+    Attributes
+    ----------
+    operator : str
+        As the file has it: "Conv", "Gemm", "MatMul" of ONNX; "Linear" and "Conv" of a sparse
+        checkpoint.
+    reduction_axis : int
+        The axis of the weight, as it is stored, that is summed over; of a convolution that of the
+        input channels. 2:4 has to lie along it.
+    geometry : ConvGeometry or None
+        Of a two-dimensional convolution whose padding is the same on both sides.
+    groups : int
+        Of a convolution; else 1.
+    node : str
+        The name of an ONNX node, or of its first output where it has none; else empty.
+
+    Examples
+    --------
+    >>> Use("Gemm", reduction_axis=1, node="fc/Gemm")
+    Use(operator='Gemm', reduction_axis=1, geometry=None, groups=1, node='fc/Gemm')
+    """
+
+    operator: str
+    reduction_axis: int
+    geometry: ConvGeometry | None = None
+    groups: int = 1
+    node: str = field(default="", compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One weight of a file: its place in the model, and what it takes.
+
+    Attributes
+    ----------
+    name : str
+    shape : tuple of int
+        Of the dense weight.
+    dtype : str
+        As numpy or ml_dtypes call it: "float32", "bfloat16". Where neither has it, the file's own
+        word; such a weight is listed, but not read.
+    nbytes : int
+        Bytes in the file: values, and where it is sparse, indices. 0 where it is tied.
+    stored : str
+        "dense", "csr", "coo", "2:4" or "bitmask"; of what is listed only, what the file calls it.
+    use : Use or None
+        Of the first operator that multiplies by it. None where the file does not say: it is never
+        guessed from names.
+    other_uses : tuple of Use
+        Of further operators.
+    tied_to : str or None
+        The name that it is stored under, where that is another one.
+
+    Examples
+    --------
+    >>> entry = Entry("fc.weight", (2, 3), "float32", 24, "dense")
+    >>> entry.size, entry.use is None
+    (6, True)
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    nbytes: int
+    stored: str
+    use: Use | None = None
+    other_uses: tuple[Use, ...] = ()
+    tied_to: str | None = None
+
+    @property
+    def size(self) -> int:
+        """Number of its elements, were it dense."""
+        size = 1
+        for extent in self.shape:
+            size *= extent
+        return size

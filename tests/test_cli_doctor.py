@@ -1,0 +1,139 @@
+"""``sparsecore doctor``: what it prints at which width, its JSON, and its exit codes."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from rich.console import Console
+from safetensors.numpy import save_file
+
+import sparsecore as sc
+from demo_cases import sparsecore
+from diagnosis_cases import costs, pruned
+from sparsecore.cli import doctor as command
+from sparsecore.cli.doctor_table import print_diagnosis
+from sparsecore.diagnosis import examine
+
+LONG = "model.layers.10.self_attn.and_a_name_that_no_narrow_terminal_has_room_for.weight"
+
+
+@pytest.fixture(autouse=True)
+def known_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let estimates go by known constants: nothing is measured, and torch is not asked for."""
+
+    def diagnose(path: Path, **options: Any) -> sc.diagnosis.Diagnosis:
+        return examine.doctor(path, costs=costs, **options)
+
+    monkeypatch.setattr(command, "diagnose", diagnose)
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    weights = {LONG: pruned(64, 64), "head": pruned(64, 64, sparsity=0.0)}
+    save_file(weights, tmp_path / "model.safetensors")
+    return tmp_path / "model.safetensors"
+
+
+@pytest.fixture
+def full(tmp_path: Path) -> Path:
+    save_file({"head": np.ones((64, 64))}, tmp_path / "full.safetensors")
+    return tmp_path / "full.safetensors"
+
+
+@pytest.mark.parametrize("width", [60, 80, 120, 200])
+def test_nothing_is_cut_at_any_width(file: Path, width: int) -> None:
+    diagnosis = sc.doctor(file, costs=costs)
+    written = io.StringIO()
+    console = Console(width=width, file=written)
+    print_diagnosis(console, diagnosis)
+    text = written.getvalue()
+    assert max(map(len, text.splitlines())) <= width
+    assert "…" not in text
+    together = " ".join(text.split())
+    for layer in diagnosis.layers:
+        assert layer.verdict.sentence in together
+    glued = text.replace("\n", "").replace(" ", "")
+    assert LONG in glued
+    for number in ("90.0%", "16.4kB", "~1.06ms", "64x64"):
+        assert number in glued
+    assert ("float32" in glued) == (width >= 100)
+
+
+def test_json_is_the_diagnosis(file: Path) -> None:
+    result = sparsecore("doctor", file, "--json", "--fail-on", "none", "--batch", "1,8")
+    assert result.exit_code == 0
+    content = json.loads(result.stdout)
+    want = sc.doctor(file, costs=costs, batch=(1, 8)).to_dict()
+    for one in (content, want):
+        del one["machine"]
+    assert content == want
+
+
+@pytest.mark.parametrize(
+    ("options", "code"),
+    [
+        ((), 1),
+        (("--fail-on", "none"), 0),
+        (("--fail-on", "mask-in-forward,below-break-even"), 0),
+        (("--fail-on", "no-zeros"), 1),
+        (("--json",), 1),
+    ],
+)
+def test_the_exit_code_is_what_was_asked_for(
+    file: Path, options: tuple[str, ...], code: int
+) -> None:
+    assert sparsecore("doctor", file, *options).exit_code == code
+
+
+def test_a_file_without_zeros_is_fine(full: Path) -> None:
+    result = sparsecore("doctor", full)
+    assert result.exit_code == 0
+    assert "no-zeros" in result.output
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--batch", "1,x"), "'1,x' is not a list of natural numbers"),
+        (("--input-shape", "0"), "'0' is not a list of natural numbers"),
+        (("--fail-on", "slow"), "'slow' is none of mask-in-forward,"),
+        (("--threads", "0"), "0 is not in the range"),
+    ],
+)
+def test_bad_usage_is_two(file: Path, options: tuple[str, ...], message: str) -> None:
+    result = sparsecore("doctor", file, *options)
+    assert result.exit_code == 2
+    assert message in " ".join(result.output.split())
+
+
+def test_what_cannot_be_read_is_two_and_one_line(file: Path, tmp_path: Path) -> None:
+    broken = tmp_path / "broken.safetensors"
+    broken.write_bytes(file.read_bytes()[:-50])
+    unknown = tmp_path / "model.txt"
+    unknown.write_text("weights")
+    for path in (broken, unknown, tmp_path / "absent.safetensors"):
+        result = sparsecore("doctor", path)
+        assert (result.exit_code, result.stdout) == (2, "")
+        (line,) = result.stderr.splitlines()
+        assert line.startswith("sparsecore doctor: ")
+        assert path.name in line
+
+
+def test_the_page_is_written(file: Path, tmp_path: Path) -> None:
+    page = tmp_path / "page.html"
+    assert sparsecore("doctor", file, "--html", page, "--fail-on", "none").exit_code == 0
+    text = page.read_text(encoding="utf-8")
+    assert LONG in text
+    assert "zeros are stored dense" in text
+    assert "<table" in sc.doctor(file, costs=costs)._repr_html_()
+    absent = tmp_path / "absent" / "page.html"
+    assert sparsecore("doctor", file, "--html", absent).exit_code == 2
+
+
+def test_there_is_no_progress_where_there_is_no_terminal(file: Path) -> None:
+    assert sparsecore("doctor", file).stderr == ""

@@ -1,0 +1,220 @@
+"""`sc.doctor` on files: what they tell, what they do not, and how little memory it takes."""
+
+from __future__ import annotations
+
+import json
+import tracemalloc
+from pathlib import Path
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+import sparsecore as sc
+from diagnosis_cases import costs, pruned, two_of_four
+from oracle import Array
+from sparsecore.diagnosis import Diagnosis
+
+
+def doctor(path: Path, **options: Any) -> Diagnosis:
+    return sc.doctor(path, costs=costs, **options)
+
+
+def saved(path: Path, **weights: Array) -> Path:
+    save_file(weights, path)
+    return path
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return saved(
+        tmp_path / "model.safetensors",
+        sparse=pruned(64, 64),
+        half=pruned(64, 64, sparsity=0.7, dtype=np.float16),
+        few=pruned(64, 64, sparsity=0.3),
+        full=pruned(64, 64, sparsity=0),
+        columns=two_of_four(64, 64, axis=1, dtype=ml_dtypes.bfloat16),
+        images=pruned(8, 8, 3, 3),
+        tiny=pruned(2, 4, sparsity=0.5),
+        codes=pruned(64, 64, dtype=np.int32),
+        bias=np.zeros(64, np.float32),
+    )
+
+
+def test_verdicts_of_a_file(file: Path) -> None:
+    diagnosis = doctor(file)
+    assert diagnosis.verdicts == {
+        "sparse": "zeros-stored-dense",
+        "half": "zeros-stored-dense",  # at 256 rows
+        "few": "below-break-even",
+        "full": "no-zeros",
+        "columns": "zeros-stored-dense",  # by bytes: the times are too close
+        "images": "zeros-stored-dense",
+        "tiny": "shape",
+        "codes": "no-kernel",
+    }
+    assert (diagnosis.kind, diagnosis.subject) == ("safetensors", "model.safetensors")
+
+
+def test_the_order_and_the_names_of_weights_decide_nothing(file: Path, tmp_path: Path) -> None:
+    from safetensors.numpy import load_file
+
+    weights = load_file(file)
+    other = saved(
+        tmp_path / "x.safetensors", **{f"z{i}": w for i, w in enumerate(weights.values())}
+    )
+    of_file = [(layer.facts.shape, layer.verdict.code) for layer in doctor(file).layers]
+    of_other = [(layer.facts.shape, layer.verdict.code) for layer in doctor(other).layers]
+    assert of_file == of_other
+
+
+def test_what_a_file_does_not_tell_is_unknown(file: Path) -> None:
+    diagnosis = doctor(file)
+    layer = diagnosis["columns"]
+    assert (layer.facts.use, layer.facts.masked) == (None, None)
+    assert {b.name: b.eligible for b in layer.backends} == {
+        "csr": True,
+        "2:4": None,
+        "cusparselt": None,
+        "tensorrt": None,
+    }
+    assert "2:4 along axis 1" in next(v.sentence for v in layer.further if v.code == "unknown")
+    assert [time.rows for time in layer.times] == [1, 256]
+    assert diagnosis.summary.basis == "weights"
+    assert diagnosis.summary.bound is None
+    assert any("unknown without the model" in note for note in diagnosis.notes)
+
+
+def test_the_rows_may_be_given(file: Path) -> None:
+    (times,) = doctor(file, batch=7)["sparse"].times
+    assert times.rows == 7
+    assert times.seconds["dense"] == pytest.approx(10e-6 + 7 * 4096e-9)
+    few, many = doctor(file, batch=(1, 512))["half"].times
+    assert (few.pays, many.pays) == (False, True)
+    kept = 4096 - round(0.7 * 4096)
+    assert many.seconds["csr"] == pytest.approx(20e-6 + 512 * kept * 2e-9)
+
+
+def test_bytes_are_those_of_the_formats(file: Path) -> None:
+    layer = doctor(file)["sparse"]
+    assert layer.facts.nbytes.csr == sc.CSR.from_dense(pruned(64, 64)).nbytes
+    half = sc.Sparse24.from_dense(pruned(64, 64), prune=True)
+    assert layer.facts.nbytes.sparse24 == half.nbytes
+    assert layer.facts.nbytes.stored == 4 * 4096
+
+
+def test_a_sparse_checkpoint_is_sparse_already(tmp_path: Path) -> None:
+    path = tmp_path / "sparse.safetensors"
+    W, V = pruned(64, 64), two_of_four(64, 64)
+    weights = {"a": sc.CSR.from_dense(W), "b": sc.Sparse24.from_dense(V)}
+    sc.save_checkpoint(path, {f"{name}.weight": A for name, A in weights.items()})
+    diagnosis = doctor(path, batch=256)
+    assert diagnosis.kind == "sparsecore"
+    a, b = diagnosis.layers
+    assert (a.verdict.code, a.facts.stored) == ("runs-sparse", "csr")
+    assert a.facts.nbytes.stored == weights["a"].nbytes
+    # Its header says that it is a linear layer's.
+    assert (b.facts.stored, b.facts.lines_24) == ("2:4", ("axis 1",))
+    assert "2:4" in b.times[0].seconds
+
+
+def test_two_axes_of_a_matrix_by_scipy(tmp_path: Path) -> None:
+    scipy_sparse = pytest.importorskip("scipy.sparse")
+    path = tmp_path / "matrix.npz"
+    scipy_sparse.save_npz(path, scipy_sparse.csr_array(pruned(64, 64)))
+    (layer,) = doctor(path).layers
+    assert (layer.facts.stored, layer.verdict.code) == ("csr", "runs-sparse")
+
+
+# ---- one weight at a time ----
+
+
+def test_memory_is_bounded_by_the_largest_weight(tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    folder.mkdir()
+    largest = pruned(768, 1024)
+    weights = {f"w{i}": largest if i == 5 else pruned(256, 1024) for i in range(12)}
+    sc.save_checkpoint(folder / "model.safetensors", weights, shard_bytes=4_000_000)
+    assert len(list(folder.glob("*.safetensors"))) > 3
+    del weights
+    nbytes = largest.nbytes
+    del largest
+    doctor(folder)  # what is imported and cached by the first call
+    tracemalloc.start()
+    try:
+        diagnosis = doctor(folder)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert len(diagnosis.layers) == 12
+    assert nbytes < peak < 3 * nbytes
+
+
+def test_progress_is_told(file: Path) -> None:
+    told: list[tuple[int, int, str]] = []
+    doctor(file, progress=lambda *step: told.append(step))
+    assert [name for _, _, name in told] == [*doctor(file).verdicts, ""]
+    assert told[-1][:2] == (8, 8)
+
+
+# ---- JSON and text ----
+
+
+def test_json_has_a_schema(file: Path) -> None:
+    content = doctor(file).to_dict()
+    assert json.loads(json.dumps(content)) == content
+    assert content["schema"] == 1
+    assert set(content) == {"schema", "subject", "kind", "summary", "layers", "notes", "machine"}
+    layer = next(one for one in content["layers"] if one["name"] == "sparse")
+    assert set(layer) == {
+        *("name", "shape", "dtype", "device", "stored", "sparsity", "nonzeros", "share_24"),
+        *("nbytes", "masked", "use", "times", "backends", "verdict", "further"),
+    }
+    assert layer["sparsity"] == pytest.approx(0.9, abs=1e-3)
+    assert set(layer["times"][0]) == {"rows", "seconds", "measured", "breakeven_density"}
+    assert set(layer["verdict"]) == {"code", "sentence", "advice"}
+
+
+def test_the_text_has_every_layer_and_its_verdict(file: Path) -> None:
+    diagnosis = doctor(file)
+    text = str(diagnosis)
+    for layer in diagnosis.layers:
+        assert f"{layer.name}: {layer.verdict.sentence}" in text
+    assert f"verdict: {diagnosis.summary.verdict}" in text
+
+
+# ---- bad input ----
+
+
+def test_what_cannot_be_diagnosed_is_said(file: Path, tmp_path: Path) -> None:
+    for options, error, message in (
+        ({"batch": 0}, ValueError, "batch is 0, expected integers of at least 1"),
+        ({"batch": []}, ValueError, "batch is [], expected"),
+        ({"batch": 1.5}, TypeError, "batch is 1.5, expected integers"),
+        ({"input_shape": (1, -1)}, ValueError, "input_shape is (1, -1)"),
+        ({"example_inputs": 1}, ValueError, "example_inputs is for a model"),
+    ):
+        with pytest.raises(error, match=r".*") as caught:
+            doctor(file, **options)
+        assert message in str(caught.value)
+    with pytest.raises(TypeError, match=r"is a int, expected a torch\.nn\.Module or a path"):
+        sc.doctor(1)  # type: ignore[arg-type]
+    broken = tmp_path / "broken.safetensors"
+    broken.write_bytes(file.read_bytes()[:-100])
+    with pytest.raises(ValueError, match=r"broken\.safetensors"):
+        doctor(broken)
+    with pytest.raises(OSError, match=r"no\.safetensors"):
+        doctor(tmp_path / "no.safetensors")
+
+
+def test_a_model_takes_no_arguments_of_files() -> None:
+    torch = pytest.importorskip("torch")
+    model = torch.nn.Sequential(torch.nn.Linear(4, 4))
+    with pytest.raises(ValueError, match="batch is for files"):
+        sc.doctor(model, torch.ones(1, 4), batch=1)
+    with pytest.raises(ValueError, match="measure=True needs example_inputs"):
+        sc.doctor(model, measure=True)
+    with pytest.raises(TypeError, match="example_inputs is a list"):
+        sc.doctor(model, [1])

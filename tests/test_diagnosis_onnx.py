@@ -1,0 +1,117 @@
+"""`sc.doctor` on ONNX files: uses from the graph, rows from the shape of its input."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+onnx = pytest.importorskip("onnx")
+
+import sparsecore as sc  # noqa: E402
+from diagnosis_cases import costs, pruned, two_of_four  # noqa: E402
+from onnx_graphs import model, node, saved  # noqa: E402
+from oracle import Array  # noqa: E402
+from sparsecore.diagnosis import Diagnosis  # noqa: E402
+
+
+def doctor(path: Path, **options: Any) -> Diagnosis:
+    return sc.doctor(path, costs=costs, **options)
+
+
+def network(path: Path) -> Path:
+    """Write convolution, convolution, product: 3 x 8 x 8 images to 5 numbers."""
+    nodes = [
+        node("Conv", ["x", "c1"], ["a"], pads=[1, 1, 1, 1]),
+        node("Relu", ["a"], ["b"]),
+        node("Conv", ["b", "c2"], ["c"], strides=[2, 2], group=2),
+        node("Flatten", ["c"], ["d"]),
+        node("Gemm", ["d", "f"], ["y"], transB=1),
+    ]
+    tensors = {
+        "c1": pruned(16, 3, 3, 3),
+        "c2": pruned(16, 8, 2, 2),
+        "f": pruned(5, 256),
+    }
+    return saved(path, model(nodes, tensors, inputs={"x": ("n", 3, 8, 8)}))
+
+
+def product(path: Path, weight: Array, nodes: Iterable[Any]) -> Path:
+    return saved(path, model(nodes, {"w": weight}, inputs={"x": ("n", weight.shape[0])}))
+
+
+def test_rows_are_inferred(tmp_path: Path) -> None:
+    path = network(tmp_path / "net.onnx")
+    layers = {
+        layer.name: layer.facts.use for layer in doctor(path, input_shape=(2, 3, 8, 8)).layers
+    }
+    assert {name: use.rows for name, use in layers.items() if use is not None} == {
+        "c1": (2 * 64,),
+        "c2": (2 * 16,),
+        "f": (2,),
+    }
+    assert [use.macs for use in layers.values() if use is not None] == [
+        128 * 16 * 27,
+        32 * 16 * 32,
+        2 * 5 * 256,
+    ]
+    summary = doctor(path, input_shape=(2, 3, 8, 8)).summary
+    assert summary.macs == 128 * 16 * 27 + 32 * 16 * 32 + 2 * 5 * 256
+    assert summary.basis == "macs"  # a convolution with groups has no estimate
+
+
+def test_without_a_shape_rows_are_unknown(tmp_path: Path) -> None:
+    diagnosis = doctor(network(tmp_path / "net.onnx"))
+    for layer in diagnosis.layers:
+        assert layer.facts.use is not None
+        assert layer.facts.use.rows == ()
+    assert diagnosis.summary.macs is None
+    assert any("inputs of layers are unknown" in note for note in diagnosis.notes)
+
+
+@pytest.mark.parametrize(("axis", "code"), [(0, "zeros-stored-dense"), (1, "wrong-axis")])
+def test_the_axis_of_a_product_is_the_graphs(tmp_path: Path, axis: int, code: str) -> None:
+    """A product x @ w sums over the first axis; with w transposed on the way, over the second."""
+    weight = two_of_four(64, 64, axis=axis)
+    plain = product(tmp_path / "a.onnx", weight, [node("MatMul", ["x", "w"], ["y"])])
+    turned = product(
+        tmp_path / "b.onnx",
+        weight.T.copy(),
+        [node("Transpose", ["w"], ["v"]), node("MatMul", ["x", "v"], ["y"])],
+    )
+    for path in (plain, turned):
+        (layer,) = doctor(path, input_shape=(64, 64)).layers
+        assert layer.verdict.code == code
+        assert layer.times[0].rows == 64
+
+
+def test_calls_of_one_weight_add_up(tmp_path: Path) -> None:
+    nodes = [node("MatMul", ["x", "w"], ["a"]), node("MatMul", ["a", "w"], ["y"])]
+    path = product(tmp_path / "twice.onnx", pruned(32, 32), nodes)
+    (layer,) = doctor(path, input_shape=(4, 32)).layers
+    assert layer.facts.use is not None
+    assert layer.facts.use.rows == (4, 4)
+
+
+def test_shapes_that_do_not_fit_are_refused(tmp_path: Path) -> None:
+    path = network(tmp_path / "net.onnx")
+    with pytest.raises(ValueError, match=r"net\.onnx: input_shape is \(2, 3\), but 'x' has 4 axes"):
+        doctor(path, input_shape=(2, 3))
+    with pytest.raises(ValueError, match=r"input_shape is \(2, 7, 8, 8\), .* 7 channels where 3"):
+        doctor(path, input_shape=(2, 7, 8, 8))
+    with pytest.raises(ValueError, match="does not fit"):
+        doctor(path, input_shape=(2, 3, 12, 12))
+    two = model([node("MatMul", ["x", "z"], ["y"])], {}, inputs={"x": (2, 2), "z": (2, 2)})
+    both = saved(tmp_path / "two.onnx", two)
+    with pytest.raises(ValueError, match="has the inputs 'x', 'z', and input_shape is for one"):
+        doctor(both, input_shape=(2, 2))
+
+
+def test_files_without_a_graph_say_so(tmp_path: Path) -> None:
+    path = tmp_path / "w.npz"
+    np.savez(path, w=pruned(8, 8))
+    notes = doctor(path, input_shape=(1, 8)).notes
+    assert any("input_shape tells nothing here" in note for note in notes)

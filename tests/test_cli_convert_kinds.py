@@ -19,8 +19,8 @@ ENDINGS = {
     "sparsecore": ".safetensors",
     "safetensors": ".safetensors",
     "compressed-tensors": ".safetensors",
-    "torch": ".pt",
     "npz": ".npz",
+    "torch": ".pt",  # the last, after which a test without torch ends
 }
 
 
@@ -146,6 +146,27 @@ def test_writing_changes_nothing_of_what_was_opened(tmp_path: Path, external: st
             np.testing.assert_array_equal(found.dense(name), array, strict=True)
 
 
+def test_no_file_is_written_that_a_graph_names(tmp_path: Path) -> None:
+    """A tensor with data outside and bytes of its own, which onnx.save would write there."""
+    pytest.importorskip("onnx")
+    from onnx import TensorProto
+
+    from onnx_graphs import model, node
+
+    (tmp_path / "data.bin").write_bytes(bytes(8))
+    proto = TensorProto(name="w", data_type=1, dims=(2,), data_location=1)
+    proto.external_data.add(key="location", value="data.bin")
+    made = model([node("Relu", ["x"], ["y"])], {"w": proto})
+    made.graph.initializer[0].raw_data = bytes([255] * 8)
+    (tmp_path / "in.onnx").write_bytes(made.SerializeToString())
+    convert(tmp_path / "in.onnx", tmp_path / "out.onnx")
+    assert (tmp_path / "data.bin").read_bytes() == bytes(8)
+    found = {file.name for file in tmp_path.iterdir()}
+    assert found == {"in.onnx", "data.bin", "out.onnx", "out.onnx.data"}
+    assert bytes([255] * 8) not in (tmp_path / "out.onnx").read_bytes()
+    assert open_weights(tmp_path / "out.onnx").dense("w").tolist() == [0, 0]
+
+
 def test_a_graph_says_the_geometry_of_its_convolutions(tmp_path: Path) -> None:
     pytest.importorskip("onnx")
     from onnx_graphs import model, node, saved
@@ -212,10 +233,11 @@ def test_a_killed_run_leaves_the_older_file_whole(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("ending", "options", "message"),
     [
-        (".onnx", (), "needs the graph that its weights are put into: --into GRAPH"),
+        (".onnx", (), "needs its graph: sparsecore convert --into GRAPH"),
         (".safetensors", ("--into", "IN"), "--into is for an OUT of ONNX, not of sparsecore"),
         (".pt", ("--skip", "a"), "--to torch makes all dense"),
         (".npz", ("--to", "torch"), "ends in '.npz', which is not that of a file of torch"),
+        (".npz", ("--shard-bytes", "9"), "shard_bytes is for safetensors, not for npz"),
         (".pt", ("--to", "sparsecore"), "ends in '.pt', which is not that of"),
         (".safetensors", ("--dense", "--to", "npz"), "contradicts --to npz"),
     ],

@@ -55,8 +55,8 @@ def test_nothing_is_cut_at_any_width(file: Path, width: int) -> None:
     assert max(map(len, text.splitlines())) <= width
     assert "…" not in text
     together = " ".join(text.split())
-    for layer in diagnosis.layers:
-        assert layer.verdict.sentence in together
+    assert diagnosis[LONG].verdict.sentence in together
+    assert "1 weight has no zeros" in together
     glued = text.replace("\n", "").replace(" ", "")
     assert LONG in glued
     for number in ("90.0%", "16.4kB", "~1.06ms", "64x64"):
@@ -93,7 +93,7 @@ def test_the_exit_code_is_what_was_asked_for(
 def test_a_file_without_zeros_is_fine(full: Path) -> None:
     result = sparsecore("doctor", full)
     assert result.exit_code == 0
-    assert "no-zeros" in result.output
+    assert "1 weight has no zeros" in result.output
 
 
 @pytest.mark.parametrize(
@@ -133,6 +133,25 @@ def test_the_page_is_written(file: Path, tmp_path: Path) -> None:
     assert "<table" in sc.doctor(file, costs=costs)._repr_html_()
     absent = tmp_path / "absent" / "page.html"
     assert sparsecore("doctor", file, "--html", absent).exit_code == 2
+
+
+def test_names_steer_no_terminal(tmp_path: Path) -> None:
+    path = tmp_path / "hostile.safetensors"
+    save_file({"[red]\x1b[2Jfc": pruned(64, 64), "a\nb": np.ones((4, 4))}, path)
+    result = sparsecore("doctor", path)
+    assert "\x1b" not in result.output
+    assert "[red]\\x1b[2Jfc" in result.output
+    assert "a\\nb" in result.output
+    assert "\x1b" not in str(sc.doctor(path, costs=costs))
+
+
+def test_odd_files_are_diagnosed(tmp_path: Path) -> None:
+    """Weights of no entries, of one axis only, and none at all."""
+    for weights in ({"a": np.zeros((0, 4)), "b": np.zeros((4, 0))}, {"a": np.zeros(4)}, {}):
+        path = tmp_path / "odd.safetensors"
+        save_file(weights, path)
+        assert sparsecore("doctor", path).exit_code == 0
+        json.loads(sparsecore("doctor", path, "--json").stdout)
 
 
 def test_there_is_no_progress_where_there_is_no_terminal(file: Path) -> None:

@@ -131,6 +131,19 @@ def test_break_even_has_ends() -> None:
     assert np.isfinite(breakeven(facts(0, 4, 0), COSTS, 1))
 
 
-def test_less_than_five_percent_is_noise() -> None:
-    assert not Times(1, {"dense": 1.04, "csr": 1.0}, measured=True, breakeven=None).pays
-    assert Times(1, {"dense": 1.06, "csr": 1.0}, measured=True, breakeven=None).pays
+@pytest.mark.parametrize(
+    ("dense", "measured", "pays", "loses"),
+    [
+        (1.06, True, True, False),
+        (1.04, True, False, True),
+        (1.3, False, True, False),
+        (1.1, False, False, False),
+        (0.9, False, False, False),
+        (0.8, False, False, True),
+    ],
+)
+def test_what_noise_and_estimates_tell(
+    dense: float, measured: bool, pays: bool, loses: bool
+) -> None:
+    times = Times(1, {"dense": dense, "csr": 1.0}, measured=measured, breakeven=None)
+    assert (times.pays, times.loses) == (pays, loses)

@@ -151,8 +151,9 @@ def test_masks_of_torch_are_seen(model: nn.Module) -> None:
         lambda w, m: torch.where(m.bool(), w, 0.0),
         lambda w, m: w.mul_(m),
         lambda w, m: (w.T * m.T).T,
+        lambda w, m: (w.data.mul_(m), w)[1],
     ],
-    ids=["mul", "reversed", "masked_fill", "where", "in place", "transposed"],
+    ids=["mul", "reversed", "masked_fill", "where", "in place", "transposed", "data"],
 )
 def test_masks_by_hand_are_seen(apply: Callable[[Tensor, Tensor], Tensor]) -> None:
     def run(w: Tensor, m: Tensor) -> Tensor:
@@ -188,6 +189,16 @@ def test_what_is_no_mask(run: Callable[[Tensor, Tensor], object]) -> None:
     found = seen(run, w=weight(8, 4), s=weight(8, 4))
     assert found.masked == {}
     assert "w" in found.uses
+
+
+def test_a_cache_that_an_input_is_written_to_is_no_weight() -> None:
+    def run(w: Tensor, cache: Tensor) -> Tensor:
+        cache[:3].copy_(X[0] @ w)
+        return (X[0] @ w) @ cache.T
+
+    found = seen(run, w=weight(8, 8), cache=torch.zeros(5, 8))
+    assert set(found.uses) == {"w"}
+    assert found.uses["w"].rows == (3, 3)
 
 
 def test_weights_computed_otherwise_are_told() -> None:

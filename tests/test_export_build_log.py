@@ -76,6 +76,12 @@ def test_lines_that_an_editor_wrapped() -> None:
     assert [nodes_of(name) for name in log.eligible or ()] == [("a", "b"), ("c", "d"), ("e",)]
 
 
+def test_colours_and_line_ends_of_other_systems(tmp_path: Path) -> None:
+    path = tmp_path / "build.log"
+    path.write_bytes(f"\x1b[32m{TIME}{ELIGIBLE}a, b\x1b[0m\r\n{TIME}{PICKED}b\r\n".encode())
+    assert read_build_log(path) == BuildLog(("a", "b"), ("b",), 2, 1)
+
+
 def test_counts_of_tensorrt_10() -> None:
     found = "(Sparsity) Found 3 layer(s) eligible to use sparse tactics"
     chose = "(Sparsity) Chose 1 layer(s) using sparse tactics"

@@ -14,7 +14,7 @@ from torch import nn  # noqa: E402
 from torch.nn.utils import prune  # noqa: E402
 
 import sparsecore as sc  # noqa: E402
-from export_cases import converted, convnet, encoder, prune_  # noqa: E402
+from export_cases import attention, converted, convnet, prune_  # noqa: E402
 from sparsecore.export import onnx_file  # noqa: E402
 from sparsecore.export.graph import constants  # noqa: E402
 from sparsecore.export.tracing import Traced  # noqa: E402
@@ -60,10 +60,10 @@ def convolutions(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def attention(tmp_path_factory):
-    """Return a transformer encoder with an open batch, its products rewritten."""
-    model, x = encoder(), torch.rand(1, 5, 16)
-    path = tmp_path_factory.mktemp("encoder") / "model.onnx"
+def tokens(tmp_path_factory):
+    """Return a model of attention with an open batch, its products rewritten."""
+    model, x = attention(), torch.rand(1, 5, 16)
+    path = tmp_path_factory.mktemp("attention") / "model.onnx"
     return model, x, sc.export.to_onnx(model, x, path, dynamic_batch=True, rewrite_matmul=True)
 
 
@@ -128,8 +128,8 @@ def test_nodes_have_the_names_of_modules(convolutions):
     assert len(set(names)) == len(names)
 
 
-def test_an_open_batch_takes_any(attention):
-    model, _, result = attention
+def test_an_open_batch_takes_any(tokens):
+    model, _, result = tokens
     assert result.batches == (1, 2)
     for batch in (1, 7):
         x = torch.rand(batch, 5, 16)
@@ -138,13 +138,15 @@ def test_an_open_batch_takes_any(attention):
         np.testing.assert_allclose(run(result.path, x)[0], y.numpy(), rtol=0, atol=1e-5)
 
 
-def test_products_with_constants_are_gemms(attention):
-    _, _, result = attention
+def test_products_with_constants_are_gemms(tokens):
+    _, _, result = tokens
     graph = onnx.load(result.path).graph
     onnx.checker.check_model(onnx.load(result.path))
     held = {t.name for t in graph.initializer}
-    assert len(result.gemms) == 4
-    assert not [n for n in graph.node if n.op_type == "MatMul" and n.input[1] in held]
+    assert result.gemms == tuple(f"{n}/MatMul_as_Gemm" for n in ("query", "key", "value", "head"))
+    products = [n for n in graph.node if n.op_type == "MatMul"]
+    assert len(products) == 2
+    assert not any(n.input[1] in held for n in products)
     named = {n.name: n for n in graph.node if n.op_type == "Gemm"}
     assert set(result.gemms) <= set(named)
     assert all(len(named[name].input) == 3 for name in result.gemms)  # the bias became C

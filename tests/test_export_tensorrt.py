@@ -82,6 +82,14 @@ def test_through_a_transpose(tmp_path: Path) -> None:
     assert "rewrite_matmul=True" in layer.why
 
 
+def test_through_quantization(tmp_path: Path) -> None:
+    """As quantizers write it: int8 numbers, dequantized before the layer."""
+    nodes = [node("DequantizeLinear", ["W", "s"], ["F"]), node("Conv", ["x", "F"], ["y"], name="c")]
+    tensors = {"W": pruned(8, 8, 3, 3, axis=1, dtype=np.int8), "s": np.float32(0.1)}
+    (layer,) = check(tmp_path, nodes, tensors).layers
+    assert (layer.name, layer.verdict, layer.dtype) == ("c", "eligible", "int8")
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_the_share_is_the_guides_count(seed: int) -> None:
     W = np.random.default_rng(seed).integers(0, 2, (3, 8, 2, 2))
@@ -260,6 +268,18 @@ def test_what_several_layers_have_is_said_once(tmp_path: Path) -> None:
 def test_a_file_without_layers(tmp_path: Path) -> None:
     result = check(tmp_path, [node("Relu", ["x"], ["y"])], {})
     assert str(result).startswith(f"{tmp_path / 'm.onnx'}: no Conv, Gemm or MatMul")
+
+
+def test_layers_in_functions_are_not_passed_over(tmp_path: Path) -> None:
+    """A file whose layers are in functions of its own would seem to have none."""
+    content = model([node("Part", ["x", "W"], ["y"], domain="own")], {"W": pruned(8, 8, axis=0)})
+    inner = [node("MatMul", ["a", "b"], ["c"])]
+    opset = onnx.helper.make_opsetid("", 17)
+    part = onnx.helper.make_function("own", "Part", ["a", "b"], ["c"], inner, [opset])
+    content.functions.append(part)
+    path = saved(tmp_path / "m.onnx", content)
+    with pytest.raises(ValueError, match="calls functions of its own, whose layers are not seen"):
+        sc.export.tensorrt_eligibility(path)
 
 
 def test_dense_engines_multiply_by_zeros(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from sparsecore.cli.doctor_progress import WeightProgress
 from sparsecore.cli.doctor_table import print_diagnosis
 from sparsecore.diagnosis import CODES, FIXABLE, Diagnosis
 from sparsecore.diagnosis.examine import doctor as diagnose
+from sparsecore.diagnosis.words import printable
 
 __all__ = ["doctor"]
 
@@ -119,4 +120,4 @@ def _fails(diagnosis: Diagnosis, codes: tuple[str, ...]) -> bool:
 
 
 def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
+    return printable(" ".join(str(error).split())) or type(error).__name__

@@ -6,6 +6,8 @@ from typing import Self
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
+from sparsecore.diagnosis.words import printable
+
 __all__ = ["WeightProgress"]
 
 
@@ -30,7 +32,7 @@ class WeightProgress:
 
     def tell(self, done: int, total: int, name: str) -> None:
         """Show which weight is worked on."""
-        self._progress.update(self._task, completed=done, total=total, description=name)
+        self._progress.update(self._task, completed=done, total=total, description=printable(name))
         self._progress.refresh()
 
     def __enter__(self) -> Self:

@@ -5,8 +5,9 @@ from rich.table import Table
 from rich.text import Text
 
 from sparsecore.diagnosis import Diagnosis, LayerDiagnosis
-from sparsecore.diagnosis.text import COLUMNS, cells, heading, totals
+from sparsecore.diagnosis.text import COLUMNS, cells, heading, is_plain, plain_words, totals
 from sparsecore.diagnosis.verdict import FIXABLE
+from sparsecore.diagnosis.words import printable
 
 __all__ = ["print_diagnosis"]
 
@@ -22,8 +23,10 @@ def print_diagnosis(console: Console, diagnosis: Diagnosis) -> None:
     if diagnosis.layers:
         console.print(_table(diagnosis.layers, is_narrow=console.width < _NARROW))
     for layer in diagnosis.layers:
-        _print_verdicts(console, layer)
-    console.print()
+        if not is_plain(layer):
+            _print_verdicts(console, layer)
+    for line in ("", *plain_words(diagnosis.layers), ""):
+        console.print(Text(line))
     for line in totals(diagnosis.summary):
         console.print(Text(line), soft_wrap=False)
     for note in diagnosis.notes:
@@ -55,7 +58,7 @@ def _print_verdicts(console: Console, layer: LayerDiagnosis) -> None:
     """Print the verdict on a layer, and what else was found, each on lines of its own."""
     console.print()
     code = layer.verdict.code
-    title = Text(layer.name)
+    title = Text(printable(layer.name))
     title.append(f"  {code}", style=_STYLES.get(code, "cyan"))
     console.print(title)
     for verdict in (layer.verdict, *layer.further):
@@ -66,6 +69,6 @@ def _print_verdicts(console: Console, layer: LayerDiagnosis) -> None:
 
 
 def _print_indented(console: Console, words: str) -> None:
-    lines = Text(words).wrap(console, max(console.width - 2, 20))
+    lines = Text(printable(words)).wrap(console, max(console.width - 2, 20))
     for line in lines:
         console.print(Text("  ") + line)

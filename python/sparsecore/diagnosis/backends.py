@@ -3,7 +3,9 @@
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+from sparsecore.diagnosis.counting import axis_name
 from sparsecore.diagnosis.facts import LayerFacts
+from sparsecore.html_report.numbers import percent
 from sparsecore.interop import FLOAT8_DTYPES, VALUE_DTYPES
 
 __all__ = [
@@ -22,7 +24,7 @@ _LAYER_DTYPES = ("float64", "float32", "float16", "bfloat16")
 # What both sides have to be multiples of, by bytes a value.
 _CUSPARSELT_SIDES = {"float16": 16, "bfloat16": 16, "int8": 32, "float8_e4m3fn": 32}
 _CHANCE = 1e-3
-_TENSORRT_DTYPES = ("float32", "float16", "bfloat16", "int8")
+_TENSORRT_DTYPES = ("float32", "float16", "bfloat16", "int8", "float8_e4m3fn")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +49,8 @@ class Backend:
 def backends(facts: LayerFacts) -> tuple[Backend, ...]:
     """Return what could run a layer's weight.
 
-    Eligible is not faster: that is a matter of times. cuSPARSELt's rules are those of NVIDIA's
-    ``cusparseLtStructuredDescriptorInit``, TensorRT's those of its developer guide on structured
-    sparsity: 2:4 along the input channels, whose number is a multiple of four.
+    Eligible is not faster: that is a matter of times. cuSPARSELt's rules are those of
+    `sparsecore.cuda.cusparselt.compress`, TensorRT's those of ``sparsecore check``.
     """
     return (_csr(facts), _sparse24(facts), _cusparselt(facts), _tensorrt(facts))
 
@@ -125,7 +126,7 @@ def _why_not_24(facts: LayerFacts) -> str:
         return ""
     lines = facts.lines_24 or tuple(facts.share_24)
     share = max((facts.share_24.get(line, 0.0) for line in lines), default=0.0)
-    return f"{share:.1%} of its groups of four have at most two nonzeros"
+    return f"{percent(share)} of its groups of four have at most two nonzeros"
 
 
 def _cusparselt(facts: LayerFacts) -> Backend:
@@ -146,18 +147,20 @@ def _cusparselt(facts: LayerFacts) -> Backend:
 
 def _tensorrt(facts: LayerFacts) -> Backend:
     use = facts.use
-    if use is not None and use.kind not in ("linear", "convolution"):
+    if use is not None and (use.kind not in ("linear", "convolution") or use.transposed):
         return Backend("tensorrt", False, f"it is no plain product, but {use.operator}")
     if facts.dtype not in _TENSORRT_DTYPES:
         return Backend("tensorrt", False, f"{facts.dtype} has no 2:4 kernel there")
     if use is None or use.reduction_axis is None:
         return Backend("tensorrt", is_24(facts), _why_not_24(facts))
-    if use.transposed:
-        return Backend("tensorrt", False, "it is a transposed convolution")
-    channels = facts.shape[use.reduction_axis]
-    if channels % 4:
-        return Backend("tensorrt", False, f"{channels} input channels are no multiple of 4")
-    line = f"axis {use.reduction_axis}"
+    length = facts.shape[use.reduction_axis]
+    if length % 4 or not facts.counts.size:
+        return Backend("tensorrt", False, f"each sum has {length} numbers, no multiple of 4")
+    line = axis_name(use.reduction_axis)
     share = facts.share_24.get(line, 0.0)
-    why = "" if share == 1.0 else f"{share:.1%} of its groups along {line} are 2:4"
-    return Backend("tensorrt", share == 1.0, why)
+    if share < 1:
+        return Backend("tensorrt", False, f"{percent(share)} of its groups along {line} are 2:4")
+    if use.groups > 1 or use.operator == "MatMul":
+        what = "a MatMul" if use.operator == "MatMul" else f"in {use.groups} groups"
+        return Backend("tensorrt", None, f"2:4, but {what}: sparsecore check says more")
+    return Backend("tensorrt", True)

@@ -59,6 +59,7 @@ class LayerDiagnosis:
             "dtype": facts.dtype,
             "device": facts.device,
             "stored": facts.stored,
+            "counted": facts.counted,
             "sparsity": facts.sparsity,
             "nonzeros": facts.counts.nonzeros,
             "share_24": dict(facts.share_24),

@@ -12,8 +12,8 @@ Format: TypeAlias = Literal["dense", "csr", "2:4"]
 
 # A packed plan of fp32 keeps two bytes of position an entry, whatever the stored indices take.
 _POSITION_BYTES = 2
-# Less is within the noise of measurements and estimates.
-_PAYS = 1.05
+# What measurements differ by from run to run, and by what estimates miss them.
+_NOISE, _ERROR = 1.05, 1.2
 # The bisection ends below a hundredth of a percent of density.
 _STEPS = 14
 
@@ -88,14 +88,24 @@ class Times:
 
     @property
     def gain(self) -> float:
-        """How many times faster than dense the fastest form is; 1.0 where dense is."""
-        least = self.seconds[self.best]
-        return self.seconds["dense"] / least if least else 1.0
+        """How many times faster than dense the fastest sparse form is; 0.0 where there is none."""
+        sparse = (seconds for form, seconds in self.seconds.items() if form != "dense")
+        least = min(sparse, default=0.0)
+        return self.seconds["dense"] / least if least else 0.0
 
     @property
     def pays(self) -> bool:
-        """Whether a sparse form is faster by more than noise, 5 %."""
-        return self.gain >= _PAYS
+        """Whether a sparse form is faster, by more than a measurement or an estimate errs."""
+        return self.gain >= self._margin
+
+    @property
+    def loses(self) -> bool:
+        """Whether dense is the better choice; of an estimate, neither may be sure."""
+        return not self.pays if self.measured else self.gain <= 1 / self._margin
+
+    @property
+    def _margin(self) -> float:
+        return _NOISE if self.measured else _ERROR
 
 
 def estimated(facts: LayerFacts, costs: Costs, rows: int, *, is_24: bool) -> dict[Format, float]:

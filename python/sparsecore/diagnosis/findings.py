@@ -59,7 +59,7 @@ def _stored_dense(facts: LayerFacts, times: Sequence[Times]) -> Iterator[Verdict
 
 def _otherwise(times: Sequence[Times]) -> str:
     """Say for which numbers of rows dense stays faster; nothing where for none."""
-    slower = [time.rows for time in times if not time.pays]
+    slower = [time.rows for time in times if time.loses]
     return f"; dense stays faster with {rows_text(*slower)}" if slower else ""
 
 
@@ -88,7 +88,7 @@ def _smaller(facts: LayerFacts) -> str:
 
 
 def _break_even(facts: LayerFacts, times: Sequence[Times]) -> Iterator[Verdict]:
-    slower = [time for time in times if not time.pays]
+    slower = [time for time in times if time.loses]
     if not times or len(slower) < len(times):
         return
     if all(time.breakeven == 0.0 for time in slower):

@@ -34,11 +34,11 @@ def judge(
     by_code = {verdict.code: verdict for verdict in reversed(found)}
     gains = ("zeros-stored-dense",) if could_gain(times) else ()
     # Of a model, what is stored says nothing of speed.
-    stored = ("zeros-stored-dense",) if times or facts.in_file else ()
+    stored = ("zeros-stored-dense",) if facts.in_file else ()
     order = ("mask-in-forward", *_HARD, *gains, *_SOFT, *stored)
     first = next((by_code[code] for code in order if code in by_code), None)
     rest = tuple(verdict for verdict in found if verdict is not first)
-    return (first or _unknown(facts)), (*rest, *_open_axis(facts))
+    return (first or _unknown(facts, times)), (*rest, *_open_axis(facts))
 
 
 def could_gain(times: Sequence[Times]) -> bool:
@@ -64,7 +64,7 @@ def _without_findings(facts: LayerFacts, times: Sequence[Times]) -> Verdict | No
 
 def _sparse(facts: LayerFacts, times: Sequence[Times]) -> Verdict:
     sizes = f"{nbytes_text(facts.nbytes.stored)} instead of {nbytes_text(facts.nbytes.dense)}"
-    if times and not could_gain(times):
+    if times and all(time.loses for time in times):
         return Verdict(
             "below-break-even",
             f"it runs sparse ({facts.stored}), but dense is faster: {comparison(times[0])}",
@@ -75,10 +75,13 @@ def _sparse(facts: LayerFacts, times: Sequence[Times]) -> Verdict:
     return Verdict("runs-sparse", f"it is sparse already ({facts.stored}), {sizes}{faster}")
 
 
-def _unknown(facts: LayerFacts) -> Verdict:
-    sentence = f"{percent(facts.sparsity)} zeros; whether a sparse kernel is faster is unknown"
-    advice = "" if facts.in_file else "measure=True, with example_inputs, measures it"
-    return Verdict("unknown", sentence, advice)
+def _unknown(facts: LayerFacts, times: Sequence[Times]) -> Verdict:
+    zeros = f"{percent(facts.sparsity)} zeros"
+    advice = "measure=True tells" if facts.in_file else "measure=True, with example_inputs, tells"
+    if times:
+        closest = comparison(max(times, key=lambda time: time.gain))
+        return Verdict("unknown", f"{zeros}; the estimates are too close: {closest}", advice)
+    return Verdict("unknown", f"{zeros}; whether a sparse kernel is faster is unknown", advice)
 
 
 def _open_axis(facts: LayerFacts) -> tuple[Verdict, ...]:

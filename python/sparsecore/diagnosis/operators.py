@@ -15,6 +15,7 @@ __all__ = [
     "is_mask",
     "is_product_of_entries",
     "operator_name",
+    "takes_packed_weights",
 ]
 
 # Where the left and right matrix of a product are among the arguments.
@@ -69,6 +70,12 @@ def operator_name(operator: Any) -> str:
 def is_fused(name: str) -> bool:
     """Whether an operator does more than one plain product with the weights that it takes."""
     return name in _FUSED or not name.startswith(("aten::", "prim::", "prims::"))
+
+
+def takes_packed_weights(name: str) -> bool:
+    """Whether an operator multiplies by weights that are no tensors, as torch's quantized ones."""
+    is_foreign = not name.startswith(("aten::", "prim::", "prims::"))
+    return is_foreign and any(word in name for word in ("::linear", "::conv"))
 
 
 def is_product_of_entries(name: str) -> bool:

@@ -4,10 +4,12 @@ from collections.abc import Sequence
 
 from sparsecore.diagnosis.diagnosis import Diagnosis, LayerDiagnosis, Summary
 from sparsecore.diagnosis.estimate import Times
+from sparsecore.diagnosis.words import printable
 from sparsecore.durations import duration
 from sparsecore.html_report.numbers import nbytes_text, percent
+from sparsecore.text_table import table_lines
 
-__all__ = ["COLUMNS", "cells", "heading", "sentences", "text", "totals"]
+__all__ = ["COLUMNS", "cells", "heading", "is_plain", "plain_words", "text", "totals"]
 
 COLUMNS = ("weight", "shape", "dtype", "zeros", "2:4", "bytes", "csr", "rows", "dense", "sparse")
 _BASES = {"seconds": "time", "macs": "multiplications", "weights": "weights"}
@@ -16,20 +18,18 @@ _BASES = {"seconds": "time", "macs": "multiplications", "weights": "weights"}
 def text(diagnosis: Diagnosis) -> str:
     """Return the whole diagnosis."""
     rows = [list(COLUMNS), *(row for layer in diagnosis.layers for row in cells(layer))]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in rows
-    ]
-    table = [lines[0], "-" * max(map(len, lines)), *lines[1:]]
-    verdicts = [f"{name}: {words}" for name, words in sentences(diagnosis.layers)]
-    parts = [heading(diagnosis), "", *table, "", *verdicts, "", *totals(diagnosis.summary)]
-    return "\n".join([*parts, *(f"note: {note}" for note in diagnosis.notes)])
+    table = table_lines(rows)
+    verdicts = [_sentence(layer) for layer in diagnosis.layers if not is_plain(layer)]
+    plain = plain_words(diagnosis.layers)
+    parts = [heading(diagnosis), "", *table, "", *verdicts, *plain]
+    notes = [f"note: {note}" for note in diagnosis.notes]
+    return "\n".join([*parts, "", *totals(diagnosis.summary), *notes])
 
 
 def heading(diagnosis: Diagnosis) -> str:
     """Return the first line: what was looked at."""
-    return f"{diagnosis.subject} ({diagnosis.kind}), {len(diagnosis.layers)} weights"
+    count = f"{len(diagnosis.layers)} weights"
+    return f"{printable(diagnosis.subject)} ({diagnosis.kind}), {count}"
 
 
 def cells(layer: LayerDiagnosis) -> list[list[str]]:
@@ -37,10 +37,10 @@ def cells(layer: LayerDiagnosis) -> list[list[str]]:
     facts = layer.facts
     shares = [facts.share_24.get(line, 0.0) for line in facts.lines_24 or tuple(facts.share_24)]
     known = [
-        facts.name,
+        printable(facts.name),
         " x ".join(map(str, facts.shape)),
-        facts.dtype,
-        percent(facts.sparsity),
+        printable(facts.dtype),
+        percent(facts.sparsity) if facts.counted else "-",
         percent(max(shares)) if shares else "-",
         nbytes_text(facts.nbytes.stored),
         "-" if facts.nbytes.csr is None else nbytes_text(facts.nbytes.csr),
@@ -59,9 +59,24 @@ def _times(time: Times) -> list[str]:
     return [f"{time.rows:,}", f"{about}{duration(time.seconds['dense'])}", least]
 
 
-def sentences(layers: Sequence[LayerDiagnosis]) -> list[tuple[str, str]]:
-    """Return the name and all verdicts of each layer as one text."""
-    return [(one.name, "; also: ".join(map(str, (one.verdict, *one.further)))) for one in layers]
+def _sentence(layer: LayerDiagnosis) -> str:
+    """Return the name and all verdicts of a layer as one text."""
+    verdicts = "; also: ".join(map(str, (layer.verdict, *layer.further)))
+    return printable(f"{layer.name}: {verdicts}")
+
+
+def is_plain(layer: LayerDiagnosis) -> bool:
+    """Whether all that there is to say of a layer is that it has no zeros."""
+    return layer.verdict.code == "no-zeros" and not layer.further
+
+
+def plain_words(layers: Sequence[LayerDiagnosis]) -> list[str]:
+    """Return one line for all layers that have no zeros; none where there are none."""
+    count = sum(map(is_plain, layers))
+    if count == 0:
+        return []
+    weights = "1 weight has" if count == 1 else f"{count} weights have"
+    return [f"{weights} no zeros: nothing to gain until pruned"]
 
 
 def totals(summary: Summary) -> list[str]:

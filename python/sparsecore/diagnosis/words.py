@@ -3,7 +3,7 @@
 from sparsecore.diagnosis.estimate import Times
 from sparsecore.durations import duration
 
-__all__ = ["comparison", "rows_text"]
+__all__ = ["comparison", "printable", "rows_text"]
 
 
 def comparison(times: Times) -> str:
@@ -19,6 +19,17 @@ def comparison(times: Times) -> str:
     verb, how = ("takes", "measured") if times.measured else ("should take", "estimated")
     best, dense = duration(times.seconds[form]), duration(times.seconds["dense"])
     return f"{form} {verb} {best}, dense {dense} ({how}, {rows_text(times.rows)})"
+
+
+def printable(text: str) -> str:
+    r"""Return a text of a file's with what could steer a terminal written out.
+
+    Examples
+    --------
+    >>> printable("fc\x1b[2J.weight")
+    'fc\\x1b[2J.weight'
+    """
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def rows_text(*counts: int) -> str:

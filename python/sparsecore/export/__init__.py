@@ -1,7 +1,7 @@
 """Files for other runtimes: ONNX with exact zeros, and what TensorRT will make of it.
 
-`to_onnx` needs torch and the extra ``export``; `tensorrt_eligibility` and `read_build_log` read
-files with sparsecore alone.
+`to_onnx` needs torch and the extra ``export``; of these `tensorrt_eligibility` needs the package
+onnx alone, for files, and `read_build_log` nothing.
 """
 
 from __future__ import annotations

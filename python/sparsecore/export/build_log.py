@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,6 +32,7 @@ _PICKED = _pattern(
 )
 # What a message begins with: a time or a level in brackets, onnxruntime's time, trtexec's banners.
 _BEGINS = re.compile(r"\s*(?:\[|\d{4}-\d\d-\d\d[ T]|&&&&|===)")
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 _FUSED = re.compile(r"\s*(?:\+|\|\|)\s*")
 _POINTWISE = re.compile(r"^PWN\((.*)\)$")
 
@@ -72,7 +74,8 @@ def read_build_log(path: str | os.PathLike[str]) -> BuildLog:
         If it cannot be read.
     """
     try:
-        return parse_build_log(Path(path).read_text(encoding="utf-8", errors="replace"))
+        with Path(path).open(encoding="utf-8", errors="replace") as lines:
+            return _parsed(lines)
     except ValueError as error:
         msg = f"{path}: {error}"
         raise ValueError(msg) from None
@@ -102,18 +105,7 @@ def parse_build_log(text: str) -> BuildLog:
     >>> log.eligible, log.picked
     (('a', 'b + c'), None)
     """
-    eligible = picked = None
-    for message in _messages(text):
-        eligible = _ELIGIBLE.search(message) or eligible
-        picked = _PICKED.search(message) or picked
-    if eligible is None and picked is None:
-        msg = (
-            "no line of it is about sparsity, such as '(Sparsity) Layers eligible for sparse math: "
-            "...': build with trtexec --sparsity=enable --verbose"
-        )
-        raise ValueError(msg)
-    (of_eligible, count), (of_picked, picked_count) = _names(eligible), _names(picked)
-    return BuildLog(of_eligible, of_picked, count, picked_count)
+    return _parsed(text.splitlines())
 
 
 def nodes_of(logged: str) -> tuple[str, ...]:
@@ -127,20 +119,37 @@ def nodes_of(logged: str) -> tuple[str, ...]:
     return tuple(_POINTWISE.sub(r"\1", part) for part in _FUSED.split(logged.strip()) if part)
 
 
-def _messages(text: str) -> list[str]:
+def _parsed(lines: Iterable[str]) -> BuildLog:
+    eligible = picked = None
+    for message in _messages(lines):
+        eligible = _ELIGIBLE.search(message) or eligible
+        picked = _PICKED.search(message) or picked
+    if eligible is None and picked is None:
+        msg = (
+            "no line of it is about sparsity, such as '(Sparsity) Layers eligible for sparse math: "
+            "...': build with trtexec --sparsity=enable --verbose"
+        )
+        raise ValueError(msg)
+    (of_eligible, count), (of_picked, picked_count) = _names(eligible), _names(picked)
+    return BuildLog(of_eligible, of_picked, count, picked_count)
+
+
+def _messages(lines: Iterable[str]) -> list[str]:
     """Return the messages about sparsity, each in one line."""
-    found: list[str] = []
+    found: list[list[str]] = []
     is_open = False
-    for line in text.splitlines():
+    for coloured in lines:
+        line = _COLOUR.sub("", coloured.rstrip("\r\n"))
         if "(Sparsity)" in line:
-            found.append(line)
+            found.append([line])
             is_open = True
         elif is_open and line.strip() and not _BEGINS.match(line):
             # A terminal breaks anywhere, an editor behind a comma.
-            found[-1] += f" {line.lstrip()}" if found[-1].endswith((",", "+", "||")) else line
+            ends = found[-1][-1].endswith((",", "+", "||"))
+            found[-1].append(f" {line.lstrip()}" if ends else line)
         else:
             is_open = False
-    return found
+    return ["".join(parts) for parts in found]
 
 
 def _names(found: re.Match[str] | None) -> tuple[tuple[str, ...] | None, int | None]:

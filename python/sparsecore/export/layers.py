@@ -82,23 +82,31 @@ def layers_of_file(weights: WeightFiles) -> Iterator[Layer]:
     Raises
     ------
     ValueError
-        If the file is of another kind, which has no graph.
+        If the file is of another kind, which has no graph, or calls functions of its own.
     """
     if weights.kind != "onnx":
         msg = f"{weights.path}: a {weights.kind} file has no graph, expected an ONNX file"
+        raise ValueError(msg)
+    model = weights.source.model
+    nodes = [node for graph in graphs(model.graph) for node in graph.node]
+    functions = {(function.domain, function.name) for function in model.functions}
+    if any((node.domain, node.op_type) in functions for node in nodes):
+        msg = (
+            f"{weights.path}: the model calls functions of its own, whose layers are not seen: "
+            "inline them first (onnx.inliner.inline_local_functions)"
+        )
         raise ValueError(msg)
     used: dict[str, tuple[Entry, Use]] = {}
     for entry in weights.values():
         for use in (entry.use, *entry.other_uses):
             if use is not None:
                 used.setdefault(use.node, (entry, use))
-    for graph in graphs(weights.source.model.graph):
-        for node in graph.node:
-            if node.op_type in _OPERATORS:
-                name = node_label(node)
-                found = used.get(name)
-                weight = None if found is None else _weight_of_file(weights, *found)
-                yield Layer(name, node.op_type, weight)
+    for node in nodes:
+        if node.op_type in _OPERATORS:
+            name = node_label(node)
+            found = used.get(name)
+            weight = None if found is None else _weight_of_file(weights, *found)
+            yield Layer(name, node.op_type, weight)
 
 
 def layers_of_model(model: nn.Module) -> Iterator[Layer]:

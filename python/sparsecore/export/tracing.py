@@ -100,8 +100,8 @@ def _dynamic_shapes(example: Example) -> Any:
         is_batch = isinstance(leaf, Tensor) and leaf.ndim > 0 and len(leaf) == size
         return {0: batch} if is_batch else None
 
-    args, kwargs = pytree.tree_map(of, (example.args, dict(example.kwargs)))
-    return kwargs if not args else args if not kwargs else (*args, *kwargs.values())
+    # An example has one of both.
+    return pytree.tree_map(of, example.args or dict(example.kwargs))
 
 
 def _check_opset(proto: "onnx.ModelProto", asked: int | None) -> None:

@@ -13,6 +13,7 @@ from torch import nn
 from sparsecore.durations import duration
 from sparsecore.html_report.render import fragment
 from sparsecore.html_report.write import make_page, write_html
+from sparsecore.text_table import table_lines
 
 __all__ = ["Format", "LayerReport", "Report", "load_choices", "save_choices"]
 
@@ -172,12 +173,7 @@ def _table(layers: Sequence[LayerReport], *, stored: bool) -> list[str]:
         dtypes = [layer.values or "-" for layer in layers]
         for row, dtype, error in zip(rows, ["values", *dtypes], ["error", *errors], strict=True):
             row += [dtype, error]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in rows
-    ]
-    return [lines[0], "-" * max(map(len, lines)), *lines[1:]]
+    return table_lines(rows)
 
 
 def _row(layer: LayerReport) -> list[str]:

@@ -85,7 +85,7 @@ def subgraphs(node: Any) -> Iterator[Any]:
 
 
 def find_tensors(onnx: Any, model: Any, folder: Path) -> dict[str, Tensor]:
-    """Return the initializers of all graphs, and constants of two axes and more, by name.
+    """Return the initializers of all graphs by name, and constants of two axes or data outside.
 
     Raises
     ------
@@ -117,8 +117,9 @@ def _protos(graph: Any) -> Iterator[tuple[str, Any]]:
     for node in graph.node:
         if node.op_type == "Constant" and len(node.output) == 1:
             for attribute in node.attribute:
-                if attribute.name == "value" and len(attribute.t.dims) > 1:
-                    yield node.output[0], attribute.t
+                tensor = attribute.t
+                if attribute.name == "value" and (len(tensor.dims) > 1 or tensor.external_data):
+                    yield node.output[0], tensor
 
 
 def _tensor(onnx: Any, name: str, proto: Any, folder: Path) -> Tensor:

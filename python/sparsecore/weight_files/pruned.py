@@ -65,6 +65,19 @@ class Pruning:
     ------
     ValueError
         A weight has NaN.
+
+    Examples
+    --------
+    >>> import pathlib, tempfile
+    >>> from sparsecore.weight_files import open_weights
+    >>> request = Request(0.5)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = pathlib.Path(folder, "in.npz")
+    ...     np.savez(path, a=np.array([[1.0, -4.0], [3.0, 2.0]]), b=np.ones(2))
+    ...     weights = open_weights(path)
+    ...     pruning = Pruning(weights, ["a"], request)
+    ...     print(pruning.result().dense("a").tolist(), pruning.pruned["a"].kept)
+    [[0.0, -4.0], [3.0, 0.0]] 2
     """
 
     def __init__(self, weights: WeightFiles, names: Sequence[str], request: Request) -> None:

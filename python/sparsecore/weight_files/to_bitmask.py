@@ -13,7 +13,7 @@ from sparsecore.interop import FLOAT8_DTYPES, VALUE_DTYPES, Array
 from sparsecore.weight_files.entry import Entry
 from sparsecore.weight_files.plan import Outcome, Plan, bytes_text
 from sparsecore.weight_files.to_sparse import LastRead, is_layer
-from sparsecore.weight_files.weights import WeightFiles, numpy_dtype
+from sparsecore.weight_files.weights import WeightFiles
 
 __all__ = ["plan_bitmask"]
 
@@ -36,7 +36,7 @@ def plan_bitmask(
                 planned |= {t: Planned.of(t, a.dtype, a.shape) for t, a in tensors.items()}
                 origins |= dict.fromkeys(tensors, name)
                 continue
-        planned[name] = Planned.of(name, numpy_dtype(entry), entry.shape)
+        planned[name] = Planned.of(name, weights.numpy_dtype(name), entry.shape)
     last = LastRead(weights)
 
     def read(tensor: str) -> Array:

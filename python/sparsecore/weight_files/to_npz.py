@@ -10,7 +10,7 @@ from sparsecore.files.complete import complete_or_absent
 from sparsecore.formats import CSR
 from sparsecore.weight_files.entry import Entry
 from sparsecore.weight_files.plan import Outcome, Plan, bytes_text, unchanged
-from sparsecore.weight_files.weights import WeightFiles, numpy_dtype
+from sparsecore.weight_files.weights import WeightFiles
 
 __all__ = ["plan_matrix", "plan_npz"]
 
@@ -27,10 +27,10 @@ def plan_npz(weights: WeightFiles, target: Path) -> Plan:
     if first is not None and len(weights) == 1 and len(first.shape) == 2:
         return plan_matrix(weights, target)
     for entry in weights.values():
-        if numpy_dtype(entry).type.__module__ != "numpy":
+        if weights.numpy_dtype(entry.name).type.__module__ != "numpy":
             msg = f"{entry.name!r} has dtype {entry.dtype}, which npz cannot hold"
             raise TypeError(msg)
-    outcomes = [unchanged(e, e.size * numpy_dtype(e).itemsize) for e in weights.values()]
+    outcomes = [unchanged(e, weights.dense_bytes(e.name)) for e in weights.values()]
 
     def write() -> str:
         with complete_or_absent(target) as temporary:

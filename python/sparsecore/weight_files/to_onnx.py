@@ -14,7 +14,6 @@ import numpy as np
 
 from sparsecore.files.complete import complete_or_absent
 from sparsecore.interop import Array
-from sparsecore.weight_files.extras import import_for
 from sparsecore.weight_files.from_onnx import OnnxFile
 from sparsecore.weight_files.onnx_tensors import Tensor
 from sparsecore.weight_files.plan import Plan, bytes_text, unchanged
@@ -36,9 +35,8 @@ def plan_onnx(weights: WeightFiles, target: Path) -> Plan:
     """
     source = weights.source
     if not isinstance(source, OnnxFile):
-        msg = f"{target}: an ONNX file needs the graph that its weights are put into: --into GRAPH"
+        msg = f"{target}: an ONNX model needs its graph: sparsecore convert --into GRAPH"
         raise ValueError(msg)
-    onnx = import_for(target, "onnx", extra="export")
     data = target.with_name(f"{target.name}.data")
     for file in source.data_files:
         if data.exists() and data.samefile(file):
@@ -46,7 +44,7 @@ def plan_onnx(weights: WeightFiles, target: Path) -> Plan:
             raise ValueError(msg)
 
     def write() -> str:
-        return bytes_text(_write(onnx, weights, source, target, data))
+        return bytes_text(_write(weights, source, target, data))
 
     outcomes = [unchanged(weights[name], weights[name].nbytes) for name in weights.replaced]
     return Plan(outcomes, write)
@@ -70,9 +68,7 @@ def into_graph(weights: WeightFiles, graph: WeightFiles) -> WeightFiles:
     return graph.replacing({name: partial(weights.dense, name) for name in weights})
 
 
-def _write(
-    onnx: Any, weights: WeightFiles, source: OnnxFile, target: Path, data: Path
-) -> list[Path]:
+def _write(weights: WeightFiles, source: OnnxFile, target: Path, data: Path) -> list[Path]:
     """Write the model, and its external data where it has any; the model's file appears last."""
     before: dict[str, Any] = {}
     is_external = any(tensor.external for tensor in source.tensors.values())
@@ -88,7 +84,8 @@ def _write(
                 before[name].CopyFrom(tensor.proto)
                 array = weights.dense(name) if name in weights.replaced else None
                 _put(tensor, array, file, data.name)
-            onnx.save(source.model, temporary)
+            # Not onnx.save: it writes a tensor's own bytes to whatever file the tensor names.
+            temporary.write_bytes(source.model.SerializeToString())
         finally:  # the model is the one that the weights were opened with
             for name, proto in before.items():
                 source.tensors[name].proto.CopyFrom(proto)
@@ -122,6 +119,7 @@ def _put(tensor: Tensor, array: Array | None, file: BinaryIO | None, location: s
         _copy(tensor, file)
     else:
         file.write(content.data)
+    proto.ClearField("raw_data")
     del proto.external_data[:]
     for key, value in (("location", location), ("offset", begin), ("length", tensor.nbytes)):
         proto.external_data.add(key=key, value=str(value))

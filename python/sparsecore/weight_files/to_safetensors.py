@@ -9,7 +9,7 @@ from sparsecore.files.tensor_reading import TensorFiles
 from sparsecore.files.tensor_writing import Planned, write_planned
 from sparsecore.interop import Array
 from sparsecore.weight_files.plan import Plan, bytes_text, unchanged
-from sparsecore.weight_files.weights import WeightFiles, numpy_dtype
+from sparsecore.weight_files.weights import WeightFiles
 
 __all__ = ["plan_safetensors"]
 
@@ -33,7 +33,7 @@ def plan_safetensors(weights: WeightFiles, target: Path, shard_bytes: int | None
             planned[name] = Planned(found.dtype_name, found.shape, found.nbytes)
             readers[name] = partial(files.read_bytes, name)
         else:
-            planned[name] = Planned.of(name, numpy_dtype(entry), entry.shape)
+            planned[name] = Planned.of(name, weights.numpy_dtype(name), entry.shape)
             readers[name] = partial(weights.dense, name)
     metadata = {"format": "pt"}
     if isinstance(files, TensorFiles):

@@ -20,7 +20,7 @@ from sparsecore.interop import Array
 from sparsecore.weight_files.entry import Entry
 from sparsecore.weight_files.plan import Outcome, Plan
 from sparsecore.weight_files.sparsified import sparsified
-from sparsecore.weight_files.weights import WeightFiles, numpy_dtype
+from sparsecore.weight_files.weights import WeightFiles
 
 __all__ = ["LastRead", "is_layer", "plan_sparse"]
 
@@ -92,7 +92,7 @@ def plan_sparse(
                     planned[tensor] = Planned.of(tensor, array.dtype, array.shape)
                     origins[tensor] = (name, part)
                 continue
-        planned[name] = Planned.of(name, numpy_dtype(entry), entry.shape)
+        planned[name] = Planned.of(name, weights.numpy_dtype(name), entry.shape)
     last = LastRead(weights)
 
     def read(tensor: str) -> Array:

@@ -9,7 +9,7 @@ from sparsecore.interop import as_tensor
 from sparsecore.weight_files.extras import import_for
 from sparsecore.weight_files.from_torch import TorchFile
 from sparsecore.weight_files.plan import Plan, bytes_text, unchanged
-from sparsecore.weight_files.weights import WeightFiles, numpy_dtype
+from sparsecore.weight_files.weights import WeightFiles
 
 __all__ = ["plan_torch"]
 
@@ -22,8 +22,8 @@ def plan_torch(weights: WeightFiles, target: Path) -> Plan:
     """
     torch = import_for(target, "torch", extra="torch")
     names = tuple(weights.replaced) if weights.kind == "torch" else tuple(weights)
-    for name in names:
-        numpy_dtype(weights[name])  # raises what torch would not be given
+    # Which raises of a dtype that torch would not be given.
+    outcomes = [unchanged(weights[name], weights.dense_bytes(name)) for name in names]
 
     def write() -> str:
         content = _content(weights, _tensors(weights, names))
@@ -31,9 +31,6 @@ def plan_torch(weights: WeightFiles, target: Path) -> Plan:
             torch.save(content, file)
         return bytes_text([target])
 
-    outcomes = [
-        unchanged(e, e.size * numpy_dtype(e).itemsize) for e in map(weights.get, names) if e
-    ]
     return Plan(outcomes, write)
 
 

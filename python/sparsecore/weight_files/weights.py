@@ -13,7 +13,7 @@ from sparsecore.files.tensor_reading import DTYPES
 from sparsecore.interop import Array
 from sparsecore.weight_files.entry import Entry
 
-__all__ = ["WeightFiles", "naming", "numpy_dtype"]
+__all__ = ["WeightFiles", "naming"]
 
 Read: TypeAlias = Callable[[str], Weight]
 _DTYPES: dict[str, np.dtype[Any]] = {dtype.name: dtype for dtype in DTYPES.values()}
@@ -83,12 +83,9 @@ class WeightFiles(Mapping[str, Entry]):
             Where it is not what the file claims, or its dtype has no counterpart in numpy; names
             the file.
         """
-        entry = self._entries[name]
         if name in self.replaced:
             return self.replaced[name]()
-        if entry.dtype not in _DTYPES:
-            msg = f"{self.path}: {name!r} has dtype {entry.dtype}, which is not read"
-            raise ValueError(msg)
+        self.numpy_dtype(name)
         with naming(self.path):
             return self._read(name)
 
@@ -105,6 +102,26 @@ class WeightFiles(Mapping[str, Entry]):
             return weight
         array = np.asarray(weight.toarray()).reshape(entry.shape)
         return array.astype(_DTYPES[entry.dtype], copy=False)
+
+    def numpy_dtype(self, name: str) -> np.dtype[Any]:
+        """Return the dtype of a weight.
+
+        Raises
+        ------
+        KeyError
+            Where there is none of this name.
+        ValueError
+            Where neither numpy nor ml_dtypes has it; names the file.
+        """
+        dtype = self._entries[name].dtype
+        if dtype not in _DTYPES:
+            msg = f"{self.path}: {name!r} has dtype {dtype}, which is not read"
+            raise ValueError(msg)
+        return _DTYPES[dtype]
+
+    def dense_bytes(self, name: str) -> int:
+        """Return the bytes that a weight takes dense; raises as `numpy_dtype`."""
+        return self._entries[name].size * self.numpy_dtype(name).itemsize
 
     def replacing(self, arrays: Mapping[str, Callable[[], Array]]) -> "WeightFiles":
         """Return the same weights with some in the place of others, which are not read before.
@@ -137,20 +154,6 @@ class WeightFiles(Mapping[str, Entry]):
         """Return one line: file, kind, number of weights, bytes."""
         count = f"{len(self)} weights, {self.nbytes:,} bytes"
         return f"<WeightFiles {str(self.path)!r}, {self.kind}, {count}>"
-
-
-def numpy_dtype(entry: Entry) -> np.dtype[Any]:
-    """Return the dtype of a weight.
-
-    Raises
-    ------
-    ValueError
-        Where neither numpy nor ml_dtypes has it.
-    """
-    if entry.dtype not in _DTYPES:
-        msg = f"{entry.name!r} has dtype {entry.dtype}, which is not read"
-        raise ValueError(msg)
-    return _DTYPES[entry.dtype]
 
 
 @contextmanager

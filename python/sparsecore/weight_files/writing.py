@@ -71,9 +71,26 @@ def plan_writing(
         Where the kind cannot hold the weights.
     ModuleNotFoundError
         Where it needs a package that is not installed.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import numpy as np
+    >>> from sparsecore.weight_files import open_weights
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     source, target = Path(folder, "in.npz"), Path(folder, "out.safetensors")
+    ...     np.savez(source, **{"fc.weight": np.eye(64), "fc.bias": np.ones(64)})
+    ...     plan = plan_writing(open_weights(source), target, "sparsecore")
+    ...     written = plan.write()
+    ...     entry = open_weights(target)["fc.weight"]
+    >>> [(found.name, found.stored) for found in plan.outcomes], entry.stored, entry.nbytes
+    ([('fc.weight', 'csr')], 'csr', 641)
     """
     _check_ending(target, kind)
     _check_apart(weights, target)
+    if shard_bytes is not None and kind not in _IN_SAFETENSORS:
+        msg = f"{target}: shard_bytes is for safetensors, not for {kind}"
+        raise ValueError(msg)
     if shard_bytes is None and kind in _IN_SAFETENSORS:
         shard_bytes = _largest_shard(weights)
     if kind == "sparsecore":

@@ -31,6 +31,7 @@ _WANTED = {
     r"8strips24INS_8BFloat16": r"HMMA\.SP\.16832\.F32\.BF16",
     r"8strips24I": r"LDG\.E\.128",
     r"8compressI\w+ELb1EEE": r"LDG\.E\.128",
+    r"7extractI[hjmt]Li(2|4|8|16)E": r"LDG\.E\.128",
 }
 
 _OF_SM90A = {r"10wide_tilesI"}

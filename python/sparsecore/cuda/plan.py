@@ -15,7 +15,6 @@ KERNELS: tuple[str, ...] = ("rows", "merge", "bitmap", "delta4", "delta8", "tf32
 _STRIPS = ("bitmap", "delta4", "delta8")
 _STRIP_DTYPES = ("float16", "bfloat16")
 _ANY_DTYPE = ("rows", "merge")
-_ANY_DTYPE = ("rows", "merge")
 _FEW_COLUMNS = 32
 
 

@@ -101,6 +101,7 @@ lint: $(VENV)/lint $(VENV)/cmake
 # Where they lie, so that their links hold; every warning is an error, and nothing is fetched.
 docs: $(VENV)/docs
 	@$(RUN) -m sphinx -q -W --keep-going -c docs -d build/docs/doctrees . build/docs/html
+	echo "the first page: build/docs/html/docs/index.html"
 
 docs-check: $(VENV)/installed
 	@$(RUN) -m pytest -q -c pyproject.toml --doctest-modules --pyargs sparsecore

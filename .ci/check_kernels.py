@@ -27,10 +27,13 @@ _WANTED = {
     r"12delta_stripsI": r"LDS\.128",
     r"9wide_rowsIfN\w+RowsELi\d+ELi4E": r"LDG\.E\.128",
     r"9wide_rowsINS_8BFloat16EN\w+RowsELi\d+ELi8E": r"LDG\.E\.128",
-    r"8strips24INS_4Half": r"HMMA\.SP\.16832\.F32 ",
-    r"8strips24INS_8BFloat16": r"HMMA\.SP\.16832\.F32\.BF16",
-    r"8strips24I": r"LDG\.E\.128",
+    # Of S's values and of X: of 8 bits the first or both, "a" being int8.
+    r"8strips24I\w*4Half": r"HMMA\.SP\.16832\.F32 ",
+    r"8strips24I\w*8BFloat16": r"HMMA\.SP\.16832\.F32\.BF16",
+    r"8strips24Iaa": r"IMMA\.SP\.16864\.S8\.S8",
+    r"8strips24I(aa|NS_\w+ES\d*_)L": r"LDG\.E\.128",
     r"8compressI\w+ELb1EEE": r"LDG\.E\.128",
+    r"7extractI[hjmt]Li(2|4|8|16)E": r"LDG\.E\.128",
 }
 
 _OF_SM90A = {r"10wide_tilesI"}

@@ -52,8 +52,8 @@ function(sparsecore_cuda_environment target)
     set_source_files_properties(${ARGN} PROPERTIES LANGUAGE CXX
       COMPILE_OPTIONS -Wno-unknown-pragmas
       INCLUDE_DIRECTORIES "${emulation};${PROJECT_SOURCE_DIR}/csrc")
-    target_sources(${target} PRIVATE ${emulation}/exchange.cpp ${emulation}/simt.cpp
-      ${emulation}/waits.cpp)
+    target_sources(${target} PRIVATE ${emulation}/exchange.cpp ${emulation}/schedule.cpp
+      ${emulation}/simt.cpp ${emulation}/waits.cpp)
   else()
     set_source_files_properties(${ARGN} PROPERTIES
       INCLUDE_DIRECTORIES "${PROJECT_SOURCE_DIR}/csrc/cuda/ptx;${PROJECT_SOURCE_DIR}/csrc")

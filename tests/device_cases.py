@@ -75,6 +75,15 @@ class Operand:
     stored: oracle.Array
 
 
+@dataclass(frozen=True, slots=True)
+class Operand24:
+    """A 2:4 matrix on the device, what it is in float64, and where it has slots."""
+
+    matrix: sc.Sparse24
+    W: oracle.Float64
+    stored: oracle.Array
+
+
 def random_operand(
     rng: np.random.Generator, shape: tuple[int, int], density: float, dtype: Any, gpu: Any
 ) -> Operand:
@@ -86,6 +95,14 @@ def operand(dense: oracle.Array, gpu: Any) -> Operand:
     """Return the non-zeros of a dense matrix."""
     A = sc.CSR.from_dense(dense)
     return Operand(on(A, gpu), dense.astype(np.float64), dense != 0)
+
+
+def sparse24_operand(
+    rng: np.random.Generator, shape: tuple[int, int], dtype: Any, gpu: Any
+) -> Operand24:
+    """Return a 2:4 matrix with about 60 % of the nonzeros that it could have."""
+    made = cases.sparse24(cases.random_dense(rng, shape, 0.6, dtype))
+    return Operand24(made.matrix.to(gpu), made.W, made.stored)
 
 
 def with_long_rows(rng: np.random.Generator, dtype: Any) -> oracle.Array:

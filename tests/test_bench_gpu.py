@@ -37,6 +37,8 @@ def test_every_contender_of_a_product_is_right(dtype, gpu):
     for case in cases:
         assert max(verify(case).values()) <= 1
         assert list(case.contenders)[:2] == ["sparsecore", "sparsecore plan"]
+        by_kernel = {"sparsecore rows", "sparsecore merge"} & set(case.contenders)
+        assert len(by_kernel) == (2 if case.labels["N"] == 1 else 0)
         assert "cublas dense" in case.contenders
         others = set(case.contenders) | set(case.absent)
         assert {"torch csr", *(f"cusparse alg{i}" for i in (1, 2, 3)), "sputnik", "cupy"} <= others
@@ -69,23 +71,102 @@ int CudaSpmm(int m, int k, int n, int nonzeros, const int* row_indices, const fl
 """
 
 
-@pytest.fixture
-def of_24(gpu):
+def tables_24(gpu, dtype, shape):
     """Return the tables of ``gpu-24``, of one small shape."""
     from sparsecore.bench.gpu.products24 import compression24, products24
 
-    options = parse(["gpu-24", "--shape", "48x64", "--columns", "5", "136", "--dtype", "float16"])
+    options = parse(["gpu-24", "--shape", shape, "--columns", "5", "136", "--dtype", dtype])
     return [list(make(options, gpu).cases) for make in (products24, compression24)]
 
 
-def test_every_contender_of_a_24_product_is_right(of_24):
-    for case in of_24[0]:
+@pytest.mark.parametrize(("dtype", "shape"), [("float16", "48x64"), ("int8", "48x128")])
+def test_every_contender_of_a_24_product_is_right(dtype, shape, gpu):
+    products, (made,) = tables_24(gpu, dtype, shape)
+    for case in products:
         assert max(verify(case).values()) <= 1
         assert next(iter(case.contenders)) == "sparsecore"
         others = set(case.contenders) | set(case.absent)
         assert {"sparsecore canonical", "sparsecore wide", "cusparselt", "torch cutlass"} <= others
-    ((made,),) = of_24[1:]
+        assert "cublas dense" in case.contenders
     assert max(verify(made).values()) == 0
+
+
+# ---- what they hold ----
+
+
+def test_bytes_of_the_weights_that_contenders_hold(cusparselt, gpu):
+    """Of 64 x 128: half of the values, a nibble a group, and 9/8 of a byte a position packed."""
+    del cusparselt
+    few, many = tables_24(gpu, "bfloat16", "64x128")[0]
+    canonical = {"values": 64 * 64 * 2, "metadata": 64 * 128 // 8}
+    wide = canonical | {"packed": 64 * 128 * 9 // 8}
+    for case, chosen in ((few, canonical), (many, wide)):
+        verify(case)
+        held = {name: found.held() for name, found in case.contenders.items()}
+        assert held["cublas dense"] == {"dense": 64 * 128 * 2}
+        assert held["sparsecore canonical"] == canonical
+        if "sparsecore wide" in held:
+            assert (held["sparsecore"], held["sparsecore wide"]) == (chosen, wide)
+    assert "cusparselt" in few.absent  # X of 5 columns
+    assert held["cusparselt"] == held["cusparselt searched"]
+    assert 64 * 128 * 9 // 8 <= held["cusparselt"]["compressed"] < 64 * 128 * 2
+
+
+def test_bytes_of_torchs_own_24():
+    from sparsecore.bench.gpu import memory
+
+    parts = {
+        "packed": torch.zeros(4, 8).half(),
+        "meta": torch.zeros(4, 2).short(),
+        "packed_t": None,
+    }
+    assert memory.of_torchs(type("Stored", (), parts)()) == {"packed": 64, "meta": 16}
+
+
+def test_the_workspace_of_a_call_is_what_it_gives_back(monkeypatch):
+    from sparsecore.bench.gpu import memory
+
+    held = {"now": 100, "peak": 100}
+
+    def take(size):
+        held["now"] += size
+        held["peak"] = max(held["peak"], held["now"])
+
+    def call():
+        take(70)
+        take(-30)  # the result stays
+
+    answers = {
+        "synchronize": lambda: None,
+        "memory_allocated": lambda: held["now"],
+        "max_memory_allocated": lambda: held["peak"],
+        "reset_peak_memory_stats": lambda: held.update(peak=held["now"]),
+    }
+    for name, answer in answers.items():
+        monkeypatch.setattr(memory.torch.cuda, name, answer)
+    assert memory.workspace(call) == 30
+    assert memory.workspace(lambda: take(-20)) == 0  # frees what an earlier one left
+
+
+def test_the_table_of_bytes():
+    from sparsecore.bench.gpu import memory
+
+    held = {
+        "sparsecore": {"bytes": {"values": 4_000_000, "metadata": 500_000, "workspace": 0}},
+        "cusparselt": {"bytes": {"compressed": 5_000_000, "workspace": 2_000_000}},
+        "torch": {"median": 1.0},
+        "cublas dense": {"bytes": {"dense": 8_000_000, "workspace": 0}},
+    }
+    rows = [{"M": 4, "N": 1, "contenders": held}, {"M": 4, "N": 2, "contenders": dict(held)}]
+    del rows[1]["contenders"]["cusparselt"]
+    _, _, *table = memory.lines(rows, {"M": 4})
+    assert table == [
+        "| N | sparsecore | cusparselt | cublas dense |",
+        "| --- | --- | --- | --- |",
+        "| 1 | 4.5 (0.56) | 5 (0.62), 2 besides | 8 (1.00) |",
+        "| 2 | 4.5 (0.56) |  | 8 (1.00) |",
+    ]
+    assert list(memory.lines([{"M": 4, "contenders": {"torch": {"median": 1.0}}}], {})) == []
 
 
 @pytest.mark.skipif(shutil.which("c++") is None, reason="no C++ compiler is on PATH")

@@ -148,7 +148,7 @@ def test_two_of_four_lies_along_the_axis_that_is_summed_over(tmp_path: Path) -> 
     expected = np.moveaxis(np.where(sc.prune_24(K.reshape(-1, 4)).reshape(K.shape), K, 0), -1, 1)
     np.testing.assert_array_equal(found["conv.weight"], expected)
     assert "stays as it is: stem.weight, narrower than one group" in output
-    prune(source, target, "--pattern", "2:4", "--conv-groups", "columns", "--where", "conv")
+    prune(source, target, "--pattern", "2:4", "--conv-axis", "columns", "--where", "conv")
     K = state()["conv.weight"].reshape(6, 36)
     columns = np.where(sc.prune_24(K), K, 0).reshape(6, 4, 3, 3)
     np.testing.assert_array_equal(load_file(target)["conv.weight"], columns)
@@ -357,7 +357,7 @@ def test_a_killed_run_leaves_the_older_file_whole(tmp_path: Path) -> None:
         (("--pattern", "2:4", "--allocation", "global"), "expected uniform"),
         (("--sparsity", "0.5", "--where", "("), "no regular expression"),
         (("--sparsity", "0.5", "--where", "nothing"), "no weight to prune"),
-        (("--sparsity", "0.5", "--conv-groups", "columns"), "is for N:M"),
+        (("--sparsity", "0.5", "--conv-axis", "columns"), "is for N:M"),
     ],
 )
 def test_requests_without_meaning(tmp_path: Path, options: tuple[str, ...], message: str) -> None:

@@ -1,12 +1,16 @@
 """Dense tensors of a CUDA device to CSR and back, beside numpy."""
 
+import ctypes
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import numpy as np
 import pytest
 
 import sparsecore as sc
 from device_format_cases import assert_is, back, canonical, there
 from oracle import DTYPES
-from sparsecore import interop
+from sparsecore import _core, interop
 
 pytestmark = pytest.mark.gpu
 
@@ -36,6 +40,57 @@ def test_every_dtype(gpu, dtype, shape):
 def test_shapes_and_densities(gpu, shape, density):
     dense = random_dense(shape, density, np.int8, seed=1)
     assert_nonzeros(there(dense, gpu), dense)
+
+
+# ---- room for entries: half the matrix's bytes (csrc/cuda/dense_tiles.h) ----
+
+
+@pytest.mark.parametrize("more", [-1, 0, 1])
+def test_entries_around_what_has_room_in_the_first_pass(gpu, more):
+    dense = np.zeros((16, 512), np.float32)  # two tiles; a column takes 2 bytes
+    room = dense.nbytes // (2 * (4 + 2))
+    dense.flat[np.random.default_rng(2).permutation(dense.size)[: room + more]] = 5
+    assert_nonzeros(there(dense, gpu), dense)
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.float16, np.float64])
+@pytest.mark.parametrize("order", [1, -1])
+def test_entries_that_come_all_at_one_end(gpu, dtype, order):
+    """At the beginning they fill more of the room than is theirs there; at the end, in time."""
+    for density in (0.2, 0.5):
+        dense = np.zeros((64, 256), dtype)
+        dense[: int(64 * density)] = 3
+        assert_nonzeros(there(dense[::order], gpu), dense[::order])
+
+
+# ---- the order in which blocks run ----
+
+
+@contextmanager
+def blocks(at_once: int, seed: int) -> Iterator[None]:
+    """Begin so many blocks at once, the last first, and go on with one or the other of them."""
+    if not _core.cuda_is_emulated:
+        pytest.skip("a device has its own schedule")
+    library = ctypes.CDLL(_core.__file__)
+    library.simt_schedule(at_once, seed)
+    try:
+        yield
+    finally:
+        library.simt_schedule(1, 0)
+
+
+@pytest.mark.parametrize(
+    ("at_once", "seed", "tiles", "density"),
+    [(1, 1, 3, 0.1), (2, 1, 5, 0.7), (3, 2, 5, 0.1), (40, 3, 41, 0.1), (40, 4, 5, 0.7)],
+)
+def test_tiles_that_are_counted_side_by_side(gpu, at_once, seed, tiles, density):
+    """Of 41, some look for sums beyond the 32 before; at two densities, with and without room."""
+    dense = random_dense((tiles, 2048), density, np.float64, seed)
+    with blocks(at_once, seed):
+        A = sc.CSR.from_dense(there(dense, gpu))
+    host = sc.CSR.from_dense(dense)
+    for got, want in ((A.indptr, host.indptr), (A.indices, host.indices), (A.data, host.data)):
+        assert np.array_equal(back(got), want)
 
 
 @pytest.mark.parametrize("cols", [256, 257, 65536])

@@ -77,7 +77,7 @@ def test_skewed_single_and_empty_shapes(gpu):
             got, want = back(Z @ operand.matrix), back(Z).astype(np.float64) @ operand.W
             assert got.shape == want.shape
             assert np.allclose(got, want, rtol=1e-4, atol=1e-4)
-            kernels = ("rows", "tf32") if dense.size < 1000 else ()
+            kernels = ("rows", "merge", "tf32") if dense.size < 1000 else ()
             for kernel in kernels:
                 plan = operand.matrix.prepare(kernel=kernel)
                 assert np.allclose(back(plan @ X), operand.W @ back(X), rtol=1e-2, atol=1e-2)

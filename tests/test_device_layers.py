@@ -58,7 +58,7 @@ def test_it_runs_prepared(gpu):
     dense = pruned(gpu)
     layer = sc.nn.CSRLinear.from_dense(dense).prepare_(n=3)
     x = torch.randn(3, 20, dtype=torch.float64).to(gpu).requires_grad_()
-    assert "rows" in repr(layer)
+    assert "kernel=merge" in repr(layer)
     close(layer(x), dense(x))
     close(*(torch.autograd.grad(module(x).sum(), x)[0] for module in (layer, dense)))
     close(layer.to(gpu)(x), dense(x))

@@ -4,22 +4,15 @@ import numpy as np
 import pytest
 
 import cases
-import device_cases
 import oracle
 import sparsecore as sc
 from cases import MIXES, Mix
-from device_cases import back, tensor
+from device_cases import back, sparse24_operand, tensor
 from oracle import BF16, F32, F64, I8
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 
 pytestmark = [pytest.mark.gpu, pytest.mark.small]
-
-
-def operand(rng, shape, dtype, gpu):
-    """Return a matrix of the device beside what it stands for, slots that hold zeros included."""
-    made = cases.sparse24(cases.random_dense(rng, shape, 0.6, dtype))
-    return device_cases.Operand(made.matrix.to(gpu), made.W, made.stored)
 
 
 def multiplied(given, X, mix, rng, gpu):
@@ -35,7 +28,7 @@ def multiplied(given, X, mix, rng, gpu):
 @pytest.mark.parametrize("mix", MIXES, ids=str)
 def test_every_mix_of_dtypes_and_memory_order(mix, gpu):
     rng = np.random.default_rng(1)
-    given = operand(rng, (13, 42), mix.values, gpu)
+    given = sparse24_operand(rng, (13, 42), mix.values, gpu)
     for n in (0, 1, 3, 40):
         X = tensor(cases.numbers(rng, (42, n), mix.x), gpu)
         multiplied(given, X, mix, rng, gpu)
@@ -47,7 +40,7 @@ def test_every_mix_of_dtypes_and_memory_order(mix, gpu):
 def test_every_width_of_x_and_every_end_of_a_row(dtype, gpu):
     rng = np.random.default_rng(2)
     for k, n in ((1, 1), (2, 9), (3, 5), (4, 33), (5, 8), (30, 65), (31, 2), (33, 129), (64, 4)):
-        given = operand(rng, (9, k), dtype, gpu)
+        given = sparse24_operand(rng, (9, k), dtype, gpu)
         wide = tensor(cases.numbers(rng, (2 * k, 3 * n + 1), dtype), gpu)
         for X in (wide[:k, :n].contiguous(), wide[::2, 1::3], wide[k:, 1 : n + 1]):
             multiplied(given, X, Mix(dtype, dtype), rng, gpu)
@@ -77,7 +70,7 @@ def test_both_slots_multiply_as_ieee_says_and_nothing_else_does(n, gpu):
 @pytest.mark.parametrize("k", [30, 33])
 def test_slots_of_the_padding_never_multiply(k, gpu):
     rng = np.random.default_rng(3)
-    S = operand(rng, (9, k), F32, gpu).matrix
+    S = sparse24_operand(rng, (9, k), F32, gpu).matrix
     columns = back(S._structure.column_ids())
     values = np.where(columns < k, back(S.values), np.nan).astype(np.float32)
     assert np.isnan(values).any()
@@ -96,7 +89,7 @@ def test_a_sum_of_int8_products_that_might_not_fit(gpu):
 
 def test_the_same_call_gives_the_same_bits(gpu):
     rng = np.random.default_rng(4)
-    S = operand(rng, (20, 130), F32, gpu).matrix
+    S = sparse24_operand(rng, (20, 130), F32, gpu).matrix
     for n in (1, 40):
         X = tensor(cases.numbers(rng, (130, n), F32), gpu)
         assert torch.equal(S @ X, S @ X)
@@ -105,7 +98,7 @@ def test_the_same_call_gives_the_same_bits(gpu):
 @pytest.mark.parametrize("n", [4, 24])
 def test_out_and_what_follows(n, gpu):
     rng = np.random.default_rng(5)
-    given = operand(rng, (11, 30), F32, gpu)
+    given = sparse24_operand(rng, (11, 30), F32, gpu)
     S, X = given.matrix, tensor(cases.numbers(rng, (30, n), F32), gpu)
     beside = torch.full((22, 3 * n), 77.0, device=gpu)
     want = oracle.product(given.W, given.stored, back(X), F32)
@@ -140,7 +133,7 @@ def test_errors_are_those_of_the_host(gpu):
 @pytest.mark.parametrize("dtype", [F64, I8], ids=str)
 def test_products_from_the_left(dtype, gpu):
     rng = np.random.default_rng(7)
-    given = operand(rng, (12, 33), dtype, gpu)
+    given = sparse24_operand(rng, (12, 33), dtype, gpu)
     turned = given.W.T, given.stored.T
     dtype = oracle.result_dtype(dtype, dtype)
     X, y = (tensor(cases.numbers(rng, s, given.W.dtype), gpu) for s in ((5, 12), (12,)))

@@ -1,25 +1,22 @@
 """2:4 products on tensor cores: csrc/cuda/tiles24.cu, for whole steps of 64 columns of S."""
 
+import ml_dtypes
 import numpy as np
 import pytest
 
 import cases
-import device_cases
 import oracle
 import sparsecore as sc
-from device_cases import back, tensor
-from oracle import BF16, F16
+from device_cases import back, sparse24_operand, tensor
+from oracle import BF16, F16, I8
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 
 pytestmark = [pytest.mark.gpu, pytest.mark.small]
 
+E4M3, E5M2 = np.dtype(ml_dtypes.float8_e4m3fn), np.dtype(ml_dtypes.float8_e5m2)
+
 SHORT = pytest.mark.parametrize("dtype", [F16, BF16], ids=str)
-
-
-def operand(rng, shape, dtype, gpu):
-    made = cases.sparse24(cases.random_dense(rng, shape, 0.6, dtype))
-    return device_cases.Operand(made.matrix.to(gpu), made.W, made.stored)
 
 
 @SHORT
@@ -31,7 +28,7 @@ def operand(rng, shape, dtype, gpu):
 def test_any_number_of_columns_and_rows(shape, widths, dtype, gpu):
     """Fewer and more steps than a block has warps, rows and columns that fill no tile."""
     rng = np.random.default_rng(1)
-    given = operand(rng, shape, dtype, gpu)
+    given = sparse24_operand(rng, shape, dtype, gpu)
     for n in widths:
         X = cases.numbers(rng, (shape[1], n), dtype)
         want = oracle.product(given.W, given.stored, X, dtype)
@@ -41,7 +38,7 @@ def test_any_number_of_columns_and_rows(shape, widths, dtype, gpu):
 
 def test_strided_right_sides_and_vectors(gpu):
     rng = np.random.default_rng(4)
-    given = operand(rng, (5, 64), F16, gpu)
+    given = sparse24_operand(rng, (5, 64), F16, gpu)
     wide = tensor(cases.numbers(rng, (128, 11), F16), gpu)
     for X in (wide[::2, 1:4], wide.t().contiguous().t()[1:65], wide[:64, 3], wide[:64, :1]):
         want = oracle.product(given.W, given.stored, back(X), F16)
@@ -58,14 +55,20 @@ def test_each_column_meets_its_value(dtype, gpu):
     np.testing.assert_array_equal(back(S @ tensor(X, gpu)), X)
 
 
-@SHORT
-def test_what_x_holds_where_nothing_is_stored_does_not_matter(dtype, gpu):
+@pytest.mark.parametrize(
+    ("dtype", "x_dtype"),
+    [(F16, F16), (BF16, BF16), (I8, BF16), (E4M3, F16), (E5M2, BF16)],
+    ids=str,
+)
+def test_what_x_holds_where_nothing_is_stored_does_not_matter(dtype, x_dtype, gpu):
     rng = np.random.default_rng(2)
-    given = operand(rng, (20, 128), dtype, gpu)
+    given = sparse24_operand(rng, (20, 128), dtype, gpu)
+    scale = torch.ones(20, device=gpu)
     for value in (np.nan, np.inf):
-        X = cases.numbers(rng, (128, 3), dtype)
+        X = cases.numbers(rng, (128, 3), x_dtype)
         X[70] = value
-        Y = back(given.matrix @ tensor(X, gpu)).astype(np.float64)
+        Y = sc.sparse24_matmul(given.matrix, tensor(X, gpu), scale=scale)
+        Y = back(Y).astype(np.float64)
         hit = given.stored[:, 70]
         assert 0 < hit.sum() < len(hit)
         assert np.isfinite(Y[~hit]).all()
@@ -75,7 +78,7 @@ def test_what_x_holds_where_nothing_is_stored_does_not_matter(dtype, gpu):
 @SHORT
 def test_what_follows_and_the_same_bits(dtype, gpu):
     rng = np.random.default_rng(3)
-    given = operand(rng, (20, 192), dtype, gpu)
+    given = sparse24_operand(rng, (20, 192), dtype, gpu)
     x = tensor(cases.numbers(rng, (2, 5, 192), dtype), gpu)
     bias = tensor(cases.numbers(rng, 20, dtype), gpu)
     residual = tensor(cases.numbers(rng, (2, 5, 20), dtype), gpu)

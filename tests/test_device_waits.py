@@ -64,7 +64,7 @@ def products(A, gpu, rows, dtype):
     ("kernel", "dtype", "shape"),
     [
         *((kernel, dtype, FEW) for kernel in (None, "rows") for dtype in (F32, F16, I8)),
-        *((kernel, F32, FEW) for kernel in ("tf32", "3xtf32")),
+        *((kernel, F32, FEW) for kernel in ("merge", "tf32", "3xtf32")),
         *((kernel, F16, FEW) for kernel in ("bitmap", "delta4", "delta8")),
         (None, F32, LONG),
         ("rows", F16, LONG),
@@ -97,7 +97,8 @@ def test_gradients_and_updates_wait_for_nothing_after_the_first(gpu, monkeypatch
 
     trained()
     assert waits(monkeypatch, trained) == (0, ())
-    for matrix, kernel in ((A, "rows"), (A, "tf32"), (A.astype("float16"), "bitmap")):
+    narrow = A.astype("float16")
+    for matrix, kernel in ((A, "rows"), (A, "merge"), (A, "tf32"), (narrow, "bitmap")):
         matrix.T.tocsr()
         P = matrix.prepare(backward=True, kernel=kernel)
         for call in (lambda P=P, m=matrix: P.update(m.data), P.unpack):
@@ -108,6 +109,9 @@ def test_gradients_and_updates_wait_for_nothing_after_the_first(gpu, monkeypatch
     P = A.astype("float16").prepare(kernel="delta4")
     assert waits(monkeypatch, lambda: P.update(P.unpack())) == (0, ())
     assert waits(monkeypatch, lambda: A.astype("float16").prepare(kernel="delta4"))[0] == 1
+    # And for few columns how long rows are.
+    assert waits(monkeypatch, lambda: A.prepare(n=8)) == (0, ("to_host",))
+    assert waits(monkeypatch, lambda: A.prepare(n=9)) == (0, ())
 
 
 # ---- what makes a matrix: the numbers of docs/cuda.md ----

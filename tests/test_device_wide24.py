@@ -7,7 +7,6 @@ import cases
 import oracle
 from device_cases import back, tensor
 from oracle import BF16, F16, F32
-from sparsecore.cuda.current import current
 from wide24_cases import by_columns, packed, packed_of
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
@@ -25,11 +24,12 @@ def check(got, given, X, dtype, scale=None):
 
 @DTYPES
 @pytest.mark.parametrize("shape", [(0, 5), (5, 0), (1, 1), (64, 64), (70, 37), (9, 130)], ids=str)
-def test_what_is_packed_comes_back(shape, dtype, gpu):
+def test_every_slot_meets_its_column_and_slabs_are_all_there_is(shape, dtype, gpu):
     given = packed(np.random.default_rng(1), shape, dtype, gpu)
-    assert torch.equal(given.unpack(given.wide), given.values)
+    unit = torch.eye(shape[1], device=gpu).to(given.values.dtype)
+    np.testing.assert_array_equal(back(given.product(unit)).astype(np.float64), given.W)
     slabs = -(-shape[0] // 64) * -(-shape[1] // 64)
-    assert given.wide.nbytes == (slabs * 64 * 64 * 9 // 8 or 5)  # 5: room for an address each
+    assert given.wide.nbytes == (slabs * 64 * 64 * 9 // 8 or 20)  # 20: room for an address each
 
 
 @DTYPES
@@ -124,7 +124,6 @@ def test_new_values_are_others_and_the_same_call_gives_the_same_bits(gpu):
     doubled = given.with_values(given.values * 2)
     assert torch.equal(given.product(X, wide=doubled), 2 * first)
     assert torch.equal(given.product(X), first)
-    assert torch.equal(given.unpack(doubled), given.values * 2)
 
 
 def test_bad_input_is_named(gpu):
@@ -142,12 +141,5 @@ def test_bad_input_is_named(gpu):
             given.matmul(X, torch.empty(6, 2, dtype=X.dtype, device=gpu))
     with pytest.raises(ValueError, match="out"):
         given.matmul(torch.ones(12, 2, **half), torch.empty(6, 3, **half))
-    with pytest.raises(TypeError, match="values is bfloat16, the plan's is float16"):
-        given.with_values(given.values.bfloat16())
-    with pytest.raises(ValueError, match="update: values has shape"):
+    with pytest.raises(ValueError, match=r"S\.values has shape"):
         given.with_values(given.values[1:])
-    with (
-        pytest.raises(TypeError, match="unpack: values is float32"),
-        current(given.values) as (_, stream),
-    ):
-        given.wide.unpack(given.metadata, given.values.float(), stream)

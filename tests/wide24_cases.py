@@ -45,15 +45,7 @@ class Packed:
 
     def with_values(self, values: Any) -> _core.DeviceWide24:
         """Return the matrix with other values."""
-        with current(values) as (allocate, stream):
-            return self.wide.with_values(self.metadata, values, allocate, stream)
-
-    def unpack(self, wide: _core.DeviceWide24) -> Any:
-        """Return the values in the canonical order."""
-        values = self.values.new_full(self.values.shape, 77)
-        with current(values) as (_, stream):
-            wide.unpack(self.metadata, values, stream)
-        return values
+        return _wide(self.metadata, self.shape, values)
 
 
 def packed(
@@ -69,9 +61,12 @@ def packed_of(S: sc.Sparse24, W: oracle.Float64, stored: oracle.Array) -> Packed
     metadata, values = S.metadata.view(-1), S.values.view(-1)
     if not _core.device_has_wide24():
         pytest.skip("the device, or this build's code for it, has no wgmma")
+    return Packed(metadata, values, _wide(metadata, S.shape, values), W, stored)
+
+
+def _wide(metadata: Any, shape: tuple[int, int], values: Any) -> _core.DeviceWide24:
     with current(values) as (allocate, stream):
-        wide = _core.DeviceWide24(metadata, S.shape, values, allocate, stream)
-    return Packed(metadata, values, wide, W, stored)
+        return _core.DeviceWide24(metadata, shape, values, allocate, stream)
 
 
 def by_columns(t: Any) -> Any:

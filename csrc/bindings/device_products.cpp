@@ -6,6 +6,7 @@
 #include <string_view>
 #include <utility>
 
+#include "../cuda/merge_rows.h"
 #include "../cuda/sddmm.h"
 #include "../cuda/spmm.h"
 #include "../cuda/tf32_tiles.h"
@@ -25,15 +26,22 @@ void by_rows(const CsrView& a, const cuda::Pieces& pieces, const Product& p, Tor
   cuda::csr_product(a, pieces, p.x, p.epilogue, p.out, memory, stream);
 }
 
+void by_shares(const CsrView& a, const cuda::Pieces&, const Product& p, TorchMemory& memory,
+               cuda::Stream stream) {
+  cuda::merge_product(a, p.x, p.epilogue, p.out, memory, stream);
+}
+
 template <cuda::Tf32 kHow>
 void by_tiles(const CsrView& a, const cuda::Pieces&, const Product& p, TorchMemory& memory,
               cuda::Stream stream) {
   cuda::tf32_product(a, p.x, p.epilogue, p.out, kHow, memory, stream);
 }
 
-// Of a plan that names one; tiles are of fp32 only, and all else goes by rows.
-Kernel kernel_of(std::string_view kernel, DType values, DType x) {
-  const bool is_fp32 = values == DType::kFloat32 && x == DType::kFloat32;
+// Of a plan that names one; tiles are of fp32 only, shares of the merge path of few columns, and
+// all else goes by rows.
+Kernel kernel_of(std::string_view kernel, DType values, const MatrixView& x) {
+  const bool is_fp32 = values == DType::kFloat32 && x.dtype == DType::kFloat32;
+  if (kernel == "merge" && x.cols <= cuda::kMostMergeColumns) return by_shares;
   if (is_fp32 && kernel == "tf32") return by_tiles<cuda::Tf32::kOnce>;
   if (is_fp32 && kernel == "3xtf32") return by_tiles<cuda::Tf32::kThreeTimes>;
   return by_rows;
@@ -48,7 +56,7 @@ void csr_matmul_run(const DeviceCsr& csr, py::handle values, py::handle x, py::h
   product.transposed = !transposed.is_none();
   check_csr_matmul(a, product);
   TorchMemory memory(std::move(allocate));
-  const Kernel run = kernel_of(kernel, a.dtype, product.x.dtype);
+  const Kernel run = kernel_of(kernel, a.dtype, product.x);
   if (!product.transposed) return run(a, csr.pieces, product, memory, stream_arg(stream));
   const py::tuple turned = transposed();
   const auto& matrix = turned[0].cast<const DeviceCsr&>();

@@ -2,7 +2,6 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
-#include <algorithm>
 #include <stdexcept>
 #include <string>
 
@@ -22,16 +21,6 @@ struct DeviceWide24 {
   Shape shape() const { return {view.rows, view.cols}; }
 };
 
-// In memory of `memory`; of a matrix without slots, too, which needs none.
-void take_values(const Sparse24View& a, DeviceWide24& made, const py::object& allocate,
-                 cuda::Stream stream) {
-  TorchMemory memory(allocate);
-  void* const room = memory.take(std::max<std::int64_t>(1, made.view.value_bytes()));
-  cuda::place_wide24_values(a, made.view, room, stream);
-  made.view.values = room;
-  made.values = memory.tensor_at(room);
-}
-
 DeviceWide24 packed(py::handle metadata, const Shape& shape, py::handle values,
                     const py::object& allocate, std::uintptr_t stream) {
   const Sparse24View a = sparse24_view(metadata, shape, values, "S.values");
@@ -42,38 +31,14 @@ DeviceWide24 packed(py::handle metadata, const Shape& shape, py::handle values,
   if (!cuda::has_wide24()) {
     throw std::runtime_error(
         "sparse24_matmul: the kernel wide24 needs a device of compute capability 9.0, and a build "
-        "for "
-        "sm_90a");
+        "for sm_90a");
   }
   TorchMemory memory(allocate);
   DeviceWide24 made;
   made.view = cuda::wide24_of(a, memory, stream_arg(stream));
   made.metadata = memory.tensor_at(made.view.metadata);
-  take_values(a, made, allocate, stream_arg(stream));
+  made.values = memory.tensor_at(made.view.values);
   return made;
-}
-
-// In new memory: products that were started keep the values they started with.
-DeviceWide24 with_new_values(const DeviceWide24& old, py::handle metadata, py::handle values,
-                             const py::object& allocate, std::uintptr_t stream) {
-  const Sparse24View a = sparse24_view(metadata, old.shape(), values, "update: values");
-  if (a.dtype != old.view.dtype) {
-    throw TypeMismatch(std::string("update: values is ") + dtype_name(a.dtype) +
-                       ", the plan's is " + dtype_name(old.view.dtype));
-  }
-  DeviceWide24 made = old;
-  take_values(a, made, allocate, stream_arg(stream));
-  return made;
-}
-
-void unpacked(const DeviceWide24& wide, py::handle metadata, py::handle values,
-              std::uintptr_t stream) {
-  const Sparse24View to = sparse24_view(metadata, wide.shape(), values, "unpack: values");
-  if (to.dtype != wide.view.dtype) {
-    throw TypeMismatch(std::string("unpack: values is ") + dtype_name(to.dtype) +
-                       ", the plan's is " + dtype_name(wide.view.dtype));
-  }
-  cuda::unpack_wide24_values(wide.view, const_cast<void*>(to.values), stream_arg(stream));
 }
 
 void multiplied(const DeviceWide24& wide, py::handle x, py::handle out, const std::string& name,
@@ -107,9 +72,6 @@ void register_device_wide24(py::module_& module) {
                                return device_array(self.metadata).size() +
                                       device_array(self.values).size();
                              })
-      .def("with_values", with_new_values, py::arg("metadata"), py::arg("values"),
-           py::arg("allocate"), py::arg("stream"))
-      .def("unpack", unpacked, py::arg("metadata"), py::arg("values"), py::arg("stream"))
       .def("matmul", multiplied, py::arg("x"), py::arg("out"), py::arg("name"), py::arg("scale"),
            py::arg("bias"), py::arg("residual"), py::arg("activation"), py::arg("allocate"),
            py::arg("stream"));

@@ -3,10 +3,11 @@
 
 #include "launch.h"
 #include "pieces.h"
+#include "warp_scan.h"
 
 namespace sparsecore::cuda {
 
-constexpr int kPieceThreads = 128, kWarp = 32, kFewLanes = 8, kTwoLanes = 2;
+constexpr int kPieceThreads = 128, kFewLanes = 8, kTwoLanes = 2;
 
 // Whether kFewLanes a piece leave fewer of them idle than a warp.
 inline bool are_short(const Pieces& pieces, std::int64_t entries) {

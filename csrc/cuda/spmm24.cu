@@ -37,9 +37,9 @@ struct Sparse24Rows {
 
 const char* sparse24_product(const Sparse24View& a, const MatrixView& x, const Epilogue& epilogue,
                              const MatrixView& out, Memory& memory, Stream stream) {
-  if (has_tiles24(a, x)) {
+  if (const char* const tiles = tiles24_name(a, x); tiles != nullptr) {
     tiles24_product(a, x, epilogue, out, memory, stream);
-    return "mma.sp";
+    return tiles;
   }
   Pieces rows;
   rows.count = a.rows;

@@ -4,8 +4,12 @@
 namespace sparsecore::cuda {
 namespace {
 
+// So many on a multiprocessor: where the compiler tries for more, some of them spill registers.
+constexpr int kBlocks = 6;
+
 template <class T>
-__global__ void __launch_bounds__(kTile* kTileRows) copy_tiles(MatrixView from, MatrixView to) {
+__global__ void __launch_bounds__(kTile* kTileRows, kBlocks)
+    copy_tiles(MatrixView from, MatrixView to) {
   __shared__ T tile[kTile][kTile + 1];
   const bool by_columns = from.row_stride < from.col_stride;
   const std::int64_t row0 = std::int64_t{blockIdx.x} * kTile, column0 = block_down() * kTile;

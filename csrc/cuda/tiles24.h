@@ -6,9 +6,10 @@
 
 namespace sparsecore::cuda {
 
-// Whether `tiles24_product` takes these: fp16 or bf16 both, whole steps of columns, and S at
-// multiples of 16 bytes.
-bool has_tiles24(const Sparse24View& a, const MatrixView& x);
+// What `tiles24_product` calls its kernel for these, or null where it has none. It takes fp16, bf16
+// and int8 both, and values of 8 bits with an X of 16; whole steps of columns, 64 or, of an int8 X,
+// 128; and S at addresses that loads of a lane's words can have (at most 16 bytes).
+const char* tiles24_name(const Sparse24View& a, const MatrixView& x);
 
 // out = epilogue(a @ x). The arguments agree (ops.h); all memory is the device's.
 void tiles24_product(const Sparse24View& a, const MatrixView& x, const Epilogue& epilogue,

@@ -12,14 +12,8 @@ namespace sparsecore::cuda {
 // driver.
 bool has_wide24();
 
-// The places of `a`, in memory of `memory`; no values yet.
+// `a` in slabs, in memory of `memory`. Slots past the last column become zeros.
 Wide24View wide24_of(const Sparse24View& a, Memory& memory, Stream stream);
-
-// Between the canonical order and the slabs', which has room for value_bytes(). Slots past the last
-// column become zeros.
-void place_wide24_values(const Sparse24View& a, const Wide24View& wide, void* wide_values,
-                         Stream stream);
-void unpack_wide24_values(const Wide24View& wide, void* canonical_values, Stream stream);
 
 // out = epilogue(a @ x), x of the values' dtype. Where x has neither rows nor columns that begin at
 // multiples of 16 bytes and lie one after the other, it is copied.

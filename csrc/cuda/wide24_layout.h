@@ -24,13 +24,7 @@ struct SlabGroup {
   int row, group;
 };
 
-// Item of the 2048 of a slab that a slot is: [product][thread][8]; and back.
-constexpr SPARSECORE_INLINE int slab_item(SlabSlot at) {
-  const int product = at.slot / 16, pair = at.slot % 16 / 2;
-  const int thread = at.row / 16 * 32 + at.row % 8 * 4 + pair % 4;
-  const int word = pair / 4 * 2 + at.row / 8 % 2;
-  return (product * kGroupThreads + thread) * kLaneSlots + word * 2 + at.slot % 2;
-}
+// The slot that is an item of the 2048 of a slab: [product][thread][8].
 constexpr SPARSECORE_INLINE SlabSlot slab_slot(int item) {
   const int thread = item / kLaneSlots % kGroupThreads, word = item % kLaneSlots / 2;
   const int row = thread / 32 * 16 + word % 2 * 8 + thread % 32 / 4;
@@ -38,11 +32,7 @@ constexpr SPARSECORE_INLINE SlabSlot slab_slot(int item) {
   return {row, item / kLaneSlots / kGroupThreads * 16 + pair * 2 + item % 2};
 }
 
-// Nibble of the 1024 of a slab that a group's is: [thread][8], low half of a byte first; and back.
-constexpr SPARSECORE_INLINE int slab_nibble(SlabGroup at) {
-  const int thread = at.row / 16 * 32 + at.row % 8 * 4 + at.group / 8 * 2 + at.group / 4 % 2;
-  return thread * 8 + at.row / 8 % 2 * 4 + at.group % 4;
-}
+// The group whose places are a nibble of the 1024 of a slab: [thread][8], low half of a byte first.
 constexpr SPARSECORE_INLINE SlabGroup slab_group(int nibble) {
   const int thread = nibble / 8;
   return {thread / 32 * 16 + nibble / 4 % 2 * 8 + thread % 32 / 4, thread % 4 * 4 + nibble % 4};

@@ -1,7 +1,7 @@
-// 2:4 from the canonical order to slabs and back (wide24_layout.h), once for each matrix: a thread
-// takes what a lane will load, 16 bytes of values or a word of metadata, and gathers it; its writes
-// are coalesced. Back, a thread takes two slots of a group. Bytes: what is packed, read and written
-// once, in pieces of 4 bytes on the canonical side.
+// 2:4 from the canonical order to slabs (wide24_layout.h), once for each matrix: a thread takes
+// what a lane will load, 16 bytes of values or a word of metadata, and gathers it; its writes are
+// coalesced. Bytes: what is packed, read and written once, in pieces of 4 bytes on the canonical
+// side.
 #include "launch.h"
 #include "scalars.h"
 #include "wide24.h"
@@ -60,46 +60,24 @@ __global__ void __launch_bounds__(kThreads)
   vectors[i] = packed;
 }
 
-__global__ void __launch_bounds__(kThreads)
-    unpack_values(Wide24View wide, std::int64_t groups, std::uint16_t* values) {
-  const std::int64_t i = std::int64_t{blockIdx.x} * kThreads + threadIdx.x;
-  if (i >= wide.rows * groups) return;
-  const std::int64_t row = i / groups, group = i % groups;
-  const std::int64_t slab = row / kSlabRows * wide.across() + group / kSlabGroups;
-  const auto* const items =
-      static_cast<const std::uint16_t*>(wide.values) + slab * std::int64_t{kSlabRows * kSlabSlots};
-#pragma unroll
-  for (int slot = 0; slot < 2; ++slot) {
-    const SlabSlot place{static_cast<int>(row % kSlabRows),
-                         static_cast<int>(group % kSlabGroups) * 2 + slot};
-    values[2 * i + slot] = items[slab_item(place)];
-  }
-}
-
 }  // namespace
 
 Wide24View wide24_of(const Sparse24View& a, Memory& memory, Stream stream) {
   Wide24View wide{a.rows, a.cols, nullptr, nullptr, a.dtype};
-  // One word at least, so that there is an address.
+  // One item of each at least, so that there are addresses.
+  const auto at_least_one = [](std::int64_t count) { return count > 0 ? count : 1; };
   const std::int64_t words = wide.metadata_words();
-  auto* const metadata = memory.take_items<std::uint32_t>(words > 0 ? words : 1);
-  wide.metadata = metadata;
+  auto* const metadata = memory.take_items<std::uint32_t>(at_least_one(words));
   launch("packing", pack_metadata, {blocks_for(words, kThreads), 1, kThreads}, stream, a, wide,
          metadata);
-  return wide;
-}
-
-void place_wide24_values(const Sparse24View& a, const Wide24View& wide, void* wide_values,
-                         Stream stream) {
-  const std::int64_t vectors = wide.value_bytes() / (2 * kLaneSlots);
+  using Slots = Vector<std::uint16_t, kLaneSlots>;
+  const auto vectors = wide.value_bytes() / static_cast<std::int64_t>(sizeof(Slots));
+  auto* const values = memory.take_items<Slots>(at_least_one(vectors));
   launch("packing", pack_values, {blocks_for(vectors, kThreads), 1, kThreads}, stream, a, wide,
-         static_cast<Vector<std::uint16_t, kLaneSlots>*>(wide_values));
-}
-
-void unpack_wide24_values(const Wide24View& wide, void* canonical_values, Stream stream) {
-  const std::int64_t groups = (wide.cols + 3) / 4;
-  launch("unpacking", unpack_values, {blocks_for(wide.rows * groups, kThreads), 1, kThreads},
-         stream, wide, groups, static_cast<std::uint16_t*>(canonical_values));
+         values);
+  wide.metadata = metadata;
+  wide.values = values;
+  return wide;
 }
 
 }  // namespace sparsecore::cuda

@@ -211,12 +211,14 @@ def prepare(
         holds a second one, of the transpose. Without it they transpose or scatter in each call.
     kernel : {"block_permute", "packed_sweep", "row_sweep"}, optional
         Instead of the one that suits `n`: for whoever measures, or wants less memory. On a CUDA
-        device (none was measured, the choice is by bytes): "rows" reads CSR's own order; for fp16
-        and bf16 and `n` of up to 32 there are values in the order of tensor cores, with masks
-        ("bitmap", 0.15 bytes a position and 2 an entry) or with steps of 4 or 8 bits from one to
-        the next ("delta4", "delta8", 2.5 or 3 an entry). By name only: "tf32" multiplies fp32 on
-        tensor cores with operands of 10 bits of mantissa (2^-11 of each product), "3xtf32" with
-        three such products for each (2^-21).
+        device (none was measured, the choice is by bytes, then by instructions): "rows" reads CSR's
+        own order, and so does "merge", for up to eight columns, in equal shares however long rows
+        are (choosing between them waits for the device once); for fp16 and bf16 and `n` of up to 32
+        there are values in the order of tensor cores, with masks ("bitmap", 0.15 bytes a position
+        and 2 an entry) or with steps of 4 or 8 bits from one to the next ("delta4", "delta8", 2.5
+        or 3 an entry). By name only: "tf32" multiplies fp32 on tensor cores with operands of 10
+        bits of mantissa (2^-11 of each product), "3xtf32" with three such products for each
+        (2^-21).
     by_rows : bool
         Whether products will be layers', by `sparsecore.linear`: x and the result hold a right-hand
         column a row. For two columns and more the matrix is then always packed.

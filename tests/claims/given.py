@@ -26,7 +26,7 @@ GIVEN: Mapping[str, Sequence[str]] = {
         "measures 1 to 4 ranks as processes of one machine",
         "On a machine of two cores, 3 and 4 ranks share cores",
     ),
-    "docs/pruning.md": (
+    "docs/pruning/published-tables.md": (
         "MNIST's 10,000 test pictures",
         "Frankle et al. (2021)",
         "and the others at 98 %",

@@ -200,8 +200,9 @@ CLAIMS = (
         "docs/guide/access.md",
         (_SPMV,),
         "`csr_matmul` has {} times the speed of the best dense product at {} %, and {} times at {} "
-        "%. A plan (`A.prepare(n=1)`) moves rows of equal length side by side and stores "
-        "columns in the order in which they are read: {} and {} times",
+        "%. A plan (`A.prepare(n=1)`) puts sixteen rows side by side and cuts them into chunks "
+        "whose columns lie close together, so that X is looked up in registers and not in memory "
+        "(how): {} and {} times",
         _one_column,
     ),
     TableClaim(

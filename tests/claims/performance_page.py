@@ -80,7 +80,7 @@ CLAIMS = (
         _PAGE,
         (_SPMM, _SPMV, _DLMC),
         "with one column up to {} % zeros (at worst {} times its speed), and with {} and more "
-        "columns at {} %; to products that XNNPACK or MKL have prepared, by {} at worst",
+        "columns at {} %; and to products that XNNPACK or MKL have prepared ({} at worst)",
         _products,
     ),
     Claim(

@@ -1,4 +1,4 @@
-"""docs/pruning.md: published tables, run anew."""
+"""docs/pruning/published-tables.md."""
 
 import math
 import statistics
@@ -9,7 +9,7 @@ from claims.results import fixed, result, seeds, spread
 
 __all__ = ["CLAIMS"]
 
-_PRUNING = "docs/pruning.md"
+_PRUNING = "docs/pruning/published-tables.md"
 _SNIP, _CONTROLS, _DYNAMIC = "pruning-snip", "pruning-controls", "pruning-dynamic"
 _LOTTERY, _RESNET, _COLLAPSE = "pruning-lottery", "pruning-resnet20", "pruning-collapse"
 # Lee et al. 2019, table 1.

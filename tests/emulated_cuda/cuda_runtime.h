@@ -138,6 +138,8 @@ T __shfl_down_sync(unsigned mask, T value, unsigned delta, int width = 32) {
 // ---- one thread ----
 
 [[noreturn]] inline void __trap() { simt::leave("a trap"); }
+// Whoever sleeps waits for what another block has to write.
+inline void __nanosleep(unsigned) { simt::yield_to_blocks(); }
 
 inline int __popc(unsigned bits) { return __builtin_popcount(bits); }
 inline int __popcll(unsigned long long bits) { return __builtin_popcountll(bits); }

@@ -9,9 +9,9 @@ Shared dynamic_shared() { return block().shared; }
 
 void block_barrier() { wait(Wait::kBlock, 0); }
 void warpgroup_barrier() { wait(Wait::kGroup, 0); }
+void yield_to_blocks() { wait(Wait::kOtherBlocks, 0); }
 
 unsigned thread_of_block() { return block().running; }
-std::uint64_t blocks_begun() { return block().begun; }
 unsigned lane_of_this_thread() { return block().running % kWarp; }
 
 std::uint64_t from_lane(unsigned mask, std::uint64_t bits, unsigned lane) {

@@ -25,8 +25,8 @@ float item_of_b(int k, int column) {
   return product_operand(T{static_cast<std::uint16_t>(word >> (k % 2 * 16))});
 }
 
-template <class Item>
-void sum_of_products(float (&d)[4], int length, Item item) {
+template <class Acc, class Item>
+void sum_of_products(Acc (&d)[4], int length, Item item) {
   const int lane = static_cast<int>(simt::lane_of_this_thread());
   for (int i = 0; i < 4; ++i) {
     const int row = lane / 4 + i / 2 * 8, column = lane % 4 * 2 + i % 2;
@@ -86,5 +86,34 @@ void mma_sp_m16n8k32(float (&d)[4], const std::uint32_t (&a)[4], const std::uint
   });
   simt::release_handed();
 }
+
+// The manual's own terms ("Matrix Fragments for sparse mma.m16n8k64"): register i / 4 of a lane has
+// items i; those of a with i < 4 or 8 <= i < 12 are of row groupID, and from i = 8 on 32 columns
+// further; eight columns from 8 threadID_in_group on are four items. All lanes hold metadata.
+inline void mma_sp_m16n8k64(std::int32_t (&d)[4], const std::uint32_t (&a)[4],
+                            const std::uint32_t (&b)[4], std::uint32_t metadata) {
+  const std::uint32_t words[9] = {a[0], a[1], a[2], a[3], b[0], b[1], b[2], b[3], metadata};
+  simt::hand_over(words, 9);
+  const auto handed = [](int lane) { return simt::handed(static_cast<unsigned>(lane)); };
+  const auto item = [](std::uint32_t word, int byte) {
+    return static_cast<std::int8_t>(word >> (8 * byte));
+  };
+  sum_of_products(d, 32, [&](int row, int slot, int column) {
+    const int group_of_rows = row % 8 * 4, is_lower = row / 8, is_second = slot / 16;
+    const int group = slot / 2;  // of four columns
+    const std::uint32_t places = handed(group_of_rows + 2 * (group / 8) + is_lower)[8];
+    const std::uint32_t nibble = places >> (4 * (group % 8)) & 15u;
+    if ((nibble & 3u) >= nibble >> 2) simt::leave("places that mma.sp has no meaning for");
+    const int k = 4 * group + static_cast<int>(nibble >> (2 * (slot % 2)) & 3u);
+    const std::uint32_t of_a = handed(group_of_rows + slot % 16 / 4)[2 * is_second + is_lower];
+    const std::uint32_t of_b = handed(column * 4 + k % 16 / 4)[4 + k / 16];
+    return item(of_a, slot % 4) * item(of_b, k % 4);
+  });
+  simt::release_handed();
+}
+
+// What is run here is what devices without the instruction run.
+constexpr bool kConvertsE4M3 = false;
+inline std::uint32_t halves_of_e4m3(std::uint16_t) { simt::leave("a conversion of e4m3"); }
 
 }  // namespace sparsecore::cuda

@@ -1,10 +1,10 @@
-// The threads of a block as fibers, and when each goes on.
+// The threads of a block as fibers, and when each goes on. (When blocks do: schedule.cpp.)
 #include <algorithm>
 #include <cstddef>
 #include <cstdlib>
 #include <memory>
 #include <mutex>
-#include <new>
+#include <span>
 #include <stdexcept>
 #include <string>
 #include <utility>
@@ -21,6 +21,7 @@ namespace simt {
 namespace {
 
 constexpr std::size_t kStack = std::size_t{256} << 10;
+Block* running_block = nullptr;
 constexpr std::size_t kMostShared = std::size_t{227} << 10;  // of compute capability 9.0
 
 // The address sanitizer is told of every change of stacks.
@@ -122,9 +123,9 @@ void run_warpgroup(unsigned first, unsigned count) {
   }
 }
 
-void run_block() {
-  Block& b = block();
-  ++b.begun;
+}  // namespace
+
+void begin(Block& b) {
   std::fill_n(b.shared.data, b.shared.size, std::byte{0xff});
   for (unsigned t = 0; t < b.size; ++t) {
     Fiber& fiber = b.fibers[t];
@@ -137,32 +138,33 @@ void run_block() {
     fiber.context.uc_link = nullptr;
     makecontext(&fiber.context, fiber_main, 0);
   }
-  const unsigned groups = (b.size + kWarpgroup - 1) / kWarpgroup;
-  const auto has_ended = [](const Fiber& fiber) { return fiber.wait == Wait::kEnd; };
-  while (!std::all_of(b.fibers.begin(), b.fibers.begin() + b.size, has_ended)) {
-    for (unsigned i = 0; i < groups; ++i) {
-      const unsigned first = (b.is_reversed ? groups - 1 - i : i) * kWarpgroup;
-      run_warpgroup(first, std::min(kWarpgroup, b.size - first));
-    }
-    if (!std::all_of(b.fibers.begin(), b.fibers.begin() + b.size, has_ended) &&
-        !release_all(0, b.size, Wait::kBlock, true)) {
-      throw std::logic_error("threads wait for others that do not come: " + place_of_thread(0));
-    }
+}
+
+Progress advance(Block& b) {
+  running_block = &b;
+  blockIdx = b.index;
+  const auto fibers = std::span(b.fibers).first(b.size);
+  for (Fiber& fiber : fibers) {
+    if (fiber.wait == Wait::kOtherBlocks) fiber.wait = Wait::kNothing;
   }
+  const unsigned groups = (b.size + kWarpgroup - 1) / kWarpgroup;
+  for (unsigned i = 0; i < groups; ++i) {
+    const unsigned first = (b.is_reversed ? groups - 1 - i : i) * kWarpgroup;
+    run_warpgroup(first, std::min(kWarpgroup, b.size - first));
+  }
+  const auto some = [&](Wait what) {
+    return std::any_of(fibers.begin(), fibers.end(),
+                       [&](const Fiber& fiber) { return fiber.wait == what; });
+  };
+  if (release_all(0, b.size, Wait::kBlock, true)) return Progress::kPassed;
+  if (some(Wait::kOtherBlocks)) return Progress::kNeedsOthers;
+  if (some(Wait::kBlock) || some(Wait::kGroup) || some(Wait::kLanes)) {
+    throw std::logic_error("threads wait for others that do not come: " + place_of_thread(0));
+  }
+  return Progress::kEnded;
 }
 
-// Freed with the alignment that it was made with.
-constexpr std::align_val_t kSharedAlignment{1024};
-struct SharedDelete {
-  void operator()(std::byte* p) const { ::operator delete[](p, kSharedAlignment); }
-};
-
-}  // namespace
-
-Block& block() {
-  static Block the_block;
-  return the_block;
-}
+Block& block() { return *running_block; }
 
 void wait(Wait what, unsigned mask) {
   Block& b = block();
@@ -193,23 +195,11 @@ void run(dim3 grid, dim3 threads, std::size_t shared_bytes, const std::function<
   }
   static std::mutex one_at_a_time;
   const std::lock_guard<std::mutex> lock(one_at_a_time);
-  Block& b = block();
-  const std::unique_ptr<std::byte[], SharedDelete> shared(new (kSharedAlignment)
-                                                              std::byte[shared_bytes]);
-  b.shared = {shared.get(), shared_bytes};
-  b.body = &body;
-  b.is_reversed = !b.is_reversed;
-  b.size = static_cast<unsigned>(size);
+  static bool is_reversed = true;
+  is_reversed = !is_reversed;
   gridDim = grid;
   blockDim = threads;
-  for (unsigned z = 0; z < grid.z; ++z) {
-    for (unsigned y = 0; y < grid.y; ++y) {
-      for (unsigned x = 0; x < grid.x; ++x) {
-        blockIdx = dim3(x, y, z);
-        run_block();
-      }
-    }
-  }
+  run_blocks({grid, static_cast<unsigned>(size), shared_bytes, is_reversed, &body});
 }
 
 }  // namespace simt

@@ -5,7 +5,8 @@
 // A barrier that not all of its threads reach, a shuffle from a lane that does not take part, and a
 // launch that the hardware would refuse are errors. A warpgroup runs as far as it gets before the
 // next one does, and every second grid runs all in reverse order, so that a missing barrier shows
-// in one result or the other.
+// in one result or the other. Blocks that wait for one another can be run side by side
+// (simt_schedule), where their shared memory is dynamic: what kernels declare exists once.
 #pragma once
 
 #include <cstddef>
@@ -36,6 +37,8 @@ Shared dynamic_shared();
 
 // Waits for all threads of the block.
 void block_barrier();
+// Lets other blocks run: what the calling thread waits for is theirs to write.
+void yield_to_blocks();
 // Hands `bits` to the lanes of the warp that `mask` names and returns those of `lane`.
 std::uint64_t from_lane(unsigned mask, std::uint64_t bits, unsigned lane);
 // A bit for each lane of `mask` whose predicate holds.

@@ -56,6 +56,36 @@ __device__ __forceinline__ void mma_sp_m16n8k32(float (&d)[4], const std::uint32
   }
 }
 
+// The same of int8 with sums in int32: a 16 x 64, b 64 x 8, four items a word. A lane holds of a:
+// groups 2t and 2t + 1 of row g, then of row g + 8, and groups 2t + 8 and 2t + 9 of both; of b:
+// rows 4t ... 4t + 3 of column g, and those 16, 32 and 48 further. Lane 4 g + 2 j + h has the
+// nibbles of groups 8 j ... 8 j + 7 of row g + 8 h: all four of a quad are read, and the selector
+// is 0.
+__device__ __forceinline__ void mma_sp_m16n8k64(std::int32_t (&d)[4], const std::uint32_t (&a)[4],
+                                                const std::uint32_t (&b)[4],
+                                                std::uint32_t metadata) {
+  asm("mma.sp::ordered_metadata.sync.aligned.m16n8k64.row.col.s32.s8.s8.s32 {%0,%1,%2,%3}, "
+      "{%4,%5,%6,%7}, {%8,%9,%10,%11}, {%0,%1,%2,%3}, %12, 0x0;"
+      : "+r"(d[0]), "+r"(d[1]), "+r"(d[2]), "+r"(d[3])
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]), "r"(b[2]), "r"(b[3]),
+        "r"(metadata));
+}
+
+// Two items of e4m3, the first in the low byte, in fp16, which has all of them; for devices that
+// convert them (compute capability 8.9 on).
+#if __CUDA_ARCH__ >= 890
+constexpr bool kConvertsE4M3 = true;
+#else
+constexpr bool kConvertsE4M3 = false;
+#endif
+__device__ __forceinline__ std::uint32_t halves_of_e4m3(std::uint16_t pair) {
+  std::uint32_t halves = 0;
+#if __CUDA_ARCH__ >= 890
+  asm("cvt.rn.f16x2.e4m3x2 %0, %1;" : "=r"(halves) : "h"(pair));
+#endif
+  return halves;
+}
+
 // The nearest number of ten bits of mantissa, ties away from zero.
 __device__ __forceinline__ std::uint32_t to_tf32(float value) {
   std::uint32_t bits;

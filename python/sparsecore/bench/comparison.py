@@ -44,13 +44,15 @@ class Contender:
     `sums` is the dtype that its sums may be kept in. A "baseline" does not profit from zeros: it is
     a dense product, or a copy of the input. `packing` says what becomes of the time in
     which the matrix is brought into a form of the library's own: there is none, it was spent
-    beforehand, or it is included, as in a first call.
+    beforehand, or it is included, as in a first call. `held` says, after a call, how many bytes of
+    the matrix are kept for it, by what they are.
     """
 
     call: Callable[[], Any]
     sums: str = "float32"
     role: Literal["ours", "peer", "baseline"] = "peer"
     packing: Literal["none", "beforehand", "included"] = "none"
+    held: Callable[[], Mapping[str, int]] | None = None
 
 
 Offers: TypeAlias = dict[str, Contender | Absent]

@@ -60,7 +60,7 @@ Examples:
 @click.option("--where", metavar="REGEX", help="Only weights whose name has this in it.")
 @click.option("--skip", metavar="REGEX", help="No weights whose name has this in it.")
 @click.option(
-    "--conv-groups",
+    "--conv-axis",
     type=click.Choice(["channels", "columns"]),
     default="channels",
     show_default=True,
@@ -77,7 +77,7 @@ def prune(
     score: str,
     where: str | None,
     skip: str | None,
-    conv_groups: str,
+    conv_axis: str,
     seed: int,
     dry_run: bool,
     shard_bytes: int | None,
@@ -99,7 +99,7 @@ def prune(
     """
     with one_line_faults():
         check_apart(source, target)
-        request = _request(sparsity, pattern, allocation, score, seed, conv_groups)
+        request = _request(sparsity, pattern, allocation, score, seed, conv_axis)
         weights = open_weights(source)
         names, reasons = selected(weights, request, where=where, skip=skip)
         pruning = Pruning(weights, names, request)
@@ -118,16 +118,16 @@ def prune(
 
 
 def _request(
-    sparsity: float | None, pattern: str, allocation: str, score: str, seed: int, conv_groups: str
+    sparsity: float | None, pattern: str, allocation: str, score: str, seed: int, conv_axis: str
 ) -> Request:
     parsed = parsed_pattern(pattern)
     wanted = parsed.sparsity if sparsity is None else sparsity
     if wanted is None:
         msg = f"--sparsity is missing, which the pattern {pattern} needs"
         raise click.UsageError(msg)
-    is_by_columns = conv_groups == "columns"
+    is_by_columns = conv_axis == "columns"
     if is_by_columns and not isinstance(parsed, NM):
-        msg = "--conv-groups is for N:M"
+        msg = "--conv-axis is for N:M"
         raise click.UsageError(msg)
     return Request(wanted, parsed, allocation, score, seed, is_by_columns)
 

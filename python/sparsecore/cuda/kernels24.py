@@ -1,8 +1,10 @@
 """Which kernel multiplies a 2:4 matrix on a CUDA device, and the packed forms that some read.
 
-The canonical layout serves every product: of 16 bits by tensor cores, else by a plain kernel. Where
-there are many columns, two kernels read another form of the matrix, which is made by the first
-product and kept with the structure as long as the values are the same tensor, unchanged.
+The canonical layout serves every product: by tensor cores where dtypes, shape and addresses are
+theirs (``csrc/cuda/tiles24.h``), else by a plain kernel. Where an X of 16 bits, as the values, has
+many columns, two kernels read another form of the matrix, which is made by the first product and
+kept with the structure as long as the values are the same tensor, unchanged. int8 has no other:
+cuSPARSELt may round its sums beyond 2^24.
 """
 
 import warnings
@@ -150,7 +152,7 @@ def is_possible(kernel: Kernel24, call: Call) -> bool:
 
 
 def _is_plain(call: Call) -> bool:
-    """Whether operands are matrices of 16 bits that agree; for all else there is one kernel."""
+    """Whether operands are matrices of 16 bits that agree; all else reads the canonical layout."""
     X, out, (m, k) = call.X, call.out, call.structure.shape
     return bool(
         X.ndim == 2

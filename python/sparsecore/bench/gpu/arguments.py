@@ -45,7 +45,7 @@ _WHOLE_24: Mapping[str, object] = {
 
 def add_options(command: argparse.ArgumentParser) -> None:
     """Add the options of ``gpu``."""
-    add_options_24(command)
+    _add_products(command, DTYPES)
     add = command.add_argument
     add("--sparsities", type=words.percent, nargs="+", help="in percent")
     add("--triplets", type=words.count, nargs="+", help="numbers of them")
@@ -55,10 +55,14 @@ def add_options(command: argparse.ArgumentParser) -> None:
 
 def add_options_24(command: argparse.ArgumentParser) -> None:
     """Add the options of ``gpu-24``."""
+    _add_products(command, (*DTYPES, "int8"))
+
+
+def _add_products(command: argparse.ArgumentParser, dtypes: tuple[str, ...]) -> None:
     add = command.add_argument
     add("--shape", "--sizes", dest="shapes", type=words.shape, nargs="+", metavar="MxK")
     add("--columns", type=words.count, nargs="+", help="widths of X")
-    add("--dtype", dest="dtypes", nargs="+", choices=DTYPES)
+    add("--dtype", dest="dtypes", nargs="+", choices=dtypes)
 
 
 def defaults(command: str, *, quick: bool) -> dict[str, object]:

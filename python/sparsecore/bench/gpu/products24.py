@@ -9,12 +9,14 @@ import torch
 import sparsecore as sc
 from sparsecore.bench.arguments import Options
 from sparsecore.bench.comparison import Absent, Case, Comparison, Contender, Offers
+from sparsecore.bench.gpu import memory
 from sparsecore.bench.gpu.checks import equals, product_excess
 from sparsecore.cuda import cusparselt, kernels24
 
 __all__ = ["compression24", "products24"]
 
 _FORMULA = "useful operations, M * K * N / t, for every contender; a dense one does 2 * M * K * N"
+_OWN: tuple[kernels24.Kernel24, ...] = ("canonical", "wide")
 _TORCH = {
     "torch cusparselt": "SparseSemiStructuredTensorCUSPARSELT",
     "torch cutlass": "SparseSemiStructuredTensorCUTLASS",
@@ -69,6 +71,9 @@ def _of_pruned(
 
 def _random(m: int, k: int, dtype: str, seed: int, device: torch.device) -> Any:
     generator = torch.Generator(device).manual_seed(seed)
+    if dtype == "int8":
+        empty = torch.empty(m, k, dtype=torch.int8, device=device)
+        return empty.random_(-128, 128, generator=generator)
     W = torch.randn(m, k, generator=generator, device=device)
     return W.to(getattr(torch, dtype))
 
@@ -83,25 +88,46 @@ def _product(W: Any, n: int, seed: int) -> Case:
     (m, k), dtype = W.shape, str(W.dtype).removeprefix("torch.")
     x = _random(n, k, dtype, seed + 1, W.device)
     offers = {**_ours(W, x), **_libraries(W, x), **_torchs(W, x)}
-    offers["cublas dense"] = Contender(lambda: (x @ W.t()).t(), role="baseline")
+    offers["cublas dense"] = _dense(W, x)
     found = {name: offer for name, offer in offers.items() if isinstance(offer, Contender)}
     absent = {name: str(offer) for name, offer in offers.items() if isinstance(offer, Absent)}
     labels: dict[str, str | float] = {"dtype": dtype, "M": m, "K": k, "N": n}
     return Case(labels, float(m) * k * n, found, product_excess(W, x.t()), absent)
 
 
+def _dense(W: Any, x: Any) -> Contender:
+    n, rows = len(x), x
+    if x.dtype == torch.int8:  # by a function that takes more than 16 rows, a multiple of 8
+        rows = x.new_zeros(max(24, -(-n // 8) * 8), x.shape[1])
+        rows[:n] = x
+    multiplied = torch._int_mm if x.dtype == torch.int8 else torch.matmul
+    return Contender(
+        lambda: multiplied(rows, W.t())[:n].t(),
+        _sums(x),
+        role="baseline",
+        held=lambda: {memory.DENSE: W.nbytes},
+    )
+
+
+def _sums(x: Any) -> str:
+    return "int32" if x.dtype == torch.int8 else "float32"
+
+
 def _ours(W: Any, x: Any) -> Offers:
     """Return the product as it is called, and by each kernel that can run it."""
     S = sc.Sparse24.from_dense(W)
-    offers: Offers = {
-        "sparsecore": Contender(lambda: sc.linear(x, S).t(), role="ours", packing="beforehand")
-    }
-    out = x.new_empty(len(x), len(W)).t()
+    out = x.new_empty(len(x), len(W), dtype=sc.linear(x[:1], S).dtype).t()
     call = kernels24.Call(S._structure, S.values, x.t(), out, "sparse24_matmul")
-    for kernel in ("canonical", "wide"):
+
+    def offer(run: Callable[[], Any], kernel: kernels24.Kernel24) -> Contender:
+        held = partial(memory.of_ours, S, kernel)
+        return Contender(run, _sums(x), role="ours", packing="beforehand", held=held)
+
+    chosen = kernels24.choose(call)
+    offers: Offers = {"sparsecore": offer(lambda: sc.linear(x, S).t(), chosen)}
+    for kernel in _OWN:
         if kernels24.is_possible(kernel, call):
-            run = partial(_written, kernel, call)
-            offers[f"sparsecore {kernel}"] = Contender(run, role="ours", packing="beforehand")
+            offers[f"sparsecore {kernel}"] = offer(partial(_written, kernel, call), kernel)
         else:
             offers[f"sparsecore {kernel}"] = Absent(
                 "this device, build or shape has no such kernel"
@@ -124,7 +150,8 @@ def _libraries(W: Any, x: Any) -> Offers:
         return {name: Absent(str(reason).partition("\n")[0]) for name in names}
     calls = (partial(cusparselt.matmul, S, x.t(), algorithm=found) for found in (None, fastest))
     return {
-        name: Contender(call, packing="beforehand") for name, call in zip(names, calls, strict=True)
+        name: Contender(call, packing="beforehand", held=lambda: {"compressed": S.nbytes})
+        for name, call in zip(names, calls, strict=True)
     }
 
 
@@ -135,10 +162,14 @@ def _torchs(W: Any, x: Any) -> Offers:
 def _torch(kind: str, W: Any, x: Any) -> Contender | Absent:
     if not W.is_cuda:
         return Absent("torch's own 2:4 tensors are for CUDA only")
+    if x.dtype == torch.int8:
+        return Absent("torch's own linear of int8 does not give int32")
     try:
         stored = getattr(torch.sparse, kind).from_dense(W)
         call = partial(torch.nn.functional.linear, x, stored)
         call()
     except (RuntimeError, ValueError, TypeError) as reason:  # which NotImplementedError is, too
         return Absent(str(reason).partition("\n")[0])
-    return Contender(lambda: call().t(), packing="beforehand")
+    return Contender(
+        lambda: call().t(), packing="beforehand", held=partial(memory.of_torchs, stored)
+    )

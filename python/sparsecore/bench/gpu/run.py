@@ -12,6 +12,7 @@ import sparsecore as sc
 from sparsecore.bench import report, table
 from sparsecore.bench.arguments import Options
 from sparsecore.bench.comparison import Comparison, WrongResult, verify
+from sparsecore.bench.gpu import memory
 from sparsecore.bench.gpu.building import building
 from sparsecore.bench.gpu.clock import EMPTIED, interleaved_on_device, seconds_of_calls
 from sparsecore.bench.gpu.machine import device_facts, measure_device_floor
@@ -88,8 +89,12 @@ def _rows(
             continue
         calls = {name: contender.call for name, contender in case.contenders.items()}
         row = report.row(case, compared.unit, clock(calls), excess)
-        for name, call in calls.items():
-            row["contenders"][name]["eager_seconds"] = seconds_of_calls(call)
+        for name, contender in case.contenders.items():
+            measured = row["contenders"][name]
+            measured["eager_seconds"] = seconds_of_calls(contender.call)
+            if contender.held is not None:
+                besides = {memory.WORKSPACE: memory.workspace(contender.call)}
+                measured["bytes"] = {**contender.held(), **besides}
         yield row
         note_absent(case, absent)
         print(".", end="", file=sys.stderr, flush=True)
@@ -101,6 +106,7 @@ def _markdown(document: dict[str, Any]) -> str:
     commit = document["machine"]["git_commit"]
     parts = [[f"# {document['title']}"], [f"- {facts}", f"- {document['date']}, commit {commit}"]]
     for part in document["parts"]:
+        common = table.in_every_row(part)
         floor = ", ".join(f"{name} {value:.4g}" for name, value in part["floor"]["before"].items())
         moved = f"moved by {100 * part['floor']['drift']:.1f} % during the run"
         parts += [
@@ -108,10 +114,11 @@ def _markdown(document: dict[str, Any]) -> str:
             [
                 f"- {part['unit']}: {part['formula']}",
                 f"- floor: {floor}; {moved}",
-                *table.about_every_row(table.in_every_row(part)),
+                *table.about_every_row(common),
                 *table.about_contenders(part),
             ],
             *table.results(part),
+            list(memory.lines(part["rows"], common)),
         ]
     parts += [[f"- not measured: {reason}"] for reason in document["failed"]]
     return table.joined(parts)

@@ -214,7 +214,12 @@ MODELS: Mapping[str, tuple[Any, Any, set[str]]] = {
         torch.ones(32, 64),
         {"unknown"},
     ),
-    "2:4 by chance": (lambda: nn.Sequential(linear(64, 10)), torch.ones(1, 64), {"shape"}),
+    # Of this seed, all groups along the outputs have at most two, and one along the inputs has not.
+    "2:4 by chance": (
+        lambda: nn.Sequential(filled(nn.Linear(64, 10), pruned(10, 64, seed=1))),
+        torch.ones(1, 64),
+        {"shape"},
+    ),
     "converted": (converted, torch.ones(32, 256), {"runs-sparse"}),
     "converted for nothing": (
         lambda: nn.Sequential(sc.nn.CSRLinear.from_dense(linear(sparsity=0.1))),

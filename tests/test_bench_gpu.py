@@ -37,6 +37,8 @@ def test_every_contender_of_a_product_is_right(dtype, gpu):
     for case in cases:
         assert max(verify(case).values()) <= 1
         assert list(case.contenders)[:2] == ["sparsecore", "sparsecore plan"]
+        by_kernel = {"sparsecore rows", "sparsecore merge"} & set(case.contenders)
+        assert len(by_kernel) == (2 if case.labels["N"] == 1 else 0)
         assert "cublas dense" in case.contenders
         others = set(case.contenders) | set(case.absent)
         assert {"torch csr", *(f"cusparse alg{i}" for i in (1, 2, 3)), "sputnik", "cupy"} <= others

@@ -62,7 +62,7 @@ def test_a_model_of_the_host_is_loaded_there(of_host, gpu):
     path, want = of_host["net"]
     fresh = net().to(gpu)
     sc.nn.load_checkpoint_(path, fresh)
-    assert repr(fresh).count("kernel=rows") == 2
+    assert repr(fresh).count("kernel=merge") == 2
     got = fresh(rows(gpu)).detach()
     torch.testing.assert_close(got.cpu(), want, rtol=1e-5, atol=1e-6)
 

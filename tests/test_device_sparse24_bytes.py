@@ -140,8 +140,11 @@ def test_every_number_is_widened_exactly(dtype, x_dtype, gpu):
 
 @BYTES
 @SHORT
-@pytest.mark.parametrize(("shape", "n"), [((37, 64), 1), ((17, 320), 9), ((5, 576), 40)], ids=str)
+@pytest.mark.parametrize(
+    ("shape", "n"), [((37, 64), 1), ((17, 320), 9), ((5, 576), 40), ((3, 1856), 2)], ids=str
+)
 def test_widened_products(dtype, x_dtype, shape, n, gpu):
+    """Fewer steps than are loaded ahead, and more than twice as many."""
     rng = np.random.default_rng(n)
     given = sparse24_operand(rng, shape, dtype, gpu)
     scale = cases.factors(rng, shape[0], F32) if dtype == I8 else None

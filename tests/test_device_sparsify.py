@@ -61,7 +61,7 @@ def test_linear_layers_are_measured_as_csr_and_convolutions_stay(trainable, gpu)
     assert report.seconds_after < report.seconds_before
     assert report.max_error < 1e-6
     assert report.fused == ("" if trainable else "2 activations")  # and nothing chained
-    assert repr(model).count("kernel=per call" if trainable else "kernel=rows") == 2
+    assert repr(model).count("kernel=per call" if trainable else "kernel=merge") == 2
     with torch.no_grad():
         close(model(x), want)
 

@@ -33,7 +33,9 @@ def lines_along(weight: Array, axis: int) -> list[Array]:
 @given(
     st.sampled_from(SHAPES),
     st.floats(0, 1),
-    st.sampled_from([np.float32, np.int8, np.bool_, ml_dtypes.bfloat16, ml_dtypes.float8_e4m3fn]),
+    st.sampled_from(
+        [np.float32, np.int8, np.bool_, ml_dtypes.bfloat16, ml_dtypes.float8_e4m3fn, np.float16]
+    ),
     st.integers(0, 99),
     st.sampled_from([1, 8, 1 << 20]),
 )
@@ -51,8 +53,9 @@ def test_counts_are_those_of_loops(
     assert counts.share_24 == want
 
 
-def test_signed_zero_is_zero_and_nan_is_not() -> None:
-    counts = count(np.array([[-0.0, np.nan, 1.0, np.inf]]))
+@pytest.mark.parametrize("dtype", [np.float64, np.float16, ml_dtypes.bfloat16])
+def test_signed_zero_is_zero_and_nan_is_not(dtype: type) -> None:
+    counts = count(np.array([[-0.0, np.nan, 1.0, np.inf]]).astype(dtype))
     assert counts.nonzeros == 3
     assert counts.share_24["axis 1"] == 0.0
 

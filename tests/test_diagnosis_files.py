@@ -120,6 +120,16 @@ def test_a_sparse_checkpoint_is_sparse_already(tmp_path: Path) -> None:
     assert "2:4" in b.times[0].seconds
 
 
+def test_tied_weights_are_listed_once(tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    model = torch.nn.Sequential(torch.nn.Linear(8, 8), torch.nn.Linear(8, 8))
+    model[1].weight = model[0].weight
+    sc.nn.save_checkpoint(tmp_path / "tied.safetensors", model)
+    diagnosis = doctor(tmp_path / "tied.safetensors")
+    assert len(diagnosis.layers) == 1
+    assert diagnosis.summary.weights == 64
+
+
 def test_two_axes_of_a_matrix_by_scipy(tmp_path: Path) -> None:
     scipy_sparse = pytest.importorskip("scipy.sparse")
     path = tmp_path / "matrix.npz"

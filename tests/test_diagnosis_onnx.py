@@ -63,6 +63,24 @@ def test_rows_are_inferred(tmp_path: Path) -> None:
     assert summary.basis == "macs"  # a convolution with groups has no estimate
 
 
+def test_shapes_that_the_file_has_give_way(tmp_path: Path) -> None:
+    """An exporter writes the shapes that it saw; here of 7 rows."""
+    nodes = [node("MatMul", ["x", "w"], ["a"]), node("MatMul", ["a", "w"], ["y"])]
+    content = model(nodes, {"w": pruned(32, 32)}, inputs={"x": (7, 32)})
+    path = saved(tmp_path / "seven.onnx", onnx.shape_inference.infer_shapes(content))
+    (layer,) = doctor(path, input_shape=(3, 32)).layers
+    assert layer.facts.use is not None
+    assert layer.facts.use.rows == (3, 3)
+
+
+def test_transposed_convolutions_have_no_kernel(tmp_path: Path) -> None:
+    nodes = [node("ConvTranspose", ["x", "w"], ["y"])]
+    content = model(nodes, {"w": pruned(8, 8, 2, 2)}, inputs={"x": (1, 8, 4, 4)})
+    (layer,) = doctor(saved(tmp_path / "up.onnx", content)).layers
+    assert layer.verdict.code == "no-kernel"
+    assert "transposed convolutions" in layer.verdict.sentence
+
+
 def test_without_a_shape_rows_are_unknown(tmp_path: Path) -> None:
     diagnosis = doctor(network(tmp_path / "net.onnx"))
     for layer in diagnosis.layers:

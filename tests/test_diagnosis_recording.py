@@ -201,6 +201,13 @@ def test_a_cache_that_an_input_is_written_to_is_no_weight() -> None:
     assert found.uses["w"].rows == (3, 3)
 
 
+@pytest.mark.filterwarnings("ignore:Sparse CSR tensor support:UserWarning")
+def test_weights_that_become_sparse_in_forward() -> None:
+    found = seen(lambda w: torch.sparse.mm(w.to_sparse_csr(), X[0].T), w=halves(4, 8).float())
+    assert found.effective["w"].counts.nonzeros == 16
+    assert found.uses["w"].rows == (3,)
+
+
 def test_weights_computed_otherwise_are_told() -> None:
     found = of(parametrizations.weight_norm(nn.Linear(8, 4)), X)
     (name,) = found.uses

@@ -46,28 +46,52 @@ struct Extraction {
 
 template <class Bits, int kVector>
 struct Shared {
-  // What a lane has read, which nobody else reads: in registers it would have to be unrolled.
+  // What a lane has read, and which of it are nonzeros. Nobody else reads it: in registers all that
+  // is done with it would have to be unrolled.
   Vector<Bits, kVector> held[Tiles<Bits, kVector>::kSteps][kTileThreads];
+  std::uint16_t kept[Tiles<Bits, kVector>::kSteps][kTileThreads];
   std::int64_t tile, first;
   int counts[kWarps];
 };
 
-// Reads the tile's vectors of this lane, from `place` on, and counts their nonzeros.
+// Keeps the vector of this lane's step `s`; returns how many nonzeros it has.
 template <class Bits, int kVector>
-__device__ __forceinline__ int held_of(const Tiles<Bits, kVector>& tiles,
+__device__ __forceinline__ int hold(const Tiles<Bits, kVector>& tiles,
+                                    const Vector<Bits, kVector>& items, int s,
+                                    Shared<Bits, kVector>& shared) {
+  const unsigned kept = kept_of(items, tiles.digits);
+  shared.held[s][threadIdx.x] = items;
+  shared.kept[s][threadIdx.x] = static_cast<std::uint16_t>(kept);
+  return __popc(kept);
+}
+
+// Reads the tile's vectors of this lane, of which `vector` at `place` is the first, and counts
+// their nonzeros.
+template <class Bits, int kVector>
+__device__ __forceinline__ int held_of(const Tiles<Bits, kVector>& tiles, std::int64_t vector,
                                        Place<Bits, kVector> place, Shared<Bits, kVector>& shared) {
-  constexpr int kSteps = Tiles<Bits, kVector>::kSteps;
-  Vector<Bits, kVector> read[kSteps];
-#pragma unroll
-  for (int s = 0; s < kSteps; ++s) {
-    read[s] = place.items(tiles);
-    place.step(tiles);
-  }
+  constexpr int kSteps = Tiles<Bits, kVector>::kSteps, kAtOnce = 4;
   int count = 0;
+  if (tiles.are_contiguous()) {
+    const auto* const from = static_cast<const Vector<Bits, kVector>*>(tiles.dense.data) + vector;
+    const std::int64_t left = tiles.vectors() - vector;
+#pragma unroll 1
+    for (int s = 0; s < kSteps; s += kAtOnce) {
+      Vector<Bits, kVector> read[kAtOnce];
 #pragma unroll
+      for (int i = 0; i < kAtOnce; ++i) {
+        const int at = (s + i) * kWarp;
+        read[i] = at < left ? from[at] : Vector<Bits, kVector>{};
+      }
+#pragma unroll
+      for (int i = 0; i < kAtOnce; ++i) count += hold(tiles, read[i], s + i, shared);
+    }
+    return count;
+  }
+#pragma unroll 2
   for (int s = 0; s < kSteps; ++s) {
-    count += __popc(kept_of(tiles, read[s]));
-    shared.held[s][threadIdx.x] = read[s];
+    count += hold(tiles, place.items(tiles), s, shared);
+    place.step(tiles);
   }
   return count;
 }
@@ -83,7 +107,7 @@ __device__ __forceinline__ void write_held(const Tiles<Bits, kVector>& tiles,
 #pragma unroll 1
   for (int s = 0; s < Tiles<Bits, kVector>::kSteps && s * kWarp < left; ++s) {
     const Vector<Bits, kVector>& items = shared.held[s][threadIdx.x];
-    const unsigned kept = kept_of(tiles, items);
+    const unsigned kept = shared.kept[s][threadIdx.x];
     const int mine = __popc(kept), below = items_before(mine);
     std::int64_t at = p + below;
     if (place.vector == 0 && place.is_in(tiles)) to.first[place.row] = at;
@@ -109,7 +133,7 @@ __global__ void __launch_bounds__(kTileThreads)
   const std::int64_t tile = shared.tile;
   const std::int64_t vector = (tile * kWarps + warp) * Tiles<Bits, kVector>::kSteps * kWarp + lane;
   const Place<Bits, kVector> place{vector / tiles.per_row, vector % tiles.per_row};
-  const int mine = held_of(tiles, place, shared);
+  const int mine = held_of(tiles, vector, place, shared);
   const int count = of_last_lane(items_before(mine) + mine);
   if (lane == 0) shared.counts[warp] = count;
   __syncthreads();

@@ -30,6 +30,10 @@ struct Tiles {
         rows_on(kWarp / per_row),
         vectors_on(kWarp % per_row) {}
   SPARSECORE_INLINE std::int64_t vectors() const { return dense.rows * per_row; }
+  // Whether vectors follow one another in memory.
+  SPARSECORE_INLINE bool are_contiguous() const {
+    return dense.cols > 0 && dense.row_stride == dense.cols;
+  }
   std::int64_t count() const { return blocks_for(vectors(), kTileThreads * kSteps); }
 };
 
@@ -60,12 +64,11 @@ struct Place {
 
 // A bit for each nonzero.
 template <class Bits, int kVector>
-__device__ __forceinline__ unsigned kept_of(const Tiles<Bits, kVector>& tiles,
-                                            const Vector<Bits, kVector>& items) {
+SPARSECORE_INLINE unsigned kept_of(const Vector<Bits, kVector>& items, std::uint64_t digits) {
   unsigned kept = 0;
 #pragma unroll
   for (int v = 0; v < kVector; ++v) {
-    const bool is_kept = (items.items[v] & static_cast<Bits>(tiles.digits)) != 0;
+    const bool is_kept = (items.items[v] & static_cast<Bits>(digits)) != 0;
     kept |= (is_kept ? 1u : 0u) << v;
   }
   return kept;

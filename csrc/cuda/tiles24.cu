@@ -37,7 +37,7 @@ __global__ void __launch_bounds__(kWarps* kWarp)
   const int g = lane / 4, t = lane % 4;
   const std::int64_t row0 = std::int64_t{blockIdx.x} * kStripRows;
   const std::int64_t column0 = block_down() * kTileColumns * kTiles;
-  const TileRow<V, T> upper(a, row0 + g), lower(a, row0 + g + 8);
+  const TileRows<V, T> rows(a, row0 + g, t);
   const std::uint32_t* columns[kTiles];
 #pragma unroll
   for (int tile = 0; tile < kTiles; ++tile) {
@@ -46,10 +46,10 @@ __global__ void __launch_bounds__(kWarps* kWarp)
     columns[tile] = reinterpret_cast<const std::uint32_t*>(from) + t / 2 * 8 + t % 2;
   }
   Acc d[kTiles][4] = {};
-  for (std::int64_t step = warp; step < a.cols / kStepColumns<T>; step += kWarps) {
-    const Words u = upper.words(step, t), l = lower.words(step, t);
+  const auto take = [&](std::int64_t step, const TileStep<V, T>& loaded) {
+    const Words u = loaded.words(loaded.upper), l = loaded.words(loaded.lower);
     std::uint32_t places[2];
-    load_places(upper, lower, step, t, places);
+    loaded.places(t, places);
     const std::uint32_t first[4] = {u.items[0], l.items[0], u.items[1], l.items[1]};
     const std::uint32_t second[4] = {u.items[2], l.items[2], u.items[3], l.items[3]};
 #pragma unroll
@@ -59,6 +59,30 @@ __global__ void __launch_bounds__(kWarps* kWarp)
       const std::uint32_t of_second[4] = {b[4], b[20], b[6], b[22]};
       multiply<T, 0>(d[tile], first, of_first, places[0]);
       multiply<T, 1>(d[tile], second, of_second, places[1]);
+    }
+  };
+  const std::int64_t steps = a.cols / kStepColumns<T>;
+  if constexpr (sizeof(V) == sizeof(T)) {
+    for (std::int64_t step = warp; step < steps; step += kWarps) take(step, rows.step(step));
+  } else {
+    // A step is half of the bytes, and more steps have to be on their way: the loads of one go out
+    // kAhead steps before its products.
+    constexpr int kAhead = kTiles == 1 ? 3 : 1, kStride = kAhead * kWarps;
+    TileStep<V, T> ahead[kAhead];
+#pragma unroll
+    for (int i = 0; i < kAhead; ++i) {
+      const std::int64_t step = warp + i * kWarps;
+      if (step < steps) ahead[i] = rows.step(step);
+    }
+    for (std::int64_t first = warp; first < steps; first += kStride) {
+#pragma unroll
+      for (int i = 0; i < kAhead; ++i) {
+        const std::int64_t step = first + i * kWarps;
+        if (step >= steps) break;
+        const TileStep<V, T> now = ahead[i];
+        if (step + kStride < steps) ahead[i] = rows.step(step + kStride);
+        take(step, now);
+      }
     }
   }
 #pragma unroll

@@ -7,13 +7,14 @@ from types import MappingProxyType
 import numpy as np
 import numpy.typing as npt
 
-from sparsecore.interop import Array
+from sparsecore.interop import VALUE_DTYPES, Array
 
 __all__ = ["FLATTENED", "Counts", "axis_name", "count"]
 
 FLATTENED = "flattened"
 """Groups of four along what follows the first axis, as im2col lays a convolution's weight."""
 
+_HALVES = (VALUE_DTYPES["float16"], VALUE_DTYPES["bfloat16"])
 # Elements that are looked at together: what is made of them is small next to a large weight.
 _PIECE = 1 << 20
 
@@ -66,9 +67,9 @@ def count(weight: Array) -> Counts:
     for kept in _pieces(weight):
         nonzeros += int(np.count_nonzero(kept))
         for line in lines:
-            few = _at_most_two(kept, line)
-            groups[line] += few.size
-            fitting[line] += int(np.count_nonzero(few))
+            for few in _at_most_two(kept, line):
+                groups[line] += few.size
+                fitting[line] += int(np.count_nonzero(few))
     share = {line: fitting[line] / groups[line] if groups[line] else 1.0 for line in lines}
     return Counts(weight.size, nonzeros, MappingProxyType(share))
 
@@ -80,16 +81,24 @@ def _pieces(weight: Array) -> Iterator[npt.NDArray[np.bool_]]:
         return
     rows = max(4, _PIECE // (weight.size // len(weight)) // 4 * 4)
     for start in range(0, len(weight), rows):
-        yield weight[start : start + rows] != 0
+        yield _is_not_zero(weight[start : start + rows])
 
 
-def _at_most_two(kept: npt.NDArray[np.bool_], line: str) -> npt.NDArray[np.bool_]:
-    """Whether each group of four along a line has at most two nonzeros."""
+def _is_not_zero(piece: Array) -> npt.NDArray[np.bool_]:
+    # Comparisons of halves are slow: instead all bits but the sign are looked at.
+    bits = np.left_shift(piece.view(np.uint16), 1) if piece.dtype in _HALVES else piece
+    kept: npt.NDArray[np.bool_] = bits != 0
+    return kept
+
+
+def _at_most_two(kept: npt.NDArray[np.bool_], line: str) -> Iterator[npt.NDArray[np.bool_]]:
+    """Yield whether groups of four along a line have at most two nonzeros: whole ones, the last."""
     axis = 0 if line == axis_name(0) else 1
     if line == FLATTENED:
         kept = kept.reshape(len(kept), -1)
-    starts = np.arange(0, kept.shape[axis], 4)
-    if not starts.size:
-        return np.zeros(0, dtype=np.bool_)
-    few: npt.NDArray[np.bool_] = np.add.reduceat(kept, starts, axis=axis, dtype=np.uint8) <= 2
-    return few
+    ones = np.moveaxis(kept, axis, 0).view(np.uint8)
+    whole = len(ones) // 4 * 4
+    first, second, third, fourth = (ones[place:whole:4] for place in range(4))
+    yield first + second + third + fourth <= 2
+    if whole < len(ones):
+        yield ones[whole:].sum(axis=0, dtype=np.uint8) <= 2

@@ -1,6 +1,5 @@
 """From a live model to the facts of its layers, one weight at a time."""
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,11 +8,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize, prune
 
-from sparsecore import interop
-from sparsecore.diagnosis.counting import Counts, count
+from sparsecore.diagnosis.counting import Counts
 from sparsecore.diagnosis.facts import Bytes, LayerFacts, LayerUse, Mask, bytes_of
 from sparsecore.diagnosis.recording import Effective, Seen, record
 from sparsecore.diagnosis.structure import look_at, use_by_type
+from sparsecore.diagnosis.tensor_counts import count_tensor
 from sparsecore.nn.example import Example, undisturbed
 from sparsecore.nn.layers import find_layers, obstacle
 from sparsecore.nn.sparse_conv import SparseConv2d
@@ -194,24 +193,12 @@ def _weight(
     if effective is not None:
         dtype = effective.dtype
         return effective.shape, dtype_name(dtype), effective.counts, dtype.itemsize
-    plain = tensor.detach()
-    if plain.layout != torch.strided:
-        plain = plain.to_dense()
-    if plain.is_quantized:
-        plain = plain.dequantize()
-    shape, itemsize = tuple(tensor.shape), tensor.dtype.itemsize
-    if plain.is_meta:
-        size = math.prod(shape)
-        return shape, dtype_name(tensor.dtype), Counts(size, size, {}), itemsize
-    return shape, dtype_name(tensor.dtype), count(_on_host(plain)), itemsize
-
-
-def _on_host(tensor: Tensor) -> Any:
-    """Return a tensor as an array whose zeros are the tensor's, whatever its dtype."""
-    try:
-        return interop.to_host(tensor)
-    except TypeError:  # a dtype that numpy has not
-        return (tensor != 0).cpu().numpy()
+    return (
+        tuple(tensor.shape),
+        dtype_name(tensor.dtype),
+        count_tensor(tensor),
+        tensor.dtype.itemsize,
+    )
 
 
 def _stored(tensor: Tensor) -> str:
@@ -257,7 +244,7 @@ def _sparse_facts(name: str, layer: SparseLayer[Any], rows: Sequence[int]) -> La
     """Return the facts of a layer that is sparse already."""
     dense: Any = layer.to_dense()
     weight: Tensor = dense.weight.detach()
-    counts = count(interop.to_host(weight))
+    counts = count_tensor(weight)
     geometry = layer.geometry if isinstance(layer, SparseConv2d) else None
     use = LayerUse(
         "linear" if geometry is None else "convolution",

@@ -30,6 +30,8 @@ MATRIX_OPERANDS = {
     "aten::matmul": (0, 1),
     "aten::_int_mm": (0, 1),
     "aten::_scaled_mm": (0, 1),
+    "aten::_sparse_mm": (0, 1),
+    "aten::_sparse_addmm": (1, 2),
 }
 BATCHED = {"aten::bmm", "aten::baddbmm"}
 CONVOLUTIONS = {"aten::convolution", "aten::_convolution"}

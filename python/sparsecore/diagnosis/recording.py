@@ -17,12 +17,12 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from sparsecore import interop
 from sparsecore.diagnosis import operators
-from sparsecore.diagnosis.counting import Counts, count
+from sparsecore.diagnosis.counting import Counts
 from sparsecore.diagnosis.facts import LayerUse
 from sparsecore.diagnosis.operator_uses import uses_of
 from sparsecore.diagnosis.origins import Origin, Origins, axis_of, tensors_in
+from sparsecore.diagnosis.tensor_counts import count_tensor
 
 __all__ = ["Effective", "Recorder", "Seen", "record"]
 
@@ -153,7 +153,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         before = self._uses.get(source)
         self._uses[source] = use if before is None else _together(before, use)
         if origin.operator is not None and source not in self._effective:
-            counts = count(interop.to_host(base))
+            counts = count_tensor(base)
             self._effective[source] = Effective(
                 tuple(base.shape), base.dtype, counts, origin.operator
             )

@@ -15,6 +15,7 @@ from sparsecore.bench.gpu import cusparse, sputnik
 from sparsecore.bench.gpu.checks import product_excess
 from sparsecore.bench.gpu.clock import captured
 from sparsecore.bench.operands import Matrix, kind_of, matrices, product
+from sparsecore.cuda.row_work import MOST_COLUMNS
 from sparsecore.interop import as_tensor
 
 __all__ = ["products"]
@@ -59,6 +60,10 @@ def _ours(arrays: tuple[Any, ...], shape: tuple[int, int], X: Any) -> Offers:
             partial(sc.csr_matmul, plan, X), role="ours", packing="beforehand"
         ),
     }
+    # What plans choose from by arithmetic, for whoever measures whether they do right.
+    for kernel in ("rows", "merge") if X.shape[1] <= MOST_COLUMNS else ():
+        by_kernel = partial(sc.csr_matmul, A.prepare(kernel=kernel), X)
+        offers[f"sparsecore {kernel}"] = Contender(by_kernel, role="ours", packing="beforehand")
     return offers | _with_graph("sparsecore plan", offers, X)
 
 

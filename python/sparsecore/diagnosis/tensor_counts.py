@@ -16,7 +16,7 @@ def count_tensor(tensor: Tensor) -> Counts:
 
     Examples
     --------
-    >>> count_tensor(torch.eye(4).to_sparse_csr()).nonzeros
+    >>> count_tensor(torch.eye(4).to_sparse()).nonzeros
     4
     """
     if tensor.is_meta:

@@ -33,7 +33,7 @@ CLAIMS: list[Claim | TableClaim] = [
     *pruning_tables.CLAIMS,
     *distributed_page.CLAIMS,
 ]
-SPEED = re.compile(r"(?:times (?:as|the)|times faster|x faster|[mun]s|s|GB/s|GFLOP/s)\b")
+SPEED = re.compile(r"(?:x(?! \d)|times|% (?:faster|slower|less|smaller)|[mun]?s|GB/s|GFLOP/s)\b")
 
 
 def name(claim: Claim | TableClaim) -> str:
@@ -75,7 +75,7 @@ def uncovered(name: str) -> list[str]:
         for number, block in enumerate(section.blocks):
             spans = [*claimed.get((place, number), ()), *spans_of_given(name, block)]
             for begin, end in numbers(block):
-                speed = SPEED.match(block[end:].lstrip(" %"))
+                speed = SPEED.match(block[end:].lstrip())
                 inside = any(first <= begin and end <= last for first, last in spans)
                 if (section.results or speed) and not inside:
                     found.append(f"{section.title}: {block[max(0, begin - 40) : end + 30]}")

@@ -1,6 +1,6 @@
 // Dense to CSR in one pass over the matrix (docs/adr/0022-the-cuda-side.md counts its bytes). A
-// block takes a tile, the next so many vectors of 16 bytes in row-major order, and holds it
-// in shared memory; it counts its nonzeros, learns how many come before (look_back.h), and writes
+// block takes a tile, the next so many vectors of 16 bytes in row-major order, and holds it in
+// shared memory; it counts its nonzeros, learns how many come before (look_back.h), and writes
 // values and columns, to room for as many entries as one pass saves bytes with. They are copied to
 // arrays of their size once that is known; where the room is too small, which a tile sees by the
 // entries before it, the same kernel runs again and writes to those arrays.
@@ -177,6 +177,7 @@ void start(const Tiles<Bits, kVector>& tiles, const Extraction<Bits>& to, Stream
 }
 
 void copy(void* to, const void* from, std::int64_t bytes, Stream stream) {
+  if (bytes == 0) return;  // there may be no addresses
   check(
       cudaMemcpyAsync(to, from, static_cast<std::size_t>(bytes), cudaMemcpyDeviceToDevice, stream),
       "copying nonzeros");

@@ -1,8 +1,8 @@
-"""Tables as plain text."""
+"""Tables of plain text, for terminals, pipes and logs alike."""
 
 from collections.abc import Sequence
 
-__all__ = ["table_lines"]
+__all__ = ["shape_text", "table_lines"]
 
 
 def table_lines(rows: Sequence[Sequence[str]]) -> list[str]:
@@ -19,3 +19,14 @@ def table_lines(rows: Sequence[Sequence[str]]) -> list[str]:
         for row in rows
     ]
     return [lines[0], "-" * max(map(len, lines)), *lines[1:]]
+
+
+def shape_text(shape: Sequence[int]) -> str:
+    """Return a shape as it is read: ``64 x 3 x 7 x 7``.
+
+    Examples
+    --------
+    >>> shape_text((2, 3))
+    '2 x 3'
+    """
+    return " x ".join(map(str, shape))

@@ -17,7 +17,7 @@ _ITEM = re.compile(r"^(?:[-*]|\d+\.) ")
 _RESULT = re.compile(r"bench/results/(?P<name>[\w-]+)\.json$")
 _CODE = re.compile(r"`[^`]*`")
 # A number by itself: not part of a name (fp32, ResNet-50, x86-64), of a pattern (2:4) or a version.
-_NUMBER = re.compile(r"(?<![\w:.-])\d+(?:[.,]\d+)*(?![\w:]|[.,]\d)")
+_NUMBER = re.compile(r"(?<![\w:.-])\d+(?:[.,]\d+)*(?!(?!x\b)[\w:]|[.,]\d)")
 
 
 @dataclass(frozen=True, slots=True)

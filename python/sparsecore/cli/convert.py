@@ -4,9 +4,9 @@ from pathlib import Path
 
 import click
 
-from sparsecore.cli.columns import aligned, shape_text
 from sparsecore.cli.faults import one_line_faults
 from sparsecore.cli.file_options import check_apart, writes_a_file
+from sparsecore.text_table import shape_text, table_lines
 from sparsecore.weight_files import open_weights
 from sparsecore.weight_files.plan import Outcome
 from sparsecore.weight_files.to_onnx import into_graph
@@ -120,7 +120,7 @@ def _table(outcomes: list[Outcome]) -> list[str]:
     if not outcomes:
         return ["nothing to convert: there is no 2-D or 4-D tensor called 'weight'"]
     titles = ["weight", "shape", "sparsity", "format", "bytes", "why"]
-    return aligned(titles, [_row(outcome) for outcome in outcomes])
+    return table_lines([titles, *map(_row, outcomes)])
 
 
 def _row(outcome: Outcome) -> list[str]:

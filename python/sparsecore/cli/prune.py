@@ -4,10 +4,10 @@ from pathlib import Path
 
 import click
 
-from sparsecore.cli.columns import aligned, shape_text
 from sparsecore.cli.faults import one_line_faults
 from sparsecore.cli.file_options import check_apart, writes_a_file
 from sparsecore.pruning.patterns import NM
+from sparsecore.text_table import shape_text, table_lines
 from sparsecore.weight_files import open_weights
 from sparsecore.weight_files.prune_request import (
     ALLOCATIONS,
@@ -144,7 +144,7 @@ def _table(pruned: list[Pruned], reasons: dict[str, str]) -> list[str]:
     )
     rows.append(_row(f"{len(pruned)} weights", "", total))
     stay = [f"stays as it is: {name}, {why}" for name, why in reasons.items()]
-    return [*aligned(titles, rows), *stay]
+    return [*table_lines([titles, *rows]), *stay]
 
 
 def _row(name: str, shape: str, one: Pruned) -> list[str]:

@@ -74,3 +74,24 @@ def test_nothing_to_show_is_bad_usage(tmp_path: Path) -> None:
     result = sparsecore("report", "-o", tmp_path / "page.html")
     assert result.exit_code == 2
     assert "there is nothing to show" in result.stderr
+
+
+def test_no_file_that_is_read_is_written_over(tmp_path: Path) -> None:
+    report, *_ = written(tmp_path)
+    weights = {name: np.eye(64) for name in ("a.weight", "b.weight")}
+    sc.save_checkpoint(tmp_path / "m.safetensors", weights, shard_bytes=40_000)
+    index = tmp_path / "m.safetensors.index.json"
+    shard = tmp_path / "m-00001-of-00002.safetensors"
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    for output in (report, index, shard):
+        result = sparsecore("report", report, "--weights", index, "-o", output)
+        assert result.exit_code == 2, result.output
+        assert f"{output} would be written over" in result.stderr
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
+    report, *_ = written(tmp_path)
+    result = sparsecore("report", report, "-o", tmp_path / "none" / "page.html")
+    assert result.exit_code == 2
+    assert f"the folder of {tmp_path / 'none' / 'page.html'} does not exist" in result.stderr

@@ -230,6 +230,69 @@ def test_a_killed_run_leaves_the_older_file_whole(tmp_path: Path) -> None:
     assert list(tmp_path.glob(".out*.tmp")), "it was killed while it wrote"
 
 
+@pytest.mark.parametrize("exchanges", [0, 1, 2])
+def test_a_killed_run_leaves_one_whole_model(tmp_path: Path, exchanges: int) -> None:
+    """Killed after each exchange of a file: the data, then the model that names them."""
+    pytest.importorskip("onnx")
+    from onnx_graphs import model, saved
+
+    saved(tmp_path / "out.onnx", model([], {"w": np.ones((4, 4))}), external="out.onnx.data")
+    source = saved(tmp_path / "in.onnx", model([], {"w": np.zeros((4, 4))}), external="in.data")
+    done = run(f"""
+        import os, signal
+        from pathlib import Path
+        from sparsecore.weight_files import open_weights
+        from sparsecore.weight_files.writing import plan_writing
+        replace, unlink, done = Path.replace, Path.unlink, []
+        def stop():
+            if len(done) == {exchanges}:
+                os.kill(os.getpid(), signal.SIGKILL)
+        def replaced(self, target):
+            stop()
+            done.append(target)
+            return replace(self, target)
+        def unlinked(self, missing_ok=False):
+            stop()
+            unlink(self, missing_ok=missing_ok)
+        Path.replace, Path.unlink = replaced, unlinked
+        weights = open_weights({str(source)!r})
+        plan_writing(weights, Path({str(tmp_path / "out.onnx")!r}), "onnx").write()
+    """)
+    assert done.returncode == -9, done.stderr
+    expected = 0 if exchanges == 2 else 1
+    assert (open_weights(tmp_path / "out.onnx").dense("w") == expected).all()
+
+
+@pytest.mark.parametrize("external", [None, "in.data"])
+def test_the_data_of_an_older_model_go(tmp_path: Path, external: str | None) -> None:
+    pytest.importorskip("onnx")
+    from onnx_graphs import model, saved
+
+    source = saved(tmp_path / "in.onnx", model([], {"w": np.ones((4, 4))}), external=external)
+    target = tmp_path / "out.onnx"
+    saved(target, model([], {"w": np.zeros((4, 4))}), external="out.onnx.data")
+    (tmp_path / "out.onnx-of-others.data").touch()
+    others = {file.name for file in tmp_path.iterdir()} - {"out.onnx.data"}
+    for _ in range(2):
+        plan_writing(open_weights(source), target, "onnx").write()
+        assert (open_weights(target).dense("w") == 1).all()
+        names = {file.name for file in tmp_path.iterdir()} - others
+        assert len(names) == (0 if external is None else 1)
+    assert external is None or names == {"out.onnx.data"}, "the plain name was free again"
+
+
+def test_data_that_are_read_are_not_replaced(tmp_path: Path) -> None:
+    pytest.importorskip("onnx")
+    from onnx_graphs import model, saved
+
+    name = "out.onnx-0123abcd.data"
+    source = saved(tmp_path / "in.onnx", model([], {"w": np.ones((4, 4))}), external=name)
+    result = sparsecore("convert", source, tmp_path / "out.onnx")
+    assert result.exit_code == 2
+    assert f"{name}: is to be replaced, but has data of" in result.output
+    assert (open_weights(source).dense("w") == 1).all()
+
+
 @pytest.mark.parametrize(
     ("ending", "options", "message"),
     [

@@ -129,3 +129,13 @@ def test_what_is_not_there_or_no_log_is_one_line(path: Path, tmp_path: Path) -> 
         result = run(*arguments)
         assert result.exit_code == 2
         assert len(result.output.strip().splitlines()) == 1
+
+
+def test_names_of_a_graph_steer_no_terminal(tmp_path: Path) -> None:
+    nodes = [node("Gemm", ["x", "A"], ["y"], name="fc\x1b[31m\nred")]
+    path = saved(tmp_path / "m.onnx", model(nodes, {"A": weight(True)}))
+    for target in ("tensorrt", "onnxruntime"):
+        result = run(path, target=target)
+        assert result.exit_code == 0
+        assert "\x1b" not in result.output
+        assert result.output.count("fc\\x1b[31m\\nred") == 2, "in the table and the reasons"

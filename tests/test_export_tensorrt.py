@@ -183,6 +183,21 @@ def test_one_weight_of_two_layers_and_of_a_branch(tmp_path: Path) -> None:
     ]
 
 
+def test_layers_of_one_name_are_judged_by_themselves(tmp_path: Path) -> None:
+    """Names of nodes need not differ: a dense layer is not the 2:4 one that has its name."""
+    nodes = [
+        node("Gemm", ["x", "A"], ["r"], name="fc", transB=1),
+        node("Gemm", ["r", "B"], ["s"], name="fc", transB=1),
+        node("Gemm", ["s", "A"], ["fc_2"], transB=1),
+    ]
+    result = check(tmp_path, nodes, {"A": pruned(8, 8, axis=1), "B": np.ones((8, 8), "f4")})
+    assert [(layer.name, layer.weight, layer.share) for layer in result.layers] == [
+        ("fc", "A", 1.0),
+        ("fc_3", "B", 0.0),
+        ("fc_2", "A", 1.0),
+    ]
+
+
 # ---- the log ----
 
 

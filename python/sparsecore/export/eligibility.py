@@ -9,7 +9,7 @@ from typing import Any, Self, get_args
 from sparsecore.export.build_log import BuildLog
 from sparsecore.export.judging import Judgement, Verdict
 from sparsecore.export.layers import Layer
-from sparsecore.text_table import table_lines
+from sparsecore.text_table import printable, table_lines
 
 __all__ = ["Eligibility", "LayerEligibility"]
 
@@ -108,9 +108,9 @@ class Eligibility:
     def __str__(self) -> str:
         """Return the table, the reasons, the totals and what the log says."""
         if not self.layers:
-            return f"{self.source}: no Conv, Gemm or MatMul\n{self.note}"
+            return f"{printable(self.source)}: no Conv, Gemm or MatMul\n{self.note}"
         parts = (_table(self), _reasons(self.layers), _totals(self), [self.note])
-        return "\n\n".join("\n".join(lines) for lines in parts)
+        return "\n\n".join("\n".join(map(printable, lines)) for lines in parts)
 
 
 # ---- text ----

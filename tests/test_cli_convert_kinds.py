@@ -86,6 +86,27 @@ def test_dtypes_that_npz_has_not(tmp_path: Path) -> None:
     assert not (tmp_path / "out.npz").exists()
 
 
+@pytest.mark.parametrize("name", ["../../evil", "/abs", "a/../../b", "..\\a", "C:\\a", "C:a"])
+def test_members_of_an_archive_lie_in_it(tmp_path: Path, name: str) -> None:
+    """Unpacked by whatever program, it writes no file elsewhere."""
+    save_file({name: np.eye(4), "a..b/c": np.eye(3)}, tmp_path / "in.safetensors")
+    result = sparsecore("convert", tmp_path / "in.safetensors", tmp_path / "out.npz")
+    assert result.exit_code == 2
+    assert "would be a member of out.npz that lies outside of it" in result.output
+    assert not (tmp_path / "out.npz").exists()
+    save_file({"a..b/c": np.eye(3), "d": np.eye(4)}, tmp_path / "in.safetensors")
+    convert(tmp_path / "in.safetensors", tmp_path / "out.npz")
+    assert np.load(tmp_path / "out.npz").files == ["a..b/c", "d"]
+
+
+def test_a_folder_that_is_not_there_is_named_before_anything_is_planned(tmp_path: Path) -> None:
+    source, target = write_kind("safetensors", tmp_path), tmp_path / "none" / "out.safetensors"
+    for command in (("convert",), ("prune", "--sparsity", "0.5", "--dry-run")):
+        result = sparsecore(*command, source, target)
+        assert result.exit_code == 2
+        assert f"the folder of {target} does not exist" in " ".join(result.output.split())
+
+
 def test_ties_of_torch_stay_ties(tmp_path: Path) -> None:
     torch = pytest.importorskip("torch")
     W = torch.from_numpy(weights()["fc.weight"])

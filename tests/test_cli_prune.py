@@ -390,6 +390,21 @@ def test_requests_without_meaning(tmp_path: Path, options: tuple[str, ...], mess
     assert not (tmp_path / "out.safetensors").exists()
 
 
+def test_each_seed_has_its_own_choice(tmp_path: Path) -> None:
+    """Of random scores; the same seed has the same one, and its weights have different ones."""
+    W = weight(8, 12)
+    save_file({"a.weight": W, "b.weight": W}, tmp_path / "in.safetensors")
+    kept: list[Any] = []
+    for seed in (0, 1, 0):
+        options = ("--sparsity", 0.5, "--score", "random", "--seed", seed)
+        prune(tmp_path / "in.safetensors", tmp_path / "out.safetensors", *options)
+        found = load_file(tmp_path / "out.safetensors")
+        kept.append([(found[name] != 0).tolist() for name in ("a.weight", "b.weight")])
+    assert kept[0] == kept[2]
+    assert kept[0][0] != kept[1][0]
+    assert kept[0][0] != kept[0][1]
+
+
 def test_weights_that_have_no_order(tmp_path: Path) -> None:
     source = tmp_path / "in.safetensors"
     save_file({"w": np.array([[1, np.nan]], np.float32)}, source)

@@ -95,3 +95,17 @@ def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
     result = sparsecore("report", report, "-o", tmp_path / "none" / "page.html")
     assert result.exit_code == 2
     assert f"the folder of {tmp_path / 'none' / 'page.html'} does not exist" in result.stderr
+
+
+def test_weights_of_no_entries_are_not_drawn(tmp_path: Path) -> None:
+    """Whatever shape they claim: it costs a file nothing."""
+    weights = {"a.weight": np.zeros((1 << 40, 0)), "b.weight": np.zeros((3, 0, 3))}
+    path, page = tmp_path / "m.safetensors", tmp_path / "page.html"
+    for more, pictures in (({}, 0), ({"c.weight": np.eye(8)}, 1)):
+        sc.save_checkpoint(path, weights | more)
+        result = sparsecore("report", "--weights", path, "-o", page)
+        assert result.exit_code == 0, result.output
+        assert page.read_text(encoding="utf-8").count("data:image/png;base64,") == pictures
+    result = sparsecore("report", "--weights", path, "--layers", "a", "-o", page)
+    assert result.exit_code == 2
+    assert "'a' fits no layer that can be drawn" in result.stderr

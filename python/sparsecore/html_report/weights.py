@@ -25,7 +25,7 @@ class Weights:
     Attributes
     ----------
     shapes : mapping of str to tuple of int
-        Of those with two or more dimensions.
+        Of those with two or more dimensions, and not empty.
     read : callable
         From a name to the weight.
     """
@@ -58,8 +58,7 @@ def weights_of(source: Any) -> Weights:
     read = getattr(source, "read", source.__getitem__)
     names = {_layer_name(str(name), source): name for name in source}
     shapes = {name: tuple(source[key].shape) for name, key in names.items()}
-    drawable = {name: shape for name, shape in shapes.items() if len(shape) > 1}
-    return Weights(drawable, lambda name: read(names[name]))
+    return Weights(_drawable(shapes), lambda name: read(names[name]))
 
 
 def _layer_name(name: str, names: Mapping[Any, object]) -> str:
@@ -73,9 +72,15 @@ def _of_modules(modules: Mapping[str, Any]) -> Weights:
     for name, module in modules.items():
         if hasattr(module, "matrix"):  # a sparse layer
             readers[name], shapes[name] = module.matrix, module._weight_shape()
-        elif len(shape := tuple(getattr(getattr(module, "weight", None), "shape", ()))) > 1:
-            readers[name], shapes[name] = partial(_detached, module), shape
-    return Weights(shapes, lambda name: readers[name]())
+        else:
+            shapes[name] = tuple(getattr(getattr(module, "weight", None), "shape", ()))
+            readers[name] = partial(_detached, module)
+    return Weights(_drawable(shapes), lambda name: readers[name]())
+
+
+def _drawable(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
+    """Return the shapes that a picture has; of nothing, though it may claim many rows, is none."""
+    return {name: shape for name, shape in shapes.items() if len(shape) > 1 and prod(shape)}
 
 
 def _detached(module: Any) -> Any:

@@ -304,3 +304,11 @@ def test_dense_engines_multiply_by_zeros(tmp_path: Path) -> None:
     assert len(result.not_eligible()) == 1
     with pytest.raises(ValueError, match="engine is 'tvm', expected one of"):
         dense_engine_eligibility(path, "tvm")
+
+
+def test_advice_is_given_where_a_layer_needs_it() -> None:
+    torch = pytest.importorskip("torch")
+    model = torch.nn.Linear(8, 8)
+    assert "sc.pruning.prune(model, 0.5" in sc.export.tensorrt_eligibility(model).note
+    sc.pruning.prune(model, 0.5, pattern=sc.pruning.NM(2, 4, axis=1))
+    assert "To prune" not in sc.export.tensorrt_eligibility(model).note

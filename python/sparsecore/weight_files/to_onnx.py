@@ -26,6 +26,11 @@ __all__ = ["into_graph", "plan_onnx"]
 _PAGE = 4096
 _COPIED = 1 << 24
 
+_NONE = (
+    "none of that name: where its exporter folded BatchNorms into the weights, theirs are other "
+    "numbers under the same names, and what is pruned is the ONNX file itself (sparsecore prune)"
+)
+
 
 def plan_onnx(weights: WeightFiles, target: Path) -> Plan:
     """Plan the graph that the weights come from, with those that were replaced.
@@ -64,7 +69,7 @@ def into_graph(weights: WeightFiles, graph: WeightFiles) -> WeightFiles:
         found = graph.get(name)
         here = f"{entry.dtype} {entry.shape}"
         if found is None or (found.shape, found.dtype) != (entry.shape, entry.dtype):
-            there = "none of that name" if found is None else f"one of {found.dtype} {found.shape}"
+            there = _NONE if found is None else f"one of {found.dtype} {found.shape}"
             msg = f"{weights.path}: {name!r} is {here}, the graph {graph.path} has {there}"
             raise ValueError(msg)
     return graph.replacing({name: partial(weights.dense, name) for name in weights})

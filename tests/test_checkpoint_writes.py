@@ -10,7 +10,7 @@ from safetensors import safe_open
 from safetensors.numpy import load_file
 
 import sparsecore as sc
-from child import run
+from child import killed
 from format_cases import lecture
 from oracle import Array
 from sparsecore.files import tensor_writing
@@ -91,27 +91,13 @@ def test_a_killed_run_leaves_one_whole_checkpoint(tmp_path: Path, exchanges: int
     """Killed after each exchange of a file, the last of which is the index."""
     path = tmp_path / "m.safetensors"
     sc.save_checkpoint(path, {name: np.ones(3) for name in "abc"}, shard_bytes=1)
-    done = run(f"""
-        import os, signal
-        from pathlib import Path
+    code = f"""
         import numpy as np
         import sparsecore as sc
-        replace, unlink, done = Path.replace, Path.unlink, []
-        def stop():
-            if len(done) == {exchanges}:
-                os.kill(os.getpid(), signal.SIGKILL)
-        def replaced(self, target):
-            stop()
-            done.append(target)
-            return replace(self, target)
-        def unlinked(self, missing_ok=False):
-            stop()
-            unlink(self, missing_ok=missing_ok)
-        Path.replace, Path.unlink = replaced, unlinked
         zeros = {{name: np.zeros(3) for name in "abc"}}
         sc.save_checkpoint({str(path)!r}, zeros, shard_bytes=1)
-    """)
-    assert done.returncode == -9, done.stderr
+    """
+    killed(code, exchanges=exchanges)
     expected = 0 if exchanges == 4 else 1
     for place in (path, tmp_path):
         found = dict(sc.load_checkpoint(place))

@@ -8,7 +8,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 import sparsecore as sc
-from child import run
+from child import killed, run
 from demo_cases import sparsecore
 from sparsecore.conv_geometry import ConvGeometry
 from sparsecore.weight_files import open_weights
@@ -259,27 +259,13 @@ def test_a_killed_run_leaves_one_whole_model(tmp_path: Path, exchanges: int) -> 
 
     saved(tmp_path / "out.onnx", model([], {"w": np.ones((4, 4))}), external="out.onnx.data")
     source = saved(tmp_path / "in.onnx", model([], {"w": np.zeros((4, 4))}), external="in.data")
-    done = run(f"""
-        import os, signal
-        from pathlib import Path
+    code = f"""
         from sparsecore.weight_files import open_weights
         from sparsecore.weight_files.writing import plan_writing
-        replace, unlink, done = Path.replace, Path.unlink, []
-        def stop():
-            if len(done) == {exchanges}:
-                os.kill(os.getpid(), signal.SIGKILL)
-        def replaced(self, target):
-            stop()
-            done.append(target)
-            return replace(self, target)
-        def unlinked(self, missing_ok=False):
-            stop()
-            unlink(self, missing_ok=missing_ok)
-        Path.replace, Path.unlink = replaced, unlinked
         weights = open_weights({str(source)!r})
         plan_writing(weights, Path({str(tmp_path / "out.onnx")!r}), "onnx").write()
-    """)
-    assert done.returncode == -9, done.stderr
+    """
+    killed(code, exchanges=exchanges)
     expected = 0 if exchanges == 2 else 1
     assert (open_weights(tmp_path / "out.onnx").dense("w") == expected).all()
 

@@ -57,8 +57,14 @@ def weights_of(source: Any) -> Weights:
         raise TypeError(msg)
     read = getattr(source, "read", source.__getitem__)
     names = {_layer_name(str(name), source): name for name in source}
-    shapes = {name: tuple(source[key].shape) for name, key in names.items()}
-    return Weights(_drawable(shapes), lambda name: read(names[name]))
+    drawable: dict[str, tuple[int, ...]] = {}
+    for name, key in names.items():
+        weight = source[key]
+        shape = tuple(weight.shape)
+        is_listed_only = not getattr(weight, "is_readable", True)  # as an entry of a file may be
+        if len(shape) > 1 and 0 not in shape and not is_listed_only:
+            drawable[name] = shape
+    return Weights(drawable, lambda name: read(names[name]))
 
 
 def _layer_name(name: str, names: Mapping[Any, object]) -> str:
@@ -72,15 +78,10 @@ def _of_modules(modules: Mapping[str, Any]) -> Weights:
     for name, module in modules.items():
         if hasattr(module, "matrix"):  # a sparse layer
             readers[name], shapes[name] = module.matrix, module._weight_shape()
-        else:
-            shapes[name] = tuple(getattr(getattr(module, "weight", None), "shape", ()))
-            readers[name] = partial(_detached, module)
-    return Weights(_drawable(shapes), lambda name: readers[name]())
-
-
-def _drawable(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
-    """Return the shapes that a picture has; of nothing, though it may claim many rows, is none."""
-    return {name: shape for name, shape in shapes.items() if len(shape) > 1 and prod(shape)}
+        elif len(shape := tuple(getattr(getattr(module, "weight", None), "shape", ()))) > 1:
+            readers[name], shapes[name] = partial(_detached, module), shape
+    drawable = {name: shape for name, shape in shapes.items() if 0 not in shape}
+    return Weights(drawable, lambda name: readers[name]())
 
 
 def _detached(module: Any) -> Any:

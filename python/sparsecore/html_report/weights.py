@@ -25,7 +25,7 @@ class Weights:
     Attributes
     ----------
     shapes : mapping of str to tuple of int
-        Of those with two or more dimensions, and not empty.
+        Of those with two or more dimensions.
     read : callable
         From a name to the weight.
     """
@@ -80,8 +80,7 @@ def _of_modules(modules: Mapping[str, Any]) -> Weights:
             readers[name], shapes[name] = module.matrix, module._weight_shape()
         elif len(shape := tuple(getattr(getattr(module, "weight", None), "shape", ()))) > 1:
             readers[name], shapes[name] = partial(_detached, module), shape
-    drawable = {name: shape for name, shape in shapes.items() if 0 not in shape}
-    return Weights(drawable, lambda name: readers[name]())
+    return Weights(shapes, lambda name: readers[name]())
 
 
 def _detached(module: Any) -> Any:

@@ -106,6 +106,18 @@ def test_the_axis_of_a_product_is_the_graphs(tmp_path: Path, axis: int, code: st
         assert layer.times[0].rows == 64
 
 
+def test_recurrent_weights_are_24_along_their_last_axis(tmp_path: Path) -> None:
+    """ONNX has one axis for directions before those of a matrix: it is never summed over."""
+    nodes = [node("LSTM", ["x", "w", "r"], ["y"], hidden_size=16)]
+    tensors = {"w": two_of_four(1, 64, 32), "r": pruned(1, 64, 16, sparsity=0.7)}
+    path = saved(tmp_path / "lstm.onnx", model(nodes, tensors, inputs={"x": (5, 1, 32)}))
+    w, r = doctor(path).layers
+    assert (w.facts.lines_24, w.facts.share_24["axis 2"]) == (("axis 2",), 1.0)
+    assert r.facts.share_24["axis 2"] < 1.0
+    assert {w.verdict.code, r.verdict.code} == {"breaks-fusion"}
+    assert "wrong-axis" not in w.codes | r.codes
+
+
 def test_calls_of_one_weight_add_up(tmp_path: Path) -> None:
     nodes = [node("MatMul", ["x", "w"], ["a"]), node("MatMul", ["a", "w"], ["y"])]
     path = product(tmp_path / "twice.onnx", pruned(32, 32), nodes)

@@ -161,6 +161,20 @@ class LayerFacts:
             return (axis_name(self.use.reduction_axis), FLATTENED)
         return (axis_name(self.use.reduction_axis),)
 
+    def is_24_along(self, line: str) -> bool | None:
+        """Whether the zeros are 2:4 along a line; None where that was not counted.
+
+        A line of one or two numbers is so whatever the zeros, which says nothing: it counts as not.
+        """
+        share = self.share_24.get(line)
+        return None if share is None else share == 1.0 and self.line_length(line) > 2
+
+    def line_length(self, line: str) -> int:
+        """Return how many numbers a line of `counts.share_24` has."""
+        if line == FLATTENED:
+            return math.prod(self.shape[1:])
+        return next(n for axis, n in enumerate(self.shape) if axis_name(axis) == line)
+
     @property
     def share_24(self) -> Mapping[str, float]:
         """See `Counts.share_24`."""

@@ -41,7 +41,8 @@ def file_layers(
 
 def _facts(files: WeightFiles, entry: Entry, rows: tuple[int, ...]) -> LayerFacts:
     size, can_be_read = prod(entry.shape), entry.dtype in _ITEMSIZES
-    counts = count(files.dense(entry.name)) if can_be_read else Counts(size, size, {})
+    axis = None if entry.use is None else entry.use.reduction_axis
+    counts = count(files.dense(entry.name), axis) if can_be_read else Counts(size, size, {})
     itemsize = _ITEMSIZES.get(entry.dtype, entry.nbytes // max(size, 1))
     use = None if entry.use is None else _use(entry.use, entry.shape)
     if use is not None and rows:

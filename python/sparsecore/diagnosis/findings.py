@@ -9,6 +9,7 @@ from sparsecore.diagnosis.verdict import Verdict
 from sparsecore.diagnosis.words import comparison, rows_text
 from sparsecore.html_report.numbers import nbytes_text, percent
 from sparsecore.interop import VALUE_DTYPES
+from sparsecore.text_table import shape_text
 
 __all__ = ["findings"]
 
@@ -110,8 +111,8 @@ def _break_even(facts: LayerFacts, times: Sequence[Times]) -> Iterator[Verdict]:
 def _wrong_axis(facts: LayerFacts) -> Iterator[Verdict]:
     lines = facts.lines_24
     others = [line for line in facts.share_24 if line not in lines]
-    fitting = [line for line in others if facts.share_24[line] == 1.0]
-    if not lines or not fitting or is_24(facts) or is_24_by_chance(facts):
+    fitting = [line for line in others if facts.is_24_along(line)]
+    if not lines or not fitting or is_24(facts) is not False or is_24_by_chance(facts):
         return
     along = max(lines, key=lambda line: facts.share_24[line])
     yield Verdict(
@@ -127,11 +128,10 @@ def _shape(
 ) -> Iterator[Verdict]:
     if times and all(time.breakeven == 0.0 and not time.pays for time in times):
         time = min(times, key=lambda one: one.seconds["dense"])
-        sides = " x ".join(map(str, facts.shape))
         yield Verdict(
             "shape",
-            f"{sides} is too small: no density would make a sparse kernel faster; "
-            f"{comparison(time)}",
+            f"{shape_text(facts.shape)} is too small: no density would make a sparse kernel "
+            f"faster; {comparison(time)}",
             "keep it dense",
         )
     elif is_24(facts):

@@ -88,7 +88,7 @@ def _open_axis(facts: LayerFacts) -> tuple[Verdict, ...]:
     """Return what a file does not tell about 2:4."""
     if facts.lines_24 or is_24(facts) is not None or is_24_by_chance(facts):
         return ()
-    along = [line for line, fraction in facts.share_24.items() if fraction == 1.0]
+    along = [line for line in facts.share_24 if facts.is_24_along(line)]
     if len(along) == len(facts.share_24):
         return ()
     sentence = (

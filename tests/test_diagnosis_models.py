@@ -226,6 +226,23 @@ def test_meta_weights_are_unknown() -> None:
     assert layer.verdict.code == "unknown"
 
 
+def test_a_class_of_ones_own_is_no_form() -> None:
+    """What only carries a name more is dense; what torch wraps is taken for neither."""
+    own = type("Own", (nn.Parameter,), {})
+    model = nn.Sequential(linear(), linear())
+    for layer in model:
+        layer.weight = own(layer.weight.detach())
+    stored = {layer.facts.stored for layer in doctor(model, torch.ones(32, 64)).layers}
+    assert stored == {"dense"}
+    assert set(doctor(model, torch.ones(32, 64)).verdicts.values()) == {"not-exchangeable"}
+    wrapper = type("Wrapper", (Tensor,), {})
+    weight = torch.from_numpy(pruned(64, 64)).as_subclass(wrapper)
+    model[0].weight = nn.Parameter(weight, requires_grad=False)
+    first = doctor(model, torch.ones(32, 64)).layers[0]
+    assert (first.facts.stored, first.facts.is_sparse) == ("Wrapper", False)
+    assert "zeros-stored-dense" not in first.codes
+
+
 def test_a_model_without_weights() -> None:
     diagnosis = doctor(nn.Sequential(nn.ReLU()), torch.ones(1))
     assert (diagnosis.layers, diagnosis.summary.verdict.code) == ((), "unknown")

@@ -118,6 +118,18 @@ def test_recurrent_weights_are_24_along_their_last_axis(tmp_path: Path) -> None:
     assert "wrong-axis" not in w.codes | r.codes
 
 
+def test_sparse_initializers_are_listed(tmp_path: Path) -> None:
+    values = onnx.numpy_helper.from_array(np.ones(4, np.float32), "s")
+    places = onnx.numpy_helper.from_array(np.array([0, 5, 10, 15]), "places")
+    nodes = [node("MatMul", ["x", "s"], ["a"]), node("MatMul", ["a", "w"], ["y"])]
+    content = model(nodes, {"w": pruned(4, 4)}, inputs={"x": (1, 4)})
+    sparse = onnx.helper.make_sparse_tensor(values, places, [4, 4])
+    content.graph.sparse_initializer.append(sparse)
+    layers = doctor(saved(tmp_path / "sparse.onnx", content)).layers
+    found = {layer.name: layer.verdict.code for layer in layers}
+    assert found == {"w": "shape", "s": "unknown"}
+
+
 def test_calls_of_one_weight_add_up(tmp_path: Path) -> None:
     nodes = [node("MatMul", ["x", "w"], ["a"]), node("MatMul", ["a", "w"], ["y"])]
     path = product(tmp_path / "twice.onnx", pruned(32, 32), nodes)

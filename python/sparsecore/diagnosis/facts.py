@@ -7,6 +7,7 @@ from typing import Literal, TypeAlias
 
 from sparsecore.diagnosis.counting import FLATTENED, Counts, axis_name
 from sparsecore.formats.storage import csr_storage, sparse24_storage
+from sparsecore.weight_files.entry import is_sparse_form
 
 __all__ = ["Bytes", "Kind", "LayerFacts", "LayerUse", "Mask", "bytes_of"]
 
@@ -112,6 +113,8 @@ class LayerFacts:
         Whether it comes from a file, without the model.
     counted : bool
         Whether its entries could be read; if not, all count as nonzero.
+    converts : bool
+        Whether ``sparsecore convert`` would store it sparse where that is smaller: in a file only.
     """
 
     name: str
@@ -128,6 +131,7 @@ class LayerFacts:
     device: str = "cpu"
     in_file: bool = False
     counted: bool = True
+    converts: bool = False
 
     @property
     def sparsity(self) -> float:
@@ -142,7 +146,7 @@ class LayerFacts:
     @property
     def is_sparse(self) -> bool:
         """Whether it is stored sparse."""
-        return self.stored != "dense"
+        return is_sparse_form(self.stored)
 
     @property
     def matrix_shape(self) -> tuple[int, int]:

@@ -7,7 +7,9 @@ from math import prod
 from sparsecore.diagnosis.counting import Counts, count
 from sparsecore.diagnosis.facts import LayerFacts, LayerUse, bytes_of
 from sparsecore.files.tensor_reading import DTYPES
+from sparsecore.interop import VALUE_DTYPES
 from sparsecore.weight_files import Entry, Use, WeightFiles
+from sparsecore.weight_files.to_sparse import is_layer
 
 __all__ = ["file_layers"]
 
@@ -40,7 +42,7 @@ def file_layers(
 
 
 def _facts(files: WeightFiles, entry: Entry, rows: tuple[int, ...]) -> LayerFacts:
-    size, can_be_read = prod(entry.shape), entry.dtype in _ITEMSIZES
+    size, can_be_read = prod(entry.shape), entry.is_readable
     axis = None if entry.use is None else entry.use.reduction_axis
     counts = count(files.dense(entry.name), axis) if can_be_read else Counts(size, size, {})
     itemsize = _ITEMSIZES.get(entry.dtype, entry.nbytes // max(size, 1))
@@ -57,7 +59,14 @@ def _facts(files: WeightFiles, entry: Entry, rows: tuple[int, ...]) -> LayerFact
         use=use,
         in_file=True,
         counted=can_be_read,
+        converts=_converts(files, entry),
     )
+
+
+def _converts(files: WeightFiles, entry: Entry) -> bool:
+    """Whether ``sparsecore convert`` stores a weight sparse, if that is smaller."""
+    is_done = files.kind == "sparsecore" and any(one.is_sparse for one in files.values())
+    return is_layer(entry, ()) and entry.dtype in VALUE_DTYPES and entry.is_readable and not is_done
 
 
 def _use(use: Use, shape: tuple[int, ...]) -> LayerUse:

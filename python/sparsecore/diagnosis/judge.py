@@ -48,12 +48,12 @@ def could_gain(times: Sequence[Times]) -> bool:
 
 def _without_findings(facts: LayerFacts, times: Sequence[Times]) -> Verdict | None:
     """Return the verdict on a layer that runs sparse, has no zeros, or is no product."""
-    if facts.is_sparse:
-        return _sparse(facts, times)
     if not facts.counted:
         reason = kernel_obstacle(facts)
-        sentence = reason or "its entries cannot be read"
+        sentence = reason or f"its entries cannot be read: {facts.stored}, {facts.dtype}"
         return Verdict("unknown" if reason is None else "no-kernel", sentence)
+    if facts.is_sparse:
+        return _sparse(facts, times)
     if facts.counts.nonzeros == facts.counts.size:
         return Verdict("no-zeros", "it has no zeros", "prune it first")
     if facts.use is not None and facts.use.kind == "lookup":

@@ -204,7 +204,8 @@ def _weight(
 
 def _stored(tensor: Tensor) -> str:
     """Return "dense", or what torch calls the form of a tensor."""
-    if type(tensor) not in {Tensor, nn.Parameter}:
+    # isinstance also holds of what torch wraps: a quantized tensor that is marked as a parameter.
+    if type(tensor) is not Tensor and not issubclass(type(tensor), nn.Parameter):
         return type(tensor).__name__
     if tensor.layout != torch.strided:
         return str(tensor.layout)

@@ -3,8 +3,24 @@
 from dataclasses import dataclass, field
 
 from sparsecore.conv_geometry import ConvGeometry
+from sparsecore.files.tensor_reading import DTYPES
 
-__all__ = ["Entry", "Use"]
+__all__ = ["Entry", "Use", "is_sparse_form"]
+
+_DTYPES = frozenset(dtype.name for dtype in DTYPES.values())
+_FORMS = ("dense", "csr", "coo", "2:4", "bitmask")
+
+
+def is_sparse_form(stored: str) -> bool:
+    """Whether a word for how a weight is stored names a sparse form: ours, a file's or torch's.
+
+    Examples
+    --------
+    >>> [is_sparse_form(word) for word in ("csr", "torch.sparse_coo", "dense", "quantized")]
+    [True, True, False, False]
+    """
+    word = stored.removeprefix("torch.")
+    return stored in _FORMS[1:] or word.startswith(("sparse", "SparseSemiStructuredTensor"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +82,8 @@ class Entry:
     Examples
     --------
     >>> entry = Entry("fc.weight", (2, 3), "float32", 24, "dense")
-    >>> entry.size, entry.use is None
-    (6, True)
+    >>> entry.size, entry.use is None, entry.is_readable
+    (6, True, True)
     """
 
     name: str
@@ -78,6 +94,16 @@ class Entry:
     use: Use | None = None
     other_uses: tuple[Use, ...] = ()
     tied_to: str | None = None
+
+    @property
+    def is_readable(self) -> bool:
+        """Whether its elements can be read; else it is listed only."""
+        return self.dtype in _DTYPES and self.stored in _FORMS
+
+    @property
+    def is_sparse(self) -> bool:
+        """Whether it is stored sparse, in a form that is read or another."""
+        return is_sparse_form(self.stored)
 
     @property
     def size(self) -> int:

@@ -298,9 +298,10 @@ def test_the_text_has_every_layer_and_its_verdict(file: Path) -> None:
 
 def test_what_cannot_be_diagnosed_is_said(file: Path, tmp_path: Path) -> None:
     for options, error, message in (
-        ({"batch": 0}, ValueError, "batch is 0, expected integers of at least 1"),
+        ({"batch": 0}, ValueError, "batch is 0, expected integers from 1 to 2147483647"),
         ({"batch": []}, ValueError, "batch is [], expected"),
         ({"batch": 1.5}, TypeError, "batch is 1.5, expected integers"),
+        ({"batch": 1 << 31}, ValueError, "expected integers from 1 to 2147483647"),
         ({"input_shape": (1, -1)}, ValueError, "input_shape is (1, -1)"),
         ({"example_inputs": 1}, ValueError, "example_inputs is for a model"),
     ):

@@ -75,7 +75,12 @@ def _measured(
     from sparsecore.diagnosis.measuring import measure_weight
 
     batches = tuple(time.rows for time in estimates) or wish.batches
-    measured = measure_weight(facts, files.dense(facts.name), batches, wish.timer)
+    try:
+        measured = measure_weight(facts, files.dense(facts.name), batches, wish.timer)
+    except RuntimeError as fault:  # as torch says that it gets no memory
+        rows = " or ".join(map(str, batches))
+        msg = f"{files.path}: {facts.name!r} cannot be measured with {rows} rows: {fault}"
+        raise ValueError(msg) from fault
     return tuple(with_measured(estimates, *one) for one in measured)
 
 

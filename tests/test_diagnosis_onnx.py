@@ -130,6 +130,48 @@ def test_sparse_initializers_are_listed(tmp_path: Path) -> None:
     assert found == {"w": "shape", "s": "unknown"}
 
 
+@pytest.mark.parametrize(
+    ("nodes", "shape", "given", "rows"),
+    [
+        ([node("MatMul", ["w", "x"], ["y"])], (32, 16), (16, 1), 1),
+        ([node("MatMul", ["w", "x"], ["y"])], (32, 16), (5, 16, 3), 15),
+        ([node("MatMul", ["x", "w"], ["y"])], (16, 32), (5, 3, 16), 15),
+        ([node("MatMul", ["x", "w"], ["y"])], (5, 16, 32), (5, 3, 16), 3),
+        ([node("Gemm", ["w", "x"], ["y"])], (32, 16), (16, 3), 3),
+        ([node("Gemm", ["w", "x"], ["y"], transA=1, transB=1)], (16, 32), (3, 16), 3),
+        ([node("Gemm", ["x", "w"], ["y"], transB=1)], (32, 16), (3, 16), 3),
+        ([node("LSTM", ["x", "w", "r"], ["y"], hidden_size=8)], (1, 32, 16), (7, 2, 16), 14),
+        ([node("ConvTranspose", ["x", "w"], ["y"])], (8, 4, 2, 2), (1, 8, 4, 4), None),
+        (
+            [
+                node("QuantizeLinear", ["w", "s", "z"], ["q"]),
+                node("DequantizeLinear", ["q", "s", "z"], ["v"]),
+                node("MatMul", ["x", "v"], ["y"]),
+            ],
+            (16, 32),
+            (3, 16),
+            3,
+        ),
+    ],
+)
+def test_rows_on_either_side(
+    tmp_path: Path, nodes: list[Any], shape: tuple[int, ...], given: Any, rows: int | None
+) -> None:
+    """Of a product by hand: how many columns or rows the weight meets."""
+    tensors = {
+        "w": pruned(*shape),
+        "r": pruned(1, 32, 8),
+        "s": np.float32(0.1),
+        "z": np.uint8(3),
+    }
+    axes = tuple("abcd"[: len(given)])
+    path = saved(tmp_path / "product.onnx", model(nodes, tensors, inputs={"x": axes}))
+    use = doctor(path, input_shape=given)["w"].facts.use
+    assert use is not None
+    assert use.rows == (() if rows is None else (rows,))
+    assert use.macs == (None if rows is None else rows * np.prod(shape))
+
+
 def test_calls_of_one_weight_add_up(tmp_path: Path) -> None:
     nodes = [node("MatMul", ["x", "w"], ["a"]), node("MatMul", ["a", "w"], ["y"])]
     path = product(tmp_path / "twice.onnx", pruned(32, 32), nodes)

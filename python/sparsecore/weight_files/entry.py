@@ -41,11 +41,16 @@ class Use:
         Of a convolution; else 1.
     node : str
         The name of an ONNX node, or of its first output where it has none; else empty.
+    result : str
+        The first output of an ONNX node; else empty.
+    zero_point : str
+        The value of an ONNX graph that stands for zero among the weight's integers; else empty.
 
     Examples
     --------
-    >>> Use("Gemm", reduction_axis=1, node="fc/Gemm")
-    Use(operator='Gemm', reduction_axis=1, geometry=None, groups=1, node='fc/Gemm')
+    >>> use = Use("Gemm", reduction_axis=1, node="fc/Gemm")
+    >>> use.operator, use.reduction_axis, use.groups
+    ('Gemm', 1, 1)
     """
 
     operator: str
@@ -53,6 +58,8 @@ class Use:
     geometry: ConvGeometry | None = None
     groups: int = 1
     node: str = field(default="", compare=False)
+    result: str = field(default="", compare=False)
+    zero_point: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)

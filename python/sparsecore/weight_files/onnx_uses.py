@@ -22,14 +22,25 @@ _CONVOLUTIONS = {"Conv": 1, "FusedConv": 1, "ConvInteger": 1, "QLinearConv": 3}
 _LEFT_RIGHT = {"MatMul": (0, 1), "MatMulInteger": (0, 1), "QLinearMatMul": (0, 3)}
 _DOMAINS = ("", "ai.onnx", "com.microsoft")
 _RECURRENT = ("LSTM", "GRU", "RNN")
+_QUANTIZED = (
+    "DequantizeLinear",
+    "QLinearConv",
+    "QLinearMatMul",
+    "ConvInteger",
+    "MatMulInteger",
+)
 
 
 @dataclass(frozen=True, slots=True)
 class _Origin:
-    """A tensor that a value stands for; axis i of the value is the tensor's axis ``axes[i]``."""
+    """A tensor that a value stands for; axis i of the value is the tensor's axis ``axes[i]``.
+
+    Of integers that were widened, `zero_point` names the value that stood for zero, if any does.
+    """
 
     tensor: str
     axes: tuple[int, ...]
+    zero_point: str = ""
 
 
 def find_uses(graph: Any, tensors: Mapping[str, Tensor]) -> dict[str, list[Use]]:
@@ -62,7 +73,8 @@ def _follow(
             if use is not None:
                 found.setdefault(origin.tensor, []).append(use)
             elif position == 0 and node.output and (axes := _moved(node, origin)) is not None:
-                origins[node.output[0]] = _Origin(origin.tensor, axes)
+                zero_point = origin.zero_point or _zero_point(node, position)
+                origins[node.output[0]] = _Origin(origin.tensor, axes, zero_point)
         for inner in subgraphs(node):
             _follow(inner, origins, tensors, found)
 
@@ -135,7 +147,21 @@ def _use(node: Any, position: int, origin: _Origin, shape: tuple[int, ...]) -> U
     is_plain = origin.axes == tuple(range(rank))
     is_image = node.op_type in _CONVOLUTIONS and rank == 4 and is_plain
     geometry = _geometry(attributes, groups, shape) if is_image else None
-    return Use(node.op_type, origin.axes[axis], geometry, groups, node_label(node))
+    return Use(
+        node.op_type,
+        origin.axes[axis],
+        geometry,
+        groups,
+        node_label(node),
+        next(iter(node.output), ""),
+        origin.zero_point or _zero_point(node, position),
+    )
+
+
+def _zero_point(node: Any, position: int) -> str:
+    """Return the name of the value that is zero among an operand's integers; empty without one."""
+    place = position + 2  # of all these operators
+    return str(node.input[place]) if node.op_type in _QUANTIZED and place < len(node.input) else ""
 
 
 def _reduction_axis(

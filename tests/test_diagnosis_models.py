@@ -139,6 +139,14 @@ def test_each_mask_has_its_remedy() -> None:
     assert "multiply the weight by its mask once" in remedies["by hand"]
 
 
+def test_a_mask_comes_before_what_rules_out_every_form() -> None:
+    """Of a convolution that has no kernel, either."""
+    layer = prune.l1_unstructured(nn.Conv1d(8, 8, 3), "weight", 0.9)
+    (found,) = doctor(nn.Sequential(layer), torch.ones(1, 8, 64)).layers
+    assert found.verdict.code == "mask-in-forward"
+    assert "no-kernel" in {verdict.code for verdict in found.further}
+
+
 def test_following_the_advice_helps() -> None:
     model: Any = hooked()
     prune.remove(model[0], "weight")

@@ -16,6 +16,7 @@ from diagnosis_cases import costs, pruned, two_of_four  # noqa: E402
 from onnx_graphs import model, node, saved  # noqa: E402
 from oracle import Array  # noqa: E402
 from sparsecore.diagnosis import Diagnosis  # noqa: E402
+from sparsecore.export.dense_engines import dense_engine_eligibility  # noqa: E402
 
 
 def doctor(path: Path, **options: Any) -> Diagnosis:
@@ -170,6 +171,41 @@ def test_rows_on_either_side(
     assert use is not None
     assert use.rows == (() if rows is None else (rows,))
     assert use.macs == (None if rows is None else rows * np.prod(shape))
+
+
+WIDENED = [node("DequantizeLinear", ["w", "s", "z"], ["v"]), node("MatMul", ["x", "v"], ["y"])]
+INTEGERS = [node("MatMulInteger", ["x", "w", "", "z"], ["y"])]
+
+
+@pytest.mark.parametrize("nodes", [WIDENED, INTEGERS])
+@pytest.mark.parametrize("zero", [np.uint8(128), np.int8(-3), np.full(64, 7, np.uint8), np.int8(0)])
+def test_the_zero_point_is_zero(tmp_path: Path, nodes: list[Any], zero: Array) -> None:
+    """Of a weight that is 2:4 where its integers are its zero point; others of them are 0."""
+    kept = two_of_four(64, 64, axis=0) * (1 + np.arange(64) % 4)
+    weight = (kept.astype(zero.dtype) + zero).astype(zero.dtype)
+    tensors = {"w": weight, "s": np.float32(0.1), "z": zero}
+    path = saved(tmp_path / "integers.onnx", model(nodes, tensors, inputs={"x": ("n", 64)}))
+    facts = doctor(path)["w"].facts
+    assert facts.counts.nonzeros == np.count_nonzero(kept)
+    assert facts.share_24 == {"axis 0": 1.0, "axis 1": 0.5}
+    assert facts.dtype == str(zero.dtype)
+    if nodes is WIDENED:  # of the operators that the export knows
+        (judged,) = dense_engine_eligibility(path, "onnxruntime").layers
+        assert judged.why.startswith(f"{1 - np.count_nonzero(kept) / kept.size:.1%} of it is zero")
+
+
+def test_zero_points_that_are_not_known_are_unknown(tmp_path: Path) -> None:
+    """Computed ones, and those of a column each."""
+    weight, columns = np.full((16, 16), 3, np.uint8), np.arange(16, dtype=np.uint8)
+    computed = [node("Identity", ["z"], ["c"]), node("DequantizeLinear", ["w", "s", "c"], ["v"])]
+    for nodes, zero in ((computed, np.uint8(3)), (WIDENED[:1], columns)):
+        tensors = {"w": weight, "s": np.ones(zero.shape, np.float32), "z": zero}
+        content = model([*nodes, WIDENED[1]], tensors, inputs={"x": (1, 16)})
+        layer = doctor(saved(tmp_path / "unknown.onnx", content))["w"]
+        assert not layer.facts.counted
+        assert layer.facts.sparsity == 0.0
+        (judged,) = dense_engine_eligibility(tmp_path / "unknown.onnx", "onnxruntime").layers
+        assert "computed" in judged.why or judged.verdict == "no weight"
 
 
 def test_calls_of_one_weight_add_up(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from sparsecore.diagnosis.facts import LayerFacts, LayerUse, bytes_of
 from sparsecore.files.tensor_reading import DTYPES
 from sparsecore.interop import VALUE_DTYPES
 from sparsecore.weight_files import Entry, Use, WeightFiles
+from sparsecore.weight_files.onnx_zeros import nonzero_numbers
 from sparsecore.weight_files.to_sparse import is_layer
 
 __all__ = ["file_layers"]
@@ -42,9 +43,10 @@ def file_layers(
 
 
 def _facts(files: WeightFiles, entry: Entry, rows: tuple[int, ...]) -> LayerFacts:
-    size, can_be_read = prod(entry.shape), entry.is_readable
+    size = prod(entry.shape)
+    numbers = nonzero_numbers(files, entry) if entry.is_readable else None
     axis = None if entry.use is None else entry.use.reduction_axis
-    counts = count(files.dense(entry.name), axis) if can_be_read else Counts(size, size, {})
+    counts = Counts(size, size, {}) if numbers is None else count(numbers, axis)
     itemsize = _ITEMSIZES.get(entry.dtype, entry.nbytes // max(size, 1))
     use = None if entry.use is None else _use(entry.use, entry.shape)
     if use is not None and rows:
@@ -58,7 +60,7 @@ def _facts(files: WeightFiles, entry: Entry, rows: tuple[int, ...]) -> LayerFact
         nbytes=bytes_of(entry.shape, counts.nonzeros, itemsize, entry.nbytes),
         use=use,
         in_file=True,
-        counted=can_be_read,
+        counted=numbers is not None,
         converts=_converts(files, entry),
     )
 

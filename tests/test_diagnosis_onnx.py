@@ -208,6 +208,42 @@ def test_zero_points_that_are_not_known_are_unknown(tmp_path: Path) -> None:
         assert "computed" in judged.why or judged.verdict == "no weight"
 
 
+def test_what_a_gather_reads_is_looked_up(tmp_path: Path) -> None:
+    """A head that is tied to the embedding is multiplied, which counts more."""
+    gather = node("Gather", ["w", "i"], ["y"])
+    tied = [node("Gather", ["w", "i"], ["a"]), node("Gemm", ["a", "w"], ["y"], transB=1)]
+    cast = node("Cast", ["x"], ["i"], to=onnx.TensorProto.INT64)
+    for nodes, kind, code in (
+        ([gather], "lookup", "looked-up"),
+        (tied, "linear", "zeros-stored-dense"),
+    ):
+        content = model([cast, *nodes], {"w": pruned(64, 64)}, inputs={"x": ("n",)})
+        (layer,) = doctor(saved(tmp_path / "gather.onnx", content), batch=512).layers
+        assert layer.facts.use is not None
+        assert (layer.facts.use.kind, layer.verdict.code) == (kind, code)
+        assert bool(layer.times) == (kind == "linear")
+
+
+@pytest.mark.parametrize("operands", [["w", "m"], ["m", "w"]])
+def test_a_mask_in_the_graph(tmp_path: Path, operands: list[str]) -> None:
+    nodes = [node("Mul", operands, ["v"]), node("MatMul", ["x", "v"], ["y"])]
+    mask, weight = (pruned(64, 64) != 0).astype(np.float32), pruned(64, 64, sparsity=0.0)
+    content = model(nodes, {"w": weight, "m": mask}, inputs={"x": ("n", 64)})
+    (layer,) = doctor(saved(tmp_path / "masked.onnx", content)).layers
+    assert (layer.name, layer.verdict.code) == ("w", "mask-in-forward")
+    assert layer.facts.counts.nonzeros == np.count_nonzero(mask)
+    assert "by a Mul of the graph" in layer.verdict.sentence
+
+
+def test_a_scale_in_the_graph_is_no_mask(tmp_path: Path) -> None:
+    nodes = [node("Mul", ["w", "s"], ["v"]), node("MatMul", ["x", "v"], ["y"])]
+    tensors = {"w": pruned(64, 64), "s": pruned(64, 64, sparsity=0.0)}
+    content = model(nodes, tensors, inputs={"x": ("n", 64)})
+    found = doctor(saved(tmp_path / "scaled.onnx", content)).layers
+    assert {layer.verdict.code for layer in found if layer.name == "w"} == {"not-exchangeable"}
+    assert all(layer.facts.masked is None for layer in found)
+
+
 def test_calls_of_one_weight_add_up(tmp_path: Path) -> None:
     nodes = [node("MatMul", ["x", "w"], ["a"]), node("MatMul", ["a", "w"], ["y"])]
     path = product(tmp_path / "twice.onnx", pruned(32, 32), nodes)

@@ -57,7 +57,9 @@ def _layer(
     has_zeros = facts.counts.nonzeros < facts.counts.size
     if can_estimate and (has_zeros or is_known):
         times = estimated_times(facts, wish.batches, wish.costs)
-    if wish.measure and has_zeros and can_be_timed(facts) and _is_matrix(facts):
+    is_multiplied = facts.mask is None and facts.obstacle is None  # as the file has it
+    is_able = has_zeros and is_multiplied and can_be_timed(facts) and _is_matrix(facts)
+    if wish.measure and is_able:
         times = _measured(files, facts, wish, times)
     able = backends(facts)
     verdict, further = judge(facts, able, times)

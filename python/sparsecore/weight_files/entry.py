@@ -85,6 +85,10 @@ class Entry:
         Of further operators.
     tied_to : str or None
         The name that it is stored under, where that is another one.
+    is_looked_up : bool
+        Whether an operator of the file looks its rows up, and none multiplies by it.
+    factor : str
+        The weight of the same shape that it is multiplied with, entry by entry; else empty.
 
     Examples
     --------
@@ -101,6 +105,8 @@ class Entry:
     use: Use | None = None
     other_uses: tuple[Use, ...] = ()
     tied_to: str | None = None
+    is_looked_up: bool = False
+    factor: str = ""
 
     @property
     def is_readable(self) -> bool:

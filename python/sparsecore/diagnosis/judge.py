@@ -81,6 +81,7 @@ def _unknown(facts: LayerFacts, times: Sequence[Times]) -> Verdict:
     if times:
         closest = comparison(max(times, key=lambda time: time.gain))
         return Verdict("unknown", f"{zeros}; the estimates are too close: {closest}", advice)
+    advice = "" if facts.in_file else advice  # what has no estimates in a file is not measured
     return Verdict("unknown", f"{zeros}; whether a sparse kernel is faster is unknown", advice)
 
 

@@ -49,7 +49,9 @@ def open_onnx(path: Path) -> WeightFiles:
         uses = find_uses(model.graph, source.tensors)
     entries = []
     for name, tensor in source.tensors.items():
-        first, *others = uses.get(name, [None])
+        first, *others = uses.products.get(name, [None])
+        factor = uses.factors.get(name, "")
+        is_alike = bool(factor) and source.tensors[factor].shape == tensor.shape
         entries.append(
             Entry(
                 name,
@@ -59,6 +61,8 @@ def open_onnx(path: Path) -> WeightFiles:
                 "sparse" if tensor.is_sparse else "dense",
                 first,
                 tuple(use for use in others if use is not None),
+                is_looked_up=first is None and name in uses.looked_up,
+                factor=factor if is_alike else "",
             )
         )
     files = (path, *source.data_files)

@@ -48,11 +48,11 @@ def test_verdicts_of_a_file(file: Path) -> None:
     assert diagnosis.verdicts == {
         "sparse": "zeros-stored-dense",
         "half": "zeros-stored-dense",  # at 256 rows
-        "few": "below-break-even",
+        "few": "zeros-stored-dense",  # its bytes; a sparse kernel would be slower
         "full": "no-zeros",
         "columns": "zeros-stored-dense",  # by bytes: the times are too close
         "images": "zeros-stored-dense",
-        "tiny": "shape",
+        "tiny": "zeros-stored-dense",
         "codes": "no-kernel",
     }
     assert (diagnosis.kind, diagnosis.subject) == ("safetensors", "model.safetensors")
@@ -80,7 +80,7 @@ def test_what_a_file_does_not_tell_is_unknown(file: Path) -> None:
         "cusparselt": None,
         "tensorrt": None,
     }
-    assert "2:4 along axis 1" in next(v.sentence for v in layer.further if v.code == "unknown")
+    assert any("2:4 along axis 1" in v.sentence for v in layer.further if v.code == "unknown")
     assert [time.rows for time in layer.times] == [1, 256]
     assert diagnosis.summary.basis == "weights"
     assert diagnosis.summary.bound is None

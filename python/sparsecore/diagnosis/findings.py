@@ -6,7 +6,7 @@ from sparsecore.diagnosis.backends import Backend, is_24, is_24_by_chance, kerne
 from sparsecore.diagnosis.estimate import Times
 from sparsecore.diagnosis.facts import LayerFacts
 from sparsecore.diagnosis.verdict import Verdict
-from sparsecore.diagnosis.words import comparison, rows_text
+from sparsecore.diagnosis.words import comparison, comparisons
 from sparsecore.html_report.numbers import nbytes_text, percent
 from sparsecore.interop import VALUE_DTYPES
 
@@ -58,9 +58,9 @@ def _stored_dense(facts: LayerFacts, times: Sequence[Times]) -> Iterator[Verdict
 
 
 def _otherwise(times: Sequence[Times]) -> str:
-    """Say for which numbers of rows dense stays faster; nothing where for none."""
-    slower = [time.rows for time in times if time.loses]
-    return f"; dense stays faster with {rows_text(*slower)}" if slower else ""
+    """Say what it takes with numbers of rows where no sparse form is faster; nothing if none."""
+    others = [time for time in times if not time.pays]
+    return f"; but {comparisons(others)}" if others else ""
 
 
 def _conversion(facts: LayerFacts) -> str:
@@ -91,8 +91,8 @@ def _break_even(facts: LayerFacts, times: Sequence[Times]) -> Iterator[Verdict]:
     slower = [time for time in times if time.loses]
     if not times or len(slower) < len(times):
         return
-    if all(time.breakeven == 0.0 for time in slower):
-        return  # no density would do: the shape is too small
+    if _is_too_small(facts, times):
+        return
     worst = max(slower, key=lambda time: time.breakeven or 0.0)
     # Of a measured layer, the estimate may be wrong.
     most = worst.breakeven if (worst.breakeven or 1.0) < facts.density else None
@@ -102,7 +102,7 @@ def _break_even(facts: LayerFacts, times: Sequence[Times]) -> Iterator[Verdict]:
     yield Verdict(
         "below-break-even",
         f"at a density of {percent(facts.density)} a sparse kernel {what}{limit}: "
-        f"{comparison(worst)}",
+        f"{comparisons(times)}",
         f"{wanted}keep it dense",
     )
 
@@ -125,7 +125,7 @@ def _wrong_axis(facts: LayerFacts) -> Iterator[Verdict]:
 def _shape(
     facts: LayerFacts, backends: Sequence[Backend], times: Sequence[Times]
 ) -> Iterator[Verdict]:
-    if times and all(time.breakeven == 0.0 and not time.pays for time in times):
+    if _is_too_small(facts, times):
         time = min(times, key=lambda one: one.seconds["dense"])
         sides = " x ".join(map(str, facts.shape))
         yield Verdict(
@@ -139,6 +139,12 @@ def _shape(
             if backend.eligible is False and "multiple" in backend.why:
                 advice = "pad the sides to such multiples"
                 yield Verdict("shape", f"it is 2:4, but for {backend.name} {backend.why}", advice)
+
+
+def _is_too_small(facts: LayerFacts, times: Sequence[Times]) -> bool:
+    """Whether no density would do; only of a layer whose rows are known."""
+    is_known = facts.use is not None and bool(facts.use.rows)
+    return is_known and bool(times) and all(time.is_too_small and time.loses for time in times)
 
 
 def _kernel(facts: LayerFacts) -> Iterator[Verdict]:

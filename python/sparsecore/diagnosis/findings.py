@@ -103,7 +103,7 @@ def _break_even(facts: LayerFacts, times: Sequence[Times]) -> Iterator[Verdict]:
         "below-break-even",
         f"at a density of {percent(facts.density)} a sparse kernel {what}{limit}: "
         f"{comparisons(times)}",
-        f"{wanted}keep it dense",
+        f"{wanted}run it dense",
     )
 
 

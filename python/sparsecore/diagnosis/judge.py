@@ -93,7 +93,10 @@ def _sparse(facts: LayerFacts, times: Sequence[Times]) -> Verdict:
 
 def _unknown(facts: LayerFacts, times: Sequence[Times]) -> Verdict:
     zeros = f"{percent(facts.sparsity)} zeros"
-    advice = "measure=True tells" if facts.in_file else "measure=True, with example_inputs, tells"
+    advice = "measure=True, with example_inputs, tells"
+    if facts.in_file:
+        advice = "measure=True" if len(facts.shape) <= 2 else "sc.doctor(model, example_inputs)"
+        advice = f"{advice} tells"
     if times:
         sentence = (
             f"{zeros}; by the estimates no sparse form is clearly faster: {comparisons(times)}"

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from sparsecore.diagnosis.estimate import Times
 from sparsecore.durations import duration
 
-__all__ = ["comparison", "comparisons", "printable", "rows_text"]
+__all__ = ["comparison", "comparisons", "printable"]
 
 
 def comparison(times: Times) -> str:
@@ -19,8 +19,9 @@ def comparison(times: Times) -> str:
     sparse = [form for form in times.seconds if form != "dense"]
     form = min(sparse, key=lambda one: times.seconds[one])
     verb, how = ("takes", "measured") if times.measured else ("should take", "estimated")
+    rows = f"{times.rows:,} {'row' if times.rows == 1 else 'rows'}"
     best, dense = duration(times.seconds[form]), duration(times.seconds["dense"])
-    return f"{form} {verb} {best}, dense {dense} ({how}, {rows_text(times.rows)})"
+    return f"{form} {verb} {best}, dense {dense} ({how}, {rows})"
 
 
 def comparisons(times: Iterable[Times]) -> str:
@@ -45,15 +46,3 @@ def printable(text: str) -> str:
     'fc\\x1b[2J.weight'
     """
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
-
-
-def rows_text(*counts: int) -> str:
-    """Format numbers of rows.
-
-    Examples
-    --------
-    >>> rows_text(1), rows_text(1, 4096)
-    ('1 row', '1 and 4,096 rows')
-    """
-    numbers = " and ".join(f"{count:,}" for count in counts)
-    return f"{numbers} {'row' if counts == (1,) else 'rows'}"

@@ -97,7 +97,7 @@ def test_names_break_at_their_dots(diagnosis: Diagnosis) -> None:
 
 
 def test_columns_without_numbers_are_left_out(tmp_path: Path) -> None:
-    save_file({"image": pruned(8, 8, 3, 3)}, tmp_path / "image.safetensors")
+    save_file({"image.weight": pruned(8, 8, 3, 3)}, tmp_path / "image.safetensors")
     found = sc.doctor(tmp_path / "image.safetensors", costs=costs)
     head = next(line for line in str(found).splitlines() if line.startswith("weight "))
     assert "bytes" in head

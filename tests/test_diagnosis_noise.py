@@ -38,11 +38,11 @@ def alike(ratio: float) -> CostsOf:
 def file(tmp_path: Path) -> Path:
     path = tmp_path / "model.safetensors"
     weights = {
-        "image": pruned(16, 16, 3, 3, sparsity=0.5),
-        "half": two_of_four(64, 64),
-        "head": pruned(10, 64, sparsity=0.6),
-        "many": pruned(64, 64, sparsity=0.95),
-        "full": pruned(64, 64, sparsity=0.0),
+        "image.weight": pruned(16, 16, 3, 3, sparsity=0.5),
+        "half.weight": two_of_four(64, 64),
+        "head.weight": pruned(10, 64, sparsity=0.6),
+        "many.weight": pruned(64, 64, sparsity=0.95),
+        "full.weight": pruned(64, 64, sparsity=0.0),
     }
     save_file(weights, path)
     return path
@@ -53,21 +53,21 @@ def test_what_a_file_holds_does_not_hang_on_the_machine(
     file: Path, dense: float, csr: float
 ) -> None:
     found = sc.doctor(file, costs=machine(dense, csr))
-    stored = dict.fromkeys(("image", "half", "head", "many"), "zeros-stored-dense")
-    assert found.verdicts == {**stored, "full": "no-zeros"}
+    stored = {f"{name}.weight": "zeros-stored-dense" for name in ("image", "half", "head", "many")}
+    assert found.verdicts == {**stored, "full.weight": "no-zeros"}
 
 
 def test_a_convolution_is_not_judged_by_rows_that_nobody_gave(file: Path) -> None:
-    layer = sc.doctor(file, costs=costs)["image"]
+    layer = sc.doctor(file, costs=costs)["image.weight"]
     assert layer.times == ()
     assert "whether a sparse kernel is faster is unknown" in layer.further[0].sentence
-    given = sc.doctor(file, costs=costs, batch=(1, 4096))["image"]
+    given = sc.doctor(file, costs=costs, batch=(1, 4096))["image.weight"]
     assert [time.rows for time in given.times] == [1, 4096]
 
 
 def test_every_number_of_rows_is_named(file: Path) -> None:
     """At 256 rows CSR gains, at one it loses: both are said."""
-    sentence = sc.doctor(file, costs=costs)["many"].verdict.sentence
+    sentence = sc.doctor(file, costs=costs)["many.weight"].verdict.sentence
     assert "(estimated, 256 rows)" in sentence
     assert "; but csr should take 20.4 us, dense 14.1 us (estimated, 1 row)" in sentence
 

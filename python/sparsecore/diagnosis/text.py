@@ -52,19 +52,19 @@ def table(layers: Sequence[LayerDiagnosis]) -> list[list[str]]:
 
     A last part that all names share, such as ".weight", is in the head and not in the rows.
     """
-    suffix = shared_suffix(layers)
-    head = [f"{COLUMNS[0]} (all: {printable(suffix)})" if suffix else COLUMNS[0], *COLUMNS[1:]]
-    rows = [row for layer in layers for row in _cells(layer, suffix)]
+    suffix = printable(shared_suffix(layers))
+    head = [f"{COLUMNS[0]} (all: {suffix})" if suffix else COLUMNS[0], *COLUMNS[1:]]
+    rows = [[row[0].removesuffix(suffix), *row[1:]] for layer in layers for row in _cells(layer)]
     filled = [i for i in range(len(COLUMNS)) if any(row[i] not in ("", "-") for row in rows)]
     return [[row[i] for i in filled] for row in (head, *rows)]
 
 
-def _cells(layer: LayerDiagnosis, suffix: str) -> list[list[str]]:
+def _cells(layer: LayerDiagnosis) -> list[list[str]]:
     """Return the rows of a layer in the order of `COLUMNS`: one for each number of rows."""
     facts = layer.facts
     shares = [facts.share_24.get(line, 0.0) for line in facts.lines_24 or tuple(facts.share_24)]
     known = [
-        printable(facts.name.removesuffix(suffix)),
+        printable(facts.name),
         " x ".join(map(str, facts.shape)),
         printable(facts.dtype),
         percent(facts.sparsity) if facts.counted else "-",

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from sparsecore.diagnosis.estimate import Times
 from sparsecore.durations import duration
 
-__all__ = ["comparison", "comparisons", "printable"]
+__all__ = ["comparison", "comparisons", "printable", "rows_text"]
 
 
 def comparison(times: Times) -> str:
@@ -19,9 +19,31 @@ def comparison(times: Times) -> str:
     sparse = [form for form in times.seconds if form != "dense"]
     form = min(sparse, key=lambda one: times.seconds[one])
     verb, how = ("takes", "measured") if times.measured else ("should take", "estimated")
-    rows = f"{times.rows:,} {'row' if times.rows == 1 else 'rows'}"
     best, dense = duration(times.seconds[form]), duration(times.seconds["dense"])
-    return f"{form} {verb} {best}, dense {dense} ({how}, {rows})"
+    return f"{form} {verb} {best}, dense {dense} ({how}, {rows_text(times.rows)})"
+
+
+def printable(text: str) -> str:
+    r"""Return a text of a file's with what could steer a terminal written out.
+
+    Examples
+    --------
+    >>> printable("fc\x1b[2J.weight")
+    'fc\\x1b[2J.weight'
+    """
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def rows_text(*counts: int) -> str:
+    """Format numbers of rows.
+
+    Examples
+    --------
+    >>> rows_text(1), rows_text(1, 4096)
+    ('1 row', '1 and 4,096 rows')
+    """
+    numbers = " and ".join(f"{count:,}" for count in counts)
+    return f"{numbers} {'row' if counts == (1,) else 'rows'}"
 
 
 def comparisons(times: Iterable[Times]) -> str:
@@ -35,14 +57,3 @@ def comparisons(times: Iterable[Times]) -> str:
     'csr takes 1 ms, dense 2 ms (measured, 1 row); csr takes 1 ms, dense 2 ms (measured, 8 rows)'
     """
     return "; ".join(map(comparison, times))
-
-
-def printable(text: str) -> str:
-    r"""Return a text of a file's with what could steer a terminal written out.
-
-    Examples
-    --------
-    >>> printable("fc\x1b[2J.weight")
-    'fc\\x1b[2J.weight'
-    """
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

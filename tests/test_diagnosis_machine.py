@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 from sparsecore.diagnosis.counting import Counts
 from sparsecore.diagnosis.estimate import Costs, Line, Times, breakeven, estimated
 from sparsecore.diagnosis.facts import LayerFacts, bytes_of
+from sparsecore.diagnosis.layer_times import unrest
 from sparsecore.diagnosis.machine import Machine, Problem
 from sparsecore.timing import Timing
 
@@ -88,6 +90,30 @@ def test_a_problem_is_measured_once_and_rounded_up() -> None:
     assert machine(Problem("float32", 5)) is not first
     assert asked.count("read") == 1
     assert machine(Problem("float32", 10**6)) is machine(Problem("float32", 1024))
+
+
+def test_probes_that_differ_widen_the_error() -> None:
+    """The second time that a machine is probed, CSR takes 1.5x: that much an estimate may miss."""
+    pytest.importorskip("torch")
+    asked: Counter[int] = Counter()
+
+    def restless(contenders: Mapping[str, Callable[[], object]]) -> dict[str, Timing]:
+        key = id(next(iter(contenders.values())))
+        asked[key] += 1
+        factor = 1.5 if asked[key] == 2 else 1.0
+        found = timer(contenders)
+        slow = {name: one.p10 * factor if "csr" in name else one.p10 for name, one in found.items()}
+        return {name: Timing(one, one, one, 1) for name, one in slow.items()}
+
+    busy, quiet = (Machine(one)(Problem("float32", 4)) for one in (restless, timer))
+    assert (busy.error, quiet.error) == (pytest.approx(1.5), 1.2)
+    assert replace(busy, error=1.2) == quiet  # the lesser times count
+    times = Times(1, {"dense": 1.4, "csr": 1.0}, False, None, busy.error)
+    assert not times.pays
+    (note,) = unrest([times])
+    assert "not quiet" in note
+    assert "1.50x" in note
+    assert list(unrest([replace(times, error=1.2)])) == []
 
 
 def facts(m: int, k: int, nonzeros: int) -> LayerFacts:

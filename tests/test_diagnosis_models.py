@@ -265,3 +265,20 @@ def test_torch_sparse_weights_are_told() -> None:
     assert (found.facts.stored, found.verdict.code) == ("torch.sparse_csr", "runs-sparse")
     (report,) = sc.nn.sparsify_(nn.Sequential(layer), torch.ones(2, 64), policy="always").layers
     assert "to_dense()" in report.why
+
+
+# ---- what cannot be followed ----
+
+
+def test_nothing_is_to_do_where_the_model_forbids_it() -> None:
+    make, example, _ = MODELS["tied"]
+    (layer,) = doctor(make(), example).layers
+    assert layer.verdict.code == "not-exchangeable"
+    assert [(one.code, one.advice) for one in layer.further] == [("zeros-stored-dense", "")]
+
+
+def test_what_is_to_do_after_the_mask_is_called_so() -> None:
+    (layer,) = doctor(hooked(), torch.ones(32, 64)).layers
+    (further,) = layer.further
+    assert further.code == "zeros-stored-dense"
+    assert further.advice.startswith("after that, ")

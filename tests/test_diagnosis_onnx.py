@@ -128,7 +128,7 @@ def test_sparse_initializers_are_listed(tmp_path: Path) -> None:
     content.graph.sparse_initializer.append(sparse)
     layers = doctor(saved(tmp_path / "sparse.onnx", content)).layers
     found = {layer.name: layer.verdict.code for layer in layers}
-    assert found == {"w": "shape", "s": "unknown"}
+    assert found == {"w": "zeros-stored-dense", "s": "unknown"}
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ def test_the_summary_and_what_to_do() -> None:
     assert values["Verdict"] == ("zeros stored dense", "what holds back most of the model", "bad")
     assert values["Zeros"] == ("50.0 %", "of 12,288 weights", "")
     assert values["Bytes"] == ("49.2 kB", "18.4 kB with each in its smallest form", "")
-    assert values["Could gain"] == ("75.0 %", "of the time; at most 4.00x as fast", "good")
+    assert values["Could gain"] == ("75.0 %", "of the time; 4.00x were sparse work free", "good")
     assert page.sections[0].text == ("Two of three.", "one thing is not known")
     assert page.sections[0].table is not None
     rows = [[cell.text for cell in row] for row in page.sections[0].table.rows]

@@ -6,14 +6,16 @@ from typing import Literal, TypeAlias
 
 from sparsecore.diagnosis.facts import LayerFacts
 
-__all__ = ["Costs", "Format", "Line", "Times", "breakeven", "estimated"]
+__all__ = ["ERROR", "Costs", "Format", "Line", "Times", "breakeven", "estimated", "is_too_small"]
 
 Format: TypeAlias = Literal["dense", "csr", "2:4"]
 
 # A packed plan of fp32 keeps two bytes of position an entry, whatever the stored indices take.
 _POSITION_BYTES = 2
-# What measurements differ by from run to run, and by what estimates miss them.
-_NOISE, _ERROR = 1.05, 1.2
+# What measurements differ by from run to run.
+_NOISE = 1.05
+ERROR = 1.2
+"""By what factor estimates miss measurements where the machine is quiet."""
 # The bisection ends below a hundredth of a percent of density.
 _STEPS = 14
 
@@ -50,6 +52,9 @@ class Costs:
         Seconds to read a byte of memory that is in no cache.
     cache : int
         Bytes of a weight that stay in a cache from one call to the next.
+    error : float
+        By what factor an estimate may be wrong: more than `ERROR` where the probes, repeated,
+        differed by more.
     """
 
     dense: Line
@@ -57,6 +62,7 @@ class Costs:
     sparse24: Line | None
     byte: float
     cache: int = 0
+    error: float = ERROR
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,12 +80,18 @@ class Times:
     breakeven : float or None
         The density below which CSR should be faster than dense, an estimate; 0.0 where it never
         should be.
+    error : float
+        By what factor an estimate may be wrong.
+    is_too_small : bool
+        Whether CSR should be slower by more than that even if nothing but zeros were left.
     """
 
     rows: int
     seconds: Mapping[Format, float]
     measured: bool
     breakeven: float | None
+    error: float = ERROR
+    is_too_small: bool = False
 
     @property
     def best(self) -> Format:
@@ -105,7 +117,7 @@ class Times:
 
     @property
     def _margin(self) -> float:
-        return _NOISE if self.measured else _ERROR
+        return _NOISE if self.measured else self.error
 
 
 def estimated(facts: LayerFacts, costs: Costs, rows: int, *, is_24: bool) -> dict[Format, float]:
@@ -147,6 +159,12 @@ def breakeven(facts: LayerFacts, costs: Costs, rows: int) -> float:
         is_faster = _csr(facts, costs, rows, round(middle * size)) < dense
         low, high = (middle, high) if is_faster else (low, middle)
     return low
+
+
+def is_too_small(facts: LayerFacts, costs: Costs, rows: int) -> bool:
+    """Return whether CSR is estimated to be slower at every density, beyond the error."""
+    dense = _seconds(costs.dense, facts, facts.counts.size, facts.nbytes.dense, rows, costs)
+    return _csr(facts, costs, rows, 0) >= costs.error * dense
 
 
 def _csr(facts: LayerFacts, costs: Costs, rows: int, nonzeros: int) -> float:

@@ -46,7 +46,8 @@ def doctor(
         Whether to measure each layer in all its forms instead of estimating. Needs torch; of a
         model, needs `example_inputs`.
     batch : int or sequence of int, optional
-        Rows to assume, each alone, where those of the layers are not known; 1 and 256 if not given.
+        Rows to assume, each alone, where those of the layers are not known; if not given, 1 and 256
+        for matrices, and none for convolutions, which then have no times.
     input_shape : sequence of int, optional
         Of an ONNX file: the shape of its input, from which onnx infers those of the layers.
     threads : int, optional
@@ -99,6 +100,7 @@ def doctor(
         costs=costs or known_machine(threads, timer),
         measures_costs=costs is None,
         tell=progress or _silent,
+        rows_given=batch is not None,
     )
     if _is_module(model_or_file):
         if batch is not None or input_shape is not None:

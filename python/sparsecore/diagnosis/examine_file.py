@@ -12,7 +12,7 @@ from sparsecore.diagnosis.facts import LayerFacts
 from sparsecore.diagnosis.file_layers import file_layers
 from sparsecore.diagnosis.graph_rows import graph_rows
 from sparsecore.diagnosis.judge import judge
-from sparsecore.diagnosis.layer_times import can_be_timed, estimated_times, with_measured
+from sparsecore.diagnosis.layer_times import can_be_timed, estimated_times, unrest, with_measured
 from sparsecore.diagnosis.summary import summarize
 from sparsecore.diagnosis.wish import Wish
 from sparsecore.timing import machine_facts
@@ -56,7 +56,7 @@ def _layer(
     is_known = facts.use is not None and bool(facts.use.rows)
     has_zeros = facts.counts.nonzeros < facts.counts.size
     if can_estimate and (has_zeros or is_known):
-        times = estimated_times(facts, wish.batches, wish.costs)
+        times = estimated_times(facts, wish.rows_to_assume(facts), wish.costs)
     is_multiplied = facts.mask is None and facts.obstacle is None  # as the file has it
     is_able = has_zeros and is_multiplied and can_be_timed(facts) and _is_matrix(facts)
     if wish.measure and is_able:
@@ -102,5 +102,11 @@ def _notes(
     elif not all(one.facts.use is not None and one.facts.use.rows for one in layers):
         rows = " and ".join(map(str, wish.batches))
         yield f"the inputs of layers are unknown without the model: times are for {rows} rows"
+        if not all(wish.rows_to_assume(one.facts) for one in layers):
+            yield (
+                "the rows of convolutions are the pixels of their results: there are no times "
+                "unless batch, or input_shape of ONNX, tells how many"
+            )
+    yield from unrest(time for layer in layers for time in layer.times)
     if wish.input_shape is not None and files.kind != "onnx":
         yield f"input_shape tells nothing here: a file of kind {files.kind} has no graph"

@@ -8,7 +8,7 @@ from sparsecore.diagnosis.backends import backends
 from sparsecore.diagnosis.diagnosis import Diagnosis, LayerDiagnosis
 from sparsecore.diagnosis.facts import LayerFacts
 from sparsecore.diagnosis.judge import judge
-from sparsecore.diagnosis.layer_times import estimated_times, with_measured
+from sparsecore.diagnosis.layer_times import estimated_times, unrest, with_measured
 from sparsecore.diagnosis.measuring import Measured, measure_model
 from sparsecore.diagnosis.model_layers import ModelLayers, held_by, model_layers
 from sparsecore.diagnosis.summary import summarize
@@ -42,13 +42,16 @@ def diagnose_model(model: nn.Module, example_inputs: Any, wish: Wish) -> Diagnos
         "model",
         tuple(layers),
         summarize(layers),
-        tuple(_notes(found, wish, ran=example is not None)),
+        (
+            *_notes(found, wish, ran=example is not None),
+            *unrest(time for layer in layers for time in layer.times),
+        ),
         machine,
     )
 
 
 def _layer(facts: LayerFacts, measured: Measured | None, wish: Wish) -> LayerDiagnosis:
-    times = estimated_times(facts, wish.batches, wish.costs)
+    times = estimated_times(facts, wish.rows_to_assume(facts), wish.costs)
     if measured is not None:
         times = (with_measured(times, *measured),)
     able = backends(facts)
@@ -62,7 +65,7 @@ def _notes(found: ModelLayers, wish: Wish, *, ran: bool) -> list[str]:
         rows = " and ".join(map(str, wish.batches))
         notes.append(
             "without example_inputs the rows of layers are unknown, and which operators torch "
-            f"fuses: estimates are for {rows} rows"
+            f"fuses: estimates are for {rows} rows, and convolutions have none"
         )
     if unknown := sum(one.masked is None for one in facts):
         notes.append(

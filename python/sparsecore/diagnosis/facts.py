@@ -114,7 +114,11 @@ class LayerFacts:
     counted : bool
         Whether its entries could be read; if not, all count as nonzero.
     converts : bool
-        Whether ``sparsecore convert`` would store it sparse where that is smaller: in a file only.
+        Whether ``sparsecore convert`` has a sparse form for it, by its dtype and its axes: in a
+        file only.
+    called_weight : bool
+        Whether it also has the name that convert asks for. No verdict depends on it, the advice
+        does.
     """
 
     name: str
@@ -132,6 +136,7 @@ class LayerFacts:
     in_file: bool = False
     counted: bool = True
     converts: bool = False
+    called_weight: bool = True
 
     @property
     def sparsity(self) -> float:

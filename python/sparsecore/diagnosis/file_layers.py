@@ -11,7 +11,7 @@ from sparsecore.files.tensor_reading import DTYPES
 from sparsecore.interop import VALUE_DTYPES, Array
 from sparsecore.weight_files import Entry, Use, WeightFiles
 from sparsecore.weight_files.onnx_zeros import nonzero_numbers
-from sparsecore.weight_files.to_sparse import is_layer
+from sparsecore.weight_files.to_sparse import has_layer_axes, is_called_weight
 
 __all__ = ["file_layers"]
 
@@ -76,6 +76,7 @@ def _facts(
         in_file=True,
         counted=numbers is not None,
         converts=_converts(files, entry),
+        called_weight=is_called_weight(entry),
     )
 
 
@@ -86,7 +87,8 @@ def _numbers(files: WeightFiles, entry: Entry) -> Array | None:
 def _converts(files: WeightFiles, entry: Entry) -> bool:
     """Whether ``sparsecore convert`` stores a weight sparse, if that is smaller."""
     is_done = files.kind == "sparsecore" and any(one.is_sparse for one in files.values())
-    return is_layer(entry, ()) and entry.dtype in VALUE_DTYPES and entry.is_readable and not is_done
+    is_able = has_layer_axes(entry) and entry.dtype in VALUE_DTYPES and entry.is_readable
+    return is_able and not is_done
 
 
 def _use(use: Use, shape: tuple[int, ...]) -> LayerUse:

@@ -6,7 +6,7 @@ from sparsecore.diagnosis.backends import Backend, is_24, is_24_by_chance, kerne
 from sparsecore.diagnosis.estimate import Times
 from sparsecore.diagnosis.facts import LayerFacts
 from sparsecore.diagnosis.verdict import Verdict
-from sparsecore.diagnosis.words import comparison, rows_text
+from sparsecore.diagnosis.words import comparison, comparisons
 from sparsecore.html_report.numbers import nbytes_text, percent
 from sparsecore.interop import VALUE_DTYPES
 from sparsecore.text_table import shape_text
@@ -56,27 +56,28 @@ def _stored_dense(
         yield Verdict("zeros-stored-dense", f"{sentence}{_otherwise(times)}", _conversion(facts))
     elif sizes and (facts.converts or not facts.in_file):
         sentence = f"{percent(facts.sparsity)} zeros are stored dense{sizes}"
-        advice = "sparsecore convert IN OUT stores it sparse"
-        yield Verdict("zeros-stored-dense", sentence, advice if facts.in_file else "")
+        yield Verdict("zeros-stored-dense", sentence, _convert(facts) if facts.in_file else "")
 
 
 def _otherwise(times: Sequence[Times]) -> str:
-    """Say for which numbers of rows dense stays faster; nothing where for none."""
-    slower = [time.rows for time in times if time.loses]
-    return f"; dense stays faster with {rows_text(*slower)}" if slower else ""
+    """Say what it takes with numbers of rows where no sparse form is faster; nothing if none."""
+    others = [time for time in times if not time.pays]
+    return f"; but {comparisons(others)}" if others else ""
 
 
 def _conversion(facts: LayerFacts) -> str:
     if facts.in_file and not facts.converts:
         return "sc.nn.sparsify_(model, example_inputs) runs it sparse"
     if facts.in_file:
-        return (
-            "sparsecore convert IN OUT stores it sparse, sc.nn.sparsify_(model, example_inputs) "
-            "runs it so"
-        )
+        return f"{_convert(facts)}, sc.nn.sparsify_(model, example_inputs) runs it so"
     if facts.exchangeable:
         return "sc.nn.sparsify_(model, example_inputs) makes it sparse"
     return "write it as nn.Linear or nn.Conv2d, or call sc.linear(x, A) with A in CSR"
+
+
+def _convert(facts: LayerFacts) -> str:
+    how = "" if facts.called_weight else " once it is called NAME.weight"
+    return f"sparsecore convert IN OUT stores it sparse{how}"
 
 
 def _smaller(facts: LayerFacts, backends: Sequence[Backend]) -> str:
@@ -99,8 +100,8 @@ def _break_even(facts: LayerFacts, times: Sequence[Times]) -> Iterator[Verdict]:
     slower = [time for time in times if time.loses]
     if not times or len(slower) < len(times):
         return
-    if all(time.breakeven == 0.0 for time in slower):
-        return  # no density would do: the shape is too small
+    if _is_too_small(facts, times):
+        return
     worst = max(slower, key=lambda time: time.breakeven or 0.0)
     # Of a measured layer, the estimate may be wrong.
     most = worst.breakeven if (worst.breakeven or 1.0) < facts.density else None
@@ -110,8 +111,8 @@ def _break_even(facts: LayerFacts, times: Sequence[Times]) -> Iterator[Verdict]:
     yield Verdict(
         "below-break-even",
         f"at a density of {percent(facts.density)} a sparse kernel {what}{limit}: "
-        f"{comparison(worst)}",
-        f"{wanted}keep it dense",
+        f"{comparisons(times)}",
+        f"{wanted}run it dense",
     )
 
 
@@ -133,7 +134,7 @@ def _wrong_axis(facts: LayerFacts) -> Iterator[Verdict]:
 def _shape(
     facts: LayerFacts, backends: Sequence[Backend], times: Sequence[Times]
 ) -> Iterator[Verdict]:
-    if times and all(time.breakeven == 0.0 and not time.pays for time in times):
+    if _is_too_small(facts, times):
         time = min(times, key=lambda one: one.seconds["dense"])
         yield Verdict(
             "shape",
@@ -146,6 +147,12 @@ def _shape(
             if backend.eligible is False and "multiple" in backend.why:
                 advice = "pad the sides to such multiples"
                 yield Verdict("shape", f"it is 2:4, but for {backend.name} {backend.why}", advice)
+
+
+def _is_too_small(facts: LayerFacts, times: Sequence[Times]) -> bool:
+    """Whether no density would do; only of a layer whose rows are known."""
+    is_known = facts.use is not None and bool(facts.use.rows)
+    return is_known and bool(times) and all(time.is_too_small and time.loses for time in times)
 
 
 def _kernel(facts: LayerFacts) -> Iterator[Verdict]:

@@ -1,21 +1,22 @@
 """From everything that was found about a layer to the one verdict that explains it."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from sparsecore.diagnosis.backends import Backend, is_24, is_24_by_chance, kernel_obstacle
 from sparsecore.diagnosis.estimate import Times
 from sparsecore.diagnosis.facts import LayerFacts
 from sparsecore.diagnosis.findings import findings
 from sparsecore.diagnosis.verdict import Verdict
-from sparsecore.diagnosis.words import comparison
+from sparsecore.diagnosis.words import comparisons
 from sparsecore.html_report.numbers import nbytes_text, percent
 
 __all__ = ["could_gain", "judge"]
 
 # Whatever the zeros, the layer cannot run sparse.
 _HARD = ("no-kernel", "breaks-fusion", "not-exchangeable")
-# Why no sparse form gains anything, the most particular reason first.
-_SOFT = ("wrong-axis", "shape", "below-break-even")
+# Why no sparse form gains anything.
+_SOFT = ("shape", "below-break-even")
 
 
 def judge(
@@ -24,7 +25,9 @@ def judge(
     """Return the verdict on a layer, and what else was found.
 
     A mask in forward comes first: nothing else counts before it is gone. Then what rules out every
-    sparse form; then, where one gains, that it is not used; then why none gains.
+    sparse form; then the wrong axis; then, where one gains, that it is not used; then why none
+    gains. That a file holds zeros which would take fewer bytes is so whatever the times are, so it
+    comes before all that times tell.
     """
     if facts.mask is None:
         plain = _without_findings(facts, times)
@@ -32,13 +35,25 @@ def judge(
             return plain, ()
     found = findings(facts, backends, times)
     by_code = {verdict.code: verdict for verdict in reversed(found)}
-    gains = ("zeros-stored-dense",) if could_gain(times) else ()
     # Of a model, what is stored says nothing of speed.
-    stored = ("zeros-stored-dense",) if facts.in_file else ()
-    order = ("mask-in-forward", *_HARD, *gains, *_SOFT, *stored)
+    stored = ("zeros-stored-dense",) if facts.in_file or could_gain(times) else ()
+    order = ("mask-in-forward", *_HARD, "wrong-axis", *stored, *_SOFT)
     first = next((by_code[code] for code in order if code in by_code), None)
-    rest = tuple(verdict for verdict in found if verdict is not first)
-    return (first or _unknown(facts, times)), (*rest, *_open_axis(facts))
+    if first is None:
+        return _unknown(facts, times), (*found, *_open_axis(facts))
+    rest = [verdict for verdict in found if verdict is not first]
+    if first.code == "zeros-stored-dense" and not could_gain(times) and not by_code.keys() & _SOFT:
+        rest.append(_unknown(facts, times))
+    return first, (*(_after(first, found, verdict) for verdict in rest), *_open_axis(facts))
+
+
+def _after(first: Verdict, found: Sequence[Verdict], further: Verdict) -> Verdict:
+    """Return a further finding with no advice that cannot be followed."""
+    if further.code not in _HARD and any(verdict.code in _HARD for verdict in found):
+        return replace(further, advice="")
+    if first.code == "mask-in-forward" and further.advice:
+        return replace(further, advice=f"after that, {further.advice}")
+    return further
 
 
 def could_gain(times: Sequence[Times]) -> bool:
@@ -67,20 +82,26 @@ def _sparse(facts: LayerFacts, times: Sequence[Times]) -> Verdict:
     if times and all(time.loses for time in times):
         return Verdict(
             "below-break-even",
-            f"it runs sparse ({facts.stored}), but dense is faster: {comparison(times[0])}",
+            f"it runs sparse ({facts.stored}), but dense is faster: {comparisons(times)}",
             "take .to_dense(), or prune it further",
         )
-    best = max(times, key=lambda time: time.gain, default=None)
-    faster = "" if best is None else f"; {comparison(best)}"
+    faster = f"; {comparisons(times)}" if times else ""
+    if times and not could_gain(times):
+        faster = f"; by the estimates that is not clearly faster: {comparisons(times)}"
     return Verdict("runs-sparse", f"it is sparse already ({facts.stored}), {sizes}{faster}")
 
 
 def _unknown(facts: LayerFacts, times: Sequence[Times]) -> Verdict:
     zeros = f"{percent(facts.sparsity)} zeros"
-    advice = "measure=True tells" if facts.in_file else "measure=True, with example_inputs, tells"
+    advice = "measure=True, with example_inputs, tells"
+    if facts.in_file:
+        advice = "measure=True" if len(facts.shape) <= 2 else "sc.doctor(model, example_inputs)"
+        advice = f"{advice} tells"
     if times:
-        closest = comparison(max(times, key=lambda time: time.gain))
-        return Verdict("unknown", f"{zeros}; the estimates are too close: {closest}", advice)
+        sentence = (
+            f"{zeros}; by the estimates no sparse form is clearly faster: {comparisons(times)}"
+        )
+        return Verdict("unknown", sentence, advice)
     advice = "" if facts.in_file else advice  # what has no estimates in a file is not measured
     return Verdict("unknown", f"{zeros}; whether a sparse kernel is faster is unknown", advice)
 

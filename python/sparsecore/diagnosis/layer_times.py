@@ -1,15 +1,16 @@
 """The times of a layer: estimated from the machine's constants, or measured."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 
 from sparsecore.diagnosis.backends import kernel_obstacle, runs_24_here
-from sparsecore.diagnosis.estimate import Format, Times, breakeven, estimated
+from sparsecore.diagnosis.estimate import ERROR, Format, Times, breakeven, estimated, is_too_small
 from sparsecore.diagnosis.facts import LayerFacts
 from sparsecore.diagnosis.machine import CostsOf, Problem
 from sparsecore.interop import VALUE_DTYPES
 
-__all__ = ["can_be_timed", "estimated_times", "with_measured"]
+__all__ = ["can_be_timed", "estimated_times", "unrest", "with_measured"]
 
 
 def can_be_timed(facts: LayerFacts) -> bool:
@@ -54,12 +55,15 @@ def _of_calls(facts: LayerFacts, rows: Sequence[int], costs: CostsOf) -> Times:
     is_24 = bool(runs_24_here(facts))
     seconds: dict[Format, float] = {}
     limits: list[float] = []
+    error, too_small = ERROR, True
     for count, times in Counter(rows).items():
         constants = costs(_problem(facts, count))
         for form, one in estimated(facts, constants, count, is_24=is_24).items():
             seconds[form] = seconds.get(form, 0.0) + times * one
         limits.append(breakeven(facts, constants, count))
-    return Times(sum(rows), seconds, measured=False, breakeven=min(limits))
+        error = max(error, constants.error)
+        too_small = too_small and is_too_small(facts, constants, count)
+    return Times(sum(rows), seconds, False, min(limits), error, too_small)
 
 
 def _problem(facts: LayerFacts, rows: int) -> Problem:
@@ -69,5 +73,17 @@ def _problem(facts: LayerFacts, rows: int) -> Problem:
 
 def with_measured(estimates: Sequence[Times], rows: int, seconds: dict[Format, float]) -> Times:
     """Return what was measured, with the break-even density of the estimate for as many rows."""
-    limit = next((time.breakeven for time in estimates if time.rows == rows), None)
-    return Times(rows, seconds, measured=True, breakeven=limit)
+    same = next((time for time in estimates if time.rows == rows), None)
+    if same is None:
+        return Times(rows, seconds, measured=True, breakeven=None)
+    return replace(same, seconds=seconds, measured=True)
+
+
+def unrest(times: Iterable[Times]) -> Iterator[str]:
+    """Say that the machine was not quiet, where an estimate may be wrong by more for it."""
+    error = max((time.error for time in times if not time.measured), default=ERROR)
+    if error > ERROR:
+        yield (
+            "this machine was not quiet while it was probed: equal probes differed by "
+            f"{error:.2f}x, and estimates that differ by less tell nothing"
+        )

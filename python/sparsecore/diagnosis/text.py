@@ -1,29 +1,44 @@
-"""A diagnosis as plain text: a table of numbers, then a sentence a layer, then the model."""
+"""A diagnosis as plain text: the model, then a table of numbers, then what was found."""
 
-from collections.abc import Sequence
+import textwrap
+from collections.abc import Iterable, Sequence
 
 from sparsecore.diagnosis.diagnosis import Diagnosis, LayerDiagnosis, Summary
 from sparsecore.diagnosis.estimate import Times
+from sparsecore.diagnosis.grouping import groups, is_plain, shared_suffix
 from sparsecore.diagnosis.words import printable
 from sparsecore.durations import duration
 from sparsecore.html_report.numbers import nbytes_text, percent
 from sparsecore.text_table import shape_text, table_lines
 
-__all__ = ["COLUMNS", "cells", "heading", "is_plain", "plain_words", "text", "totals"]
+__all__ = ["heading", "plain_words", "table", "text", "totals"]
 
 COLUMNS = ("weight", "shape", "dtype", "zeros", "2:4", "bytes", "csr", "rows", "dense", "sparse")
+_WIDTH = 100
 _BASES = {"seconds": "time", "macs": "multiplications", "weights": "weights"}
 
 
 def text(diagnosis: Diagnosis) -> str:
     """Return the whole diagnosis."""
-    rows = [list(COLUMNS), *(row for layer in diagnosis.layers for row in cells(layer))]
-    table = table_lines(rows)
-    verdicts = [_sentence(layer) for layer in diagnosis.layers if not is_plain(layer)]
-    plain = plain_words(diagnosis.layers)
-    parts = [heading(diagnosis), "", *table, "", *verdicts, *plain]
-    notes = [f"note: {note}" for note in diagnosis.notes]
-    return "\n".join([*parts, "", *totals(diagnosis.summary), *notes])
+    parts = [heading(diagnosis), *_wrapped(totals(diagnosis.summary))]
+    if diagnosis.layers:
+        parts += ["", *table_lines(table(diagnosis.layers))]
+    for group in groups(diagnosis.layers):
+        parts += ["", *_wrapped([f"{group.code}: {group.title}"])]
+        parts += [f"  {line}" for line in _wrapped(group.lines)]
+    parts += ["", *plain_words(diagnosis.layers)]
+    return "\n".join([*parts, *_wrapped(f"note: {note}" for note in diagnosis.notes)])
+
+
+def _wrapped(lines: Iterable[str]) -> list[str]:
+    """Return lines of a width that is read easily; words are never broken."""
+    return [
+        part
+        for line in lines
+        for part in textwrap.wrap(
+            line, _WIDTH, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False
+        )
+    ]
 
 
 def heading(diagnosis: Diagnosis) -> str:
@@ -32,7 +47,19 @@ def heading(diagnosis: Diagnosis) -> str:
     return f"{printable(diagnosis.subject)} ({diagnosis.kind}), {count}"
 
 
-def cells(layer: LayerDiagnosis) -> list[list[str]]:
+def table(layers: Sequence[LayerDiagnosis]) -> list[list[str]]:
+    """Return a table of layers, its head first; without columns that would be empty.
+
+    A last part that all names share, such as ".weight", is in the head and not in the rows.
+    """
+    suffix = printable(shared_suffix(layers))
+    head = [f"{COLUMNS[0]} (all: {suffix})" if suffix else COLUMNS[0], *COLUMNS[1:]]
+    rows = [[row[0].removesuffix(suffix), *row[1:]] for layer in layers for row in _cells(layer)]
+    filled = [i for i in range(len(COLUMNS)) if any(row[i] not in ("", "-") for row in rows)]
+    return [[row[i] for i in filled] for row in (head, *rows)]
+
+
+def _cells(layer: LayerDiagnosis) -> list[list[str]]:
     """Return the rows of a layer in the order of `COLUMNS`: one for each number of rows."""
     facts = layer.facts
     lines = facts.lines_24 or tuple(facts.share_24)
@@ -60,17 +87,6 @@ def _times(time: Times) -> list[str]:
     return [f"{time.rows:,}", f"{about}{duration(time.seconds['dense'])}", least]
 
 
-def _sentence(layer: LayerDiagnosis) -> str:
-    """Return the name and all verdicts of a layer as one text."""
-    verdicts = "; also: ".join(map(str, (layer.verdict, *layer.further)))
-    return printable(f"{layer.name}: {verdicts}")
-
-
-def is_plain(layer: LayerDiagnosis) -> bool:
-    """Whether all that there is to say of a layer is that it has no zeros."""
-    return layer.verdict.code == "no-zeros" and not layer.further
-
-
 def plain_words(layers: Sequence[LayerDiagnosis]) -> list[str]:
     """Return one line for all layers that have no zeros; none where there are none."""
     count = sum(map(is_plain, layers))
@@ -84,7 +100,7 @@ def totals(summary: Summary) -> list[str]:
     """Return the lines about the whole model."""
     zeros = summary.zeros / summary.weights if summary.weights else 0.0
     lines = [
-        f"verdict: {summary.verdict}",
+        f"verdict: {summary.verdict.code}: {summary.verdict}",
         f"weights: {summary.weights:,}, {percent(zeros)} zeros; {nbytes_text(summary.nbytes)}, "
         f"{nbytes_text(summary.least_nbytes)} with each in its smallest form",
     ]
@@ -93,7 +109,7 @@ def totals(summary: Summary) -> list[str]:
     if summary.could_gain == 0:
         lines.append(f"speed:   no layer that a sparse form is known to make faster ({basis})")
         return lines
-    at_most = "" if summary.bound is None else f"; at most {summary.bound:.2f}x faster"
-    expected = "" if summary.expected is None else f", {summary.expected:.2f}x by their times"
-    lines.append(f"{gains} of the {basis}{at_most}{expected}, not counting what is no layer")
+    expected = "" if summary.expected is None else f"; {summary.expected:.2f}x by their times"
+    bound = "" if summary.bound is None else f"; {summary.bound:.2f}x were sparse work free"
+    lines.append(f"{gains} of the {basis}{expected}{bound}; not counting what is no layer")
     return lines

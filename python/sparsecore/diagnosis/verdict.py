@@ -17,7 +17,7 @@ MEANINGS: Mapping[str, str] = MappingProxyType(
         "breaks-fusion": "an operator that does more than one product reads the weight",
         "not-exchangeable": "something else in the model needs the dense weight",
         "convolutions-dominate": "most work is in convolutions that stay dense",
-        "runs-sparse": "the layer is sparse already, and that pays",
+        "runs-sparse": "the layer is sparse already, and dense is not known to be faster",
         "no-zeros": "there are no zeros: nothing to gain until it is pruned",
         "looked-up": "rows are looked up, not multiplied: zeros save memory only",
         "unknown": "the file or the model alone does not tell",

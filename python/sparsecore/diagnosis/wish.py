@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+from sparsecore.diagnosis.facts import LayerFacts
 from sparsecore.diagnosis.machine import CostsOf
 from sparsecore.timing import Timer
 
@@ -25,7 +26,7 @@ class Wish:
     """The arguments of `doctor`.
 
     `timer` is None where none was given; `measures_costs` says whether `costs` are measured when
-    they are first asked for, which needs torch.
+    they are first asked for, which needs torch. `rows_given` says whether `batches` were.
     """
 
     measure: bool
@@ -36,6 +37,15 @@ class Wish:
     costs: CostsOf
     measures_costs: bool
     tell: Tell
+    rows_given: bool = False
+
+    def rows_to_assume(self, facts: LayerFacts) -> tuple[int, ...]:
+        """Return the rows to assume of a layer whose own are unknown, each alone.
+
+        None of a convolution unless they were given: its rows are the pixels of all images of a
+        batch, mostly far from the rows of matrices.
+        """
+        return self.batches if self.rows_given or len(facts.shape) <= 2 else ()
 
 
 def checked_batches(batch: int | Sequence[int] | None) -> tuple[int, ...]:

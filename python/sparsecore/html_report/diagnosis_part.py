@@ -48,9 +48,9 @@ def diagnosis_part(found: ReadDiagnosis) -> Part:
 def _facts(summary: DiagnosisSummary) -> tuple[Fact, ...]:
     verdict, least = summary.verdict, nbytes_text(summary.least_nbytes)
     zeros = summary.zeros / summary.weights if summary.weights else 0.0
-    at_most = "" if summary.bound is None else f"; at most {summary.bound:.2f}x as fast"
-    expected = "" if summary.expected is None else f", {summary.expected:.2f}x by their times"
-    gain = f"of the {summary.basis}{at_most}{expected}"
+    expected = "" if summary.expected is None else f"; {summary.expected:.2f}x by their times"
+    bound = "" if summary.bound is None else f"; {summary.bound:.2f}x were sparse work free"
+    gain = f"of the {summary.basis}{expected}{bound}"
     return (
         Fact("Verdict", verdict.words, "what holds back most of the model", verdict.tone),
         Fact("Zeros", percent(zeros), f"of {summary.weights:,} weights"),

@@ -288,6 +288,19 @@ def test_branches_may_have_tensors_of_one_name(tmp_path: Path) -> None:
         np.testing.assert_array_equal(y, expected)
 
 
+def test_a_branch_within_a_branch_takes_what_was_renamed(tmp_path: Path) -> None:
+    """Unless it has a tensor of that name itself."""
+    takes = graph([node("MatMul", ["x", "W"], ["a"])], {}, "a")
+    has = graph([node("Gemm", ["x", "W"], ["b"])], {"W": 3 * W}, "b")
+    inside = node("If", ["flag"], ["r"], then_branch=takes, else_branch=has)
+    then = graph([inside], {"W": 2 * W}, "r")
+    other = graph([node("Gemm", ["x", "W"], ["s"], transB=1)], {"W": W}, "s")
+    branch = node("If", ["flag"], ["y"], then_branch=then, else_branch=other)
+    opened = open_weights(saved(tmp_path / "m.onnx", model([branch], {"flag": np.array(True)})))
+    found = {opened.dense(n)[0, 1]: opened[n].use for n in opened if n != "flag"}
+    assert found == {1: Use("Gemm", 1), 2: Use("MatMul", 0), 3: Use("Gemm", 0)}
+
+
 def test_the_extra_is_named_where_onnx_is_missing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

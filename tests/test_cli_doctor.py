@@ -197,3 +197,15 @@ def test_odd_files_are_diagnosed(tmp_path: Path) -> None:
 
 def test_there_is_no_progress_where_there_is_no_terminal(file: Path) -> None:
     assert sparsecore("doctor", file).stderr == ""
+
+
+def test_a_page_is_not_written_over_the_weights(tmp_path: Path) -> None:
+    weights = {name: pruned(64, 64) for name in ("a.weight", "b.weight")}
+    sc.save_checkpoint(tmp_path / "m.safetensors", weights, shard_bytes=20_000)
+    shards = sorted(tmp_path.glob("m-*.safetensors"))
+    assert len(shards) == 2
+    before = [shard.read_bytes() for shard in shards]
+    result = sparsecore("doctor", tmp_path, "--html", shards[1])
+    assert result.exit_code == 2, result.output
+    assert f"{shards[1]} would be written over" in result.stderr
+    assert [shard.read_bytes() for shard in shards] == before

@@ -10,9 +10,11 @@ from rich.console import Console
 from sparsecore.cli.doctor_progress import WeightProgress
 from sparsecore.cli.doctor_table import print_diagnosis
 from sparsecore.cli.faults import one_line_faults
+from sparsecore.cli.file_options import check_unread
 from sparsecore.diagnosis import CODES, FIXABLE, Diagnosis
 from sparsecore.diagnosis.examine import doctor as diagnose
 from sparsecore.diagnosis.wish import MOST
+from sparsecore.weight_files import open_weights
 
 __all__ = ["doctor"]
 
@@ -94,6 +96,8 @@ def doctor(
     The exit code is 1 where a weight's verdict is one of --fail-on, 2 where FILE cannot be read.
     """
     with one_line_faults():
+        if html is not None:
+            check_unread(html, open_weights(file).files)
         with WeightProgress() as bar:
             diagnosis = diagnose(
                 file,

@@ -10,6 +10,7 @@ from typing import Any
 
 from sparsecore.weight_files.entry import Entry
 from sparsecore.weight_files.extras import import_for
+from sparsecore.weight_files.onnx_names import make_distinct
 from sparsecore.weight_files.onnx_tensors import Tensor, find_tensors, read_tensor
 from sparsecore.weight_files.onnx_uses import find_uses
 from sparsecore.weight_files.weights import WeightFiles, naming
@@ -43,6 +44,7 @@ def open_onnx(path: Path) -> WeightFiles:
     onnx = import_for(path, "onnx", extra="export")
     with naming(path):
         model = _load(onnx, path)
+        make_distinct(model.graph)
         source = OnnxFile(model, find_tensors(onnx, model, path.parent))
         uses = find_uses(model.graph, source.tensors)
     entries = []

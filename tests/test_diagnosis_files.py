@@ -16,10 +16,9 @@ from safetensors.numpy import save_file
 import sparsecore as sc
 from diagnosis_cases import costs, pruned, two_of_four
 from oracle import Array
-from sparsecore.diagnosis import FIXABLE, Diagnosis
+from sparsecore.diagnosis import Diagnosis
 from sparsecore.html_report.write import write_html
 from sparsecore.weight_files import open_weights
-from sparsecore.weight_files.to_sparse import plan_sparse
 
 
 def doctor(path: Path, **options: Any) -> Diagnosis:
@@ -132,60 +131,6 @@ def test_tied_weights_are_listed_once(tmp_path: Path) -> None:
     diagnosis = doctor(tmp_path / "tied.safetensors")
     assert len(diagnosis.layers) == 1
     assert diagnosis.summary.weights == 64
-
-
-def convert_says(path: Path) -> dict[str, str]:
-    target = path.with_name("converted.safetensors")
-    outcomes = plan_sparse(open_weights(path), target, (), None).outcomes
-    return {outcome.name: outcome.stored for outcome in outcomes}
-
-
-@pytest.mark.parametrize(
-    "dtype", [np.float32, np.float16, np.int8, np.int32, ml_dtypes.float8_e4m3fn]
-)
-def test_what_convert_leaves_dense_is_not_advised(tmp_path: Path, dtype: type) -> None:
-    """By dtype and axes, as convert decides them; rows so few that no time is gained.
-
-    What has not the name that convert asks for is told so, and no verdict depends on it.
-    """
-    weight, columns = pruned(64, 64, dtype=dtype), two_of_four(64, 64, dtype=dtype)
-    path = saved(
-        tmp_path / "model.safetensors",
-        **{"a.weight": weight, "b.weight": columns, "other": weight, "bias": weight[0]},
-        **{"c.weight": pruned(16, 8, 3, 3, dtype=dtype), "d.weight": pruned(4, 8, 8, dtype=dtype)},
-        **{"e.weight": np.ones((8, 8), dtype)},
-    )
-    renamed = saved(
-        tmp_path / "renamed.safetensors",
-        **{
-            "other.weight" if name == "other" else name: open_weights(path).dense(name)
-            for name in open_weights(path)
-        },
-    )
-    converted = convert_says(renamed)
-    for layer in doctor(path, batch=1).layers:
-        found = [v for v in (layer.verdict, *layer.further) if v.code in FIXABLE]
-        is_renamed = layer.name == "other"
-        stored = converted.get("other.weight" if is_renamed else layer.name, "dense")
-        assert len(found) == (stored != "dense"), layer.name
-        if layer.verdict.code == "unknown" and not layer.times:
-            assert layer.verdict.advice == ""
-        for verdict in found:
-            name = " once it is called NAME.weight" if is_renamed else ""
-            assert verdict.advice == f"sparsecore convert IN OUT stores it sparse{name}"
-            assert f"; {stored} takes" in verdict.sentence
-
-
-def test_the_dense_weights_of_a_sparse_checkpoint_cannot_be_converted(tmp_path: Path) -> None:
-    path = tmp_path / "part.safetensors"
-    W = pruned(64, 64)
-    sc.save_checkpoint(path, {"a.weight": sc.CSR.from_dense(W), "b.weight": W})
-    with pytest.raises(ValueError, match="already is a sparse checkpoint"):
-        convert_says(path)
-    assert "zeros-stored-dense" not in doctor(path, batch=1)["b.weight"].codes
-    quick = doctor(path, batch=512)["b.weight"].verdict
-    assert (quick.code, "sparsify_" in quick.advice) == ("zeros-stored-dense", True)
-    assert "sparsecore convert" not in quick.advice
 
 
 def test_what_cannot_be_read_is_listed(tmp_path: Path) -> None:

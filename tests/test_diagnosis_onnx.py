@@ -224,6 +224,14 @@ def test_what_a_gather_reads_is_looked_up(tmp_path: Path) -> None:
         assert bool(layer.times) == (kind == "linear")
 
 
+def test_rows_that_are_always_the_same_are_not_looked_up(tmp_path: Path) -> None:
+    """Such a Gather takes a part of a weight, for a product that is not followed."""
+    nodes = [node("Gather", ["w", "i"], ["v"]), node("MatMul", ["x", "v"], ["y"])]
+    tensors = {"w": pruned(64, 64), "i": np.arange(32)}
+    content = model(nodes, tensors, inputs={"x": ("n", 32)})
+    assert doctor(saved(tmp_path / "part.onnx", content))["w"].facts.use is None
+
+
 @pytest.mark.parametrize("operands", [["w", "m"], ["m", "w"]])
 def test_a_mask_in_the_graph(tmp_path: Path, operands: list[str]) -> None:
     nodes = [node("Mul", operands, ["v"]), node("MatMul", ["x", "v"], ["y"])]

@@ -75,7 +75,7 @@ def _facts(
         obstacle=_COMPUTED if product is not None and mask is None else None,
         in_file=True,
         counted=numbers is not None,
-        converts=_converts(files, entry),
+        converts=numbers is not None and _converts(files, entry, numbers),
         called_weight=is_called_weight(entry),
     )
 
@@ -84,11 +84,14 @@ def _numbers(files: WeightFiles, entry: Entry) -> Array | None:
     return nonzero_numbers(files, entry) if entry.is_readable else None
 
 
-def _converts(files: WeightFiles, entry: Entry) -> bool:
-    """Whether ``sparsecore convert`` stores a weight sparse, if that is smaller."""
+def _converts(files: WeightFiles, entry: Entry, numbers: Array) -> bool:
+    """Whether ``sparsecore convert`` stores a weight sparse, if that is smaller.
+
+    Of what the graph masks, or has a zero point for, the file's own zeros are others: such numbers
+    are bool here, which has no kernel.
+    """
     is_done = files.kind == "sparsecore" and any(one.is_sparse for one in files.values())
-    is_able = has_layer_axes(entry) and entry.dtype in VALUE_DTYPES and entry.is_readable
-    return is_able and not is_done
+    return has_layer_axes(entry) and numbers.dtype.name in VALUE_DTYPES and not is_done
 
 
 def _use(use: Use, shape: tuple[int, ...]) -> LayerUse:

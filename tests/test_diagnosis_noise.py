@@ -122,3 +122,17 @@ def test_of_a_model_what_gains_comes_before_the_wrong_axis(rows: int, codes: set
     assert set(found.verdicts.values()) == codes
     assert found.layers[0].codes >= {"wrong-axis", "zeros-stored-dense"}
     assert found.summary.could_gain == (1.0 if rows > 8 else 0.0)
+
+
+@pytest.mark.parametrize("csr", [0.3, 1.0, 3.0])
+def test_of_a_file_the_wrong_axis_is_the_verdict_whatever_gains(tmp_path: Path, csr: float) -> None:
+    pytest.importorskip("onnx")
+    from onnx_graphs import model, node, saved
+
+    content = model(
+        [node("MatMul", ["x", "w"], ["y"])],
+        {"w": two_of_four(64, 64, axis=1)},
+        inputs={"x": ("n", 64)},
+    )
+    found = sc.doctor(saved(tmp_path / "w.onnx", content), costs=machine(csr=csr))
+    assert found.verdicts == {"w": "wrong-axis"}

@@ -130,7 +130,7 @@ build/sources: FORCE
 
 # One compile serves both environments.
 build/wheel/built: build/sources $(SOURCES) | $(VENV)/bin/pip
-	@echo "building the extension (about a minute; three where there is a CUDA compiler)"
+	@echo "building the extension (a few minutes; ten where there is a CUDA compiler, but for SPARSECORE_CUDA=OFF)"
 	rm -rf build/wheel
 	$(RUN) $(PIP) wheel --quiet --no-deps --wheel-dir build/wheel .
 	touch $@

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import textwrap
@@ -27,3 +28,25 @@ def output(code: str, *, timeout: float = 60, **environment: str) -> str:
     done = run(code, timeout=timeout, **environment)
     assert done.returncode == 0, f"exit status {done.returncode}\n{done.stdout}{done.stderr}"
     return done.stdout.strip()
+
+
+def killed(code: str, *, exchanges: int) -> None:
+    """Run code that is killed when it would go on after so many exchanges of files by new ones."""
+    head = f"""
+import os, signal
+from pathlib import Path
+replace, unlink, done = Path.replace, Path.unlink, []
+def stop():
+    if len(done) == {exchanges}:
+        os.kill(os.getpid(), signal.SIGKILL)
+def replaced(self, target):
+    stop()
+    done.append(target)
+    return replace(self, target)
+def unlinked(self, missing_ok=False):
+    stop()
+    unlink(self, missing_ok=missing_ok)
+Path.replace, Path.unlink = replaced, unlinked
+"""
+    done = run(head + textwrap.dedent(code))
+    assert done.returncode == -signal.SIGKILL, f"exit status {done.returncode}\n{done.stderr}"

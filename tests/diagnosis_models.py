@@ -101,6 +101,17 @@ class Experts(nn.Module):
         return torch.einsum("bd,edf,be->bf", x, self.w, self.router(x).softmax(-1))
 
 
+class Einsum(nn.Module):
+    """A product that sums over any axis of its weight."""
+
+    def __init__(self, equation: str, weight: Any) -> None:
+        super().__init__()
+        self.equation, self.w = equation, nn.Parameter(torch.from_numpy(weight))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.einsum(self.equation, x, self.w)
+
+
 def hooked() -> nn.Module:
     return nn.Sequential(prune.l1_unstructured(nn.Linear(64, 64), "weight", 0.9))
 
@@ -204,6 +215,16 @@ MODELS: Mapping[str, tuple[Any, Any, set[str]]] = {
     ),
     "lora": (LowRank, torch.ones(32, 64), {"no-zeros"}),
     "experts": (Experts, torch.ones(32, 64), {"zeros-stored-dense", "no-zeros"}),
+    "the last axis": (
+        lambda: Einsum("bek,enk->ben", pruned(1, 64, 64)),
+        torch.ones(32, 1, 64),
+        {"zeros-stored-dense"},
+    ),
+    "a new axis": (
+        lambda: Einsum("btk,hko->bto", pruned(4, 16, 8)),
+        torch.ones(2, 32, 16),
+        {"not-exchangeable"},
+    ),
     "grouped": (
         lambda: nn.Sequential(filled(nn.Conv2d(16, 16, 3, groups=4), pruned(16, 4, 3, 3))),
         torch.ones(1, 16, 8, 8),

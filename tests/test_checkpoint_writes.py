@@ -1,5 +1,6 @@
 """files/tensor_writing.py: nothing is half written, and what cannot be written is refused."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from safetensors import safe_open
 from safetensors.numpy import load_file
 
 import sparsecore as sc
+from child import killed
 from format_cases import lecture
 from oracle import Array
 from sparsecore.files import tensor_writing
@@ -84,24 +86,68 @@ def test_a_failure_leaves_the_older_shards(tmp_path: Path, monkeypatch: pytest.M
     assert contents(tmp_path) == before
 
 
-def test_there_is_no_index_while_shards_are_exchanged(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Were the power cut between two exchanges, what is left would not load."""
-    path, index = tmp_path / "m.safetensors", tmp_path / "m.safetensors.index.json"
-    weights = {name: np.ones(3) for name in "abc"}
-    replace, seen = Path.replace, []
+@pytest.mark.parametrize("exchanges", range(5))
+def test_a_killed_run_leaves_one_whole_checkpoint(tmp_path: Path, exchanges: int) -> None:
+    """Killed after each exchange of a file, the last of which is the index."""
+    path = tmp_path / "m.safetensors"
+    sc.save_checkpoint(path, {name: np.ones(3) for name in "abc"}, shard_bytes=1)
+    code = f"""
+        import numpy as np
+        import sparsecore as sc
+        zeros = {{name: np.zeros(3) for name in "abc"}}
+        sc.save_checkpoint({str(path)!r}, zeros, shard_bytes=1)
+    """
+    killed(code, exchanges=exchanges)
+    expected = 0 if exchanges == 4 else 1
+    for place in (path, tmp_path):
+        found = dict(sc.load_checkpoint(place))
+        assert list(found) == ["a", "b", "c"]
+        assert all((array == expected).all() for array in found.values())
 
-    def noted(self: Path, target: Path) -> Path:
-        seen.append((target.name, index.exists()))
-        return replace(self, target)
 
-    sc.save_checkpoint(path, weights, shard_bytes=1)
-    monkeypatch.setattr(Path, "replace", noted)
-    sc.save_checkpoint(path, weights, shard_bytes=1)
-    assert not any(there for _, there in seen)
-    assert seen[-1][0] == index.name
-    assert len(seen) == 4
+def test_shards_are_called_plainly_where_they_can_be(tmp_path: Path) -> None:
+    """Others than the older ones have a tag, and what was replaced is gone."""
+    path = tmp_path / "m.safetensors"
+    plain = {f"m-0000{i}-of-00003.safetensors" for i in (1, 2, 3)} | {f"{path.name}.index.json"}
+    for value in range(3):
+        sc.save_checkpoint(path, {n: np.full(3, value) for n in "abc"}, shard_bytes=1)
+        names = set(contents(tmp_path))
+        assert len(names) == 4
+        assert (names == plain) == (value != 1)
+        assert sc.load_checkpoint(path)["b"].tolist() == [value] * 3
+
+
+def test_files_of_others_are_neither_written_over_nor_removed(tmp_path: Path) -> None:
+    """Whether the index names them or not."""
+    others = ("m-00002-of-00003.safetensors", "n-00001-of-00001.safetensors", "m-1.safetensors")
+    for name in others:
+        (tmp_path / name).write_bytes(b"of others")
+    index = tmp_path / "m.safetensors.index.json"
+    outside = ("../outside.safetensors", f"../{tmp_path.name}/{others[0]}", 7)
+    index.write_text(json.dumps({"weight_map": dict(enumerate((*others[1:], *outside)))}))
+    (tmp_path.parent / "outside.safetensors").write_bytes(b"of others")
+    sc.save_checkpoint(tmp_path / "m.safetensors", dict.fromkeys("abc", np.ones(3)), shard_bytes=1)
+    for name in (*others, "../outside.safetensors"):
+        assert (tmp_path / name).read_bytes() == b"of others"
+    assert sc.load_checkpoint(index)["c"].tolist() == [1, 1, 1]
+
+
+def test_an_index_that_is_none_is_replaced(tmp_path: Path) -> None:
+    index = tmp_path / "m.safetensors.index.json"
+    for content in ("", "[]", "{}", '{"weight_map": 1}', '{"weight_map": [[]]}'):
+        index.write_text(content)
+        path = tmp_path / "m.safetensors"
+        sc.save_checkpoint(path, dict.fromkeys("abc", np.ones(3)), shard_bytes=1)
+        assert set(sc.load_checkpoint(path)) == set("abc")
+
+
+def test_a_link_is_replaced_and_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "blob").write_bytes(b"of others")
+    path = tmp_path / "m.safetensors"
+    path.symlink_to(tmp_path / "blob")
+    sc.save_checkpoint(path, {"a": np.ones(3)})
+    assert not path.is_symlink()
+    assert (tmp_path / "blob").read_bytes() == b"of others"
 
 
 @pytest.mark.parametrize(

@@ -41,6 +41,7 @@ def test_the_table(path: Path) -> None:
     assert rows[1][-3:] == ["0.0%", "not", "eligible"]
     assert "2 layers: 1 eligible, 1 not eligible" in result.output
     assert "TensorRT itself was not run" in result.output
+    assert "sparsecore prune IN.onnx OUT.onnx --pattern 2:4" in result.output
 
 
 def test_json(path: Path) -> None:
@@ -53,10 +54,28 @@ def test_json(path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("arguments", "code"),
-    [((), 0), (("--fail",), 1), (("--fail", "--skip", "fc2"), 0), (("--fail", "--skip", "x"), 1)],
+    [
+        ((), 0),
+        (("--fail",), 1),
+        (("--fail", "--skip", "fc1"), 1),
+        (("--fail", "--skip", "fc2"), 0),
+        (("--fail", "--skip", "*2"), 0),
+    ],
 )
 def test_exit_codes(path: Path, arguments: tuple[str, ...], code: int) -> None:
     assert run(path, *arguments).exit_code == code
+
+
+def test_layers_are_skipped_by_their_weights_names(path: Path) -> None:
+    layers = json.loads(run(path, "--json").output)["layers"]
+    assert layers[1]["weight"] != layers[1]["name"]
+    assert run(path, "--fail", "--skip", layers[1]["weight"]).exit_code == 0
+
+
+def test_a_skip_of_no_layer_is_refused(path: Path) -> None:
+    result = run(path, "--fail", "--skip", "x*")
+    assert result.exit_code == 2
+    assert "skip has 'x*', which is no layer's name" in result.output
 
 
 def test_a_log(path: Path, tmp_path: Path) -> None:
@@ -129,3 +148,13 @@ def test_what_is_not_there_or_no_log_is_one_line(path: Path, tmp_path: Path) -> 
         result = run(*arguments)
         assert result.exit_code == 2
         assert len(result.output.strip().splitlines()) == 1
+
+
+def test_names_of_a_graph_steer_no_terminal(tmp_path: Path) -> None:
+    nodes = [node("Gemm", ["x", "A"], ["y"], name="fc\x1b[31m\nred")]
+    path = saved(tmp_path / "m.onnx", model(nodes, {"A": weight(True)}))
+    for target in ("tensorrt", "onnxruntime"):
+        result = run(path, target=target)
+        assert result.exit_code == 0
+        assert "\x1b" not in result.output
+        assert result.output.count("fc\\x1b[31m\\nred") == 2, "in the table and the reasons"

@@ -2,7 +2,9 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
+import numpy as np
 import pytest
 
 import sparsecore as sc
@@ -41,3 +43,24 @@ def test_names_the_extra_where_click_is_missing(monkeypatch: pytest.MonkeyPatch)
         cli.main()
     assert "needs click" in str(stop.value)
     assert "pip install 'sparsecore[demo]'" in str(stop.value)
+
+
+_HOSTILE = "\x1b[31mred\r.weight"
+
+
+@pytest.mark.parametrize(
+    "command",
+    [("convert", "out.safetensors"), ("prune", "out.safetensors", "--sparsity", "0.5")],
+)
+def test_names_of_a_file_steer_no_terminal(tmp_path: Path, command: tuple[str, ...]) -> None:
+    """In tables, in lines below them and in messages they are written out."""
+    source, (name, out, *options) = tmp_path / "in.safetensors", command
+    weights = {_HOSTILE: np.eye(64), "a\nb": np.ones((2, 2, 2)), "c\x1b[0m": np.ones(3)}
+    for content in (weights, {_HOSTILE: np.array([[np.nan]])}):
+        sc.save_checkpoint(source, content)
+        result = sparsecore(name, source, tmp_path / out, *options)
+        assert "\x1b" not in result.output + result.stderr
+        assert "\r" not in result.output + result.stderr
+        if name == "prune" or content is weights:
+            assert "\\x1b[31mred\\r.weight" in result.output + result.stderr
+    assert name != "prune" or "has NaN" in result.stderr

@@ -8,7 +8,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 import sparsecore as sc
-from child import run
+from child import killed, run
 from demo_cases import sparsecore
 from sparsecore.conv_geometry import ConvGeometry
 from sparsecore.weight_files import open_weights
@@ -84,6 +84,27 @@ def test_dtypes_that_npz_has_not(tmp_path: Path) -> None:
     assert result.exit_code == 2
     assert "'a' has dtype bfloat16, which npz cannot hold" in result.output
     assert not (tmp_path / "out.npz").exists()
+
+
+@pytest.mark.parametrize("name", ["../../evil", "/abs", "a/../../b", "..\\a", "C:\\a", "C:a"])
+def test_members_of_an_archive_lie_in_it(tmp_path: Path, name: str) -> None:
+    """Unpacked by whatever program, it writes no file elsewhere."""
+    save_file({name: np.eye(4), "a..b/c": np.eye(3)}, tmp_path / "in.safetensors")
+    result = sparsecore("convert", tmp_path / "in.safetensors", tmp_path / "out.npz")
+    assert result.exit_code == 2
+    assert "would be a member of out.npz that lies outside of it" in result.output
+    assert not (tmp_path / "out.npz").exists()
+    save_file({"a..b/c": np.eye(3), "d": np.eye(4)}, tmp_path / "in.safetensors")
+    convert(tmp_path / "in.safetensors", tmp_path / "out.npz")
+    assert np.load(tmp_path / "out.npz").files == ["a..b/c", "d"]
+
+
+def test_a_folder_that_is_not_there_is_named_before_anything_is_planned(tmp_path: Path) -> None:
+    source, target = write_kind("safetensors", tmp_path), tmp_path / "none" / "out.safetensors"
+    for command in (("convert",), ("prune", "--sparsity", "0.5", "--dry-run")):
+        result = sparsecore(*command, source, target)
+        assert result.exit_code == 2
+        assert f"the folder of {target} does not exist" in " ".join(result.output.split())
 
 
 def test_ties_of_torch_stay_ties(tmp_path: Path) -> None:
@@ -228,6 +249,55 @@ def test_a_killed_run_leaves_the_older_file_whole(tmp_path: Path) -> None:
     assert done.returncode == -9
     assert target.read_bytes() == before
     assert list(tmp_path.glob(".out*.tmp")), "it was killed while it wrote"
+
+
+@pytest.mark.parametrize("exchanges", [0, 1, 2])
+def test_a_killed_run_leaves_one_whole_model(tmp_path: Path, exchanges: int) -> None:
+    """Killed after each exchange of a file: the data, then the model that names them."""
+    pytest.importorskip("onnx")
+    from onnx_graphs import model, saved
+
+    saved(tmp_path / "out.onnx", model([], {"w": np.ones((4, 4))}), external="out.onnx.data")
+    source = saved(tmp_path / "in.onnx", model([], {"w": np.zeros((4, 4))}), external="in.data")
+    code = f"""
+        from sparsecore.weight_files import open_weights
+        from sparsecore.weight_files.writing import plan_writing
+        weights = open_weights({str(source)!r})
+        plan_writing(weights, Path({str(tmp_path / "out.onnx")!r}), "onnx").write()
+    """
+    killed(code, exchanges=exchanges)
+    expected = 0 if exchanges == 2 else 1
+    assert (open_weights(tmp_path / "out.onnx").dense("w") == expected).all()
+
+
+@pytest.mark.parametrize("external", [None, "in.data"])
+def test_the_data_of_an_older_model_go(tmp_path: Path, external: str | None) -> None:
+    pytest.importorskip("onnx")
+    from onnx_graphs import model, saved
+
+    source = saved(tmp_path / "in.onnx", model([], {"w": np.ones((4, 4))}), external=external)
+    target = tmp_path / "out.onnx"
+    saved(target, model([], {"w": np.zeros((4, 4))}), external="out.onnx.data")
+    (tmp_path / "out.onnx-of-others.data").touch()
+    others = {file.name for file in tmp_path.iterdir()} - {"out.onnx.data"}
+    for _ in range(2):
+        plan_writing(open_weights(source), target, "onnx").write()
+        assert (open_weights(target).dense("w") == 1).all()
+        names = {file.name for file in tmp_path.iterdir()} - others
+        assert len(names) == (0 if external is None else 1)
+    assert external is None or names == {"out.onnx.data"}, "the plain name was free again"
+
+
+def test_data_that_are_read_are_not_replaced(tmp_path: Path) -> None:
+    pytest.importorskip("onnx")
+    from onnx_graphs import model, saved
+
+    name = "out.onnx-0123abcd.data"
+    source = saved(tmp_path / "in.onnx", model([], {"w": np.ones((4, 4))}), external=name)
+    result = sparsecore("convert", source, tmp_path / "out.onnx")
+    assert result.exit_code == 2
+    assert f"{name}: is to be replaced, but has data of" in result.output
+    assert (open_weights(source).dense("w") == 1).all()
 
 
 @pytest.mark.parametrize(

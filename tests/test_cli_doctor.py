@@ -101,6 +101,8 @@ def test_a_file_without_zeros_is_fine(full: Path) -> None:
     [
         (("--batch", "1,x"), "'1,x' is not a list of natural numbers"),
         (("--input-shape", "0"), "'0' is not a list of natural numbers"),
+        (("--batch", "1" + "0" * 26), "of 2147483647 at most"),
+        (("--input-shape", "9" * 20 + ",16"), "Invalid value for '--input-shape'"),
         (("--fail-on", "slow"), "'slow' is none of mask-in-forward,"),
         (("--threads", "0"), "0 is not in the range"),
     ],
@@ -120,8 +122,47 @@ def test_what_cannot_be_read_is_two_and_one_line(file: Path, tmp_path: Path) -> 
         result = sparsecore("doctor", path)
         assert (result.exit_code, result.stdout) == (2, "")
         (line,) = result.stderr.splitlines()
-        assert line.startswith("sparsecore doctor: ")
+        assert line.startswith("Error: ")
         assert path.name in line
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (MemoryError("no room for 3 GB"), "not enough memory: no room for 3 GB"),
+        (MemoryError(), "not enough memory"),
+        (ModuleNotFoundError("no torch"), "no torch"),
+    ],
+)
+def test_what_goes_wrong_later_is_two_and_one_line(
+    full: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, words: str
+) -> None:
+    """1 would be taken for a verdict."""
+
+    def fails(*_: Any, **__: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(command, "diagnose", fails)
+    result = sparsecore("doctor", full)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr == f"Error: {words}\n"
+
+
+def test_rows_that_no_memory_has_room_for(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where torch gets no memory, it raises a RuntimeError."""
+    pytest.importorskip("torch")
+    from sparsecore.diagnosis import measuring
+
+    def fails(*_: Any, **__: Any) -> None:
+        msg = "DefaultCPUAllocator: not enough memory"
+        raise RuntimeError(msg)
+
+    monkeypatch.setattr(measuring, "measure_weight", fails)
+    result = sparsecore("doctor", file, "--measure", "--batch", "2000000000")
+    assert (result.exit_code, result.stdout) == (2, "")
+    (line,) = result.stderr.splitlines()
+    assert "cannot be measured with 2000000000 rows: DefaultCPUAllocator" in line
+    assert file.name in line
 
 
 def test_the_page_is_written(file: Path, tmp_path: Path) -> None:
@@ -156,3 +197,15 @@ def test_odd_files_are_diagnosed(tmp_path: Path) -> None:
 
 def test_there_is_no_progress_where_there_is_no_terminal(file: Path) -> None:
     assert sparsecore("doctor", file).stderr == ""
+
+
+def test_a_page_is_not_written_over_the_weights(tmp_path: Path) -> None:
+    weights = {name: pruned(64, 64) for name in ("a.weight", "b.weight")}
+    sc.save_checkpoint(tmp_path / "m.safetensors", weights, shard_bytes=20_000)
+    shards = sorted(tmp_path.glob("m-*.safetensors"))
+    assert len(shards) == 2
+    before = [shard.read_bytes() for shard in shards]
+    result = sparsecore("doctor", tmp_path, "--html", shards[1])
+    assert result.exit_code == 2, result.output
+    assert f"{shards[1]} would be written over" in result.stderr
+    assert [shard.read_bytes() for shard in shards] == before

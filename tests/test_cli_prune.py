@@ -215,6 +215,26 @@ def test_files_that_are_read_are_not_written_over(tmp_path: Path) -> None:
     assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before
 
 
+def test_a_shard_that_is_read_is_not_written_over(tmp_path: Path) -> None:
+    """Nor is it removed as one of an older OUT's."""
+    sc.save_checkpoint(tmp_path / "m.safetensors", state(), shard_bytes=500)
+    index, target = tmp_path / "m.safetensors.index.json", tmp_path / "m.safetensors"
+    source = next(file for file in tmp_path.glob("m-*") if "conv.weight" in open_weights(file))
+    before = source.read_bytes()
+    options = ("--sparsity", 0.5, "--shard-bytes", 300)
+    result = sparsecore("prune", source, target, *options)
+    assert result.exit_code == 2
+    assert f"written over {source.name}" in result.output
+    assert source.read_bytes() == before
+    index.unlink()
+    for name in ("m-00001-of-00002.safetensors", "m-00002-of-00002.safetensors"):
+        save_file({f"{i}.weight": weight(8, 12, seed=i) for i in range(2)}, tmp_path / name)
+        before = (tmp_path / name).read_bytes()
+        prune(tmp_path / name, target, *options)
+        assert (tmp_path / name).read_bytes() == before
+        assert sorted(open_weights(index)) == ["0.weight", "1.weight"]
+
+
 def test_torch_files_keep_what_is_beside_the_weights(tmp_path: Path) -> None:
     torch = pytest.importorskip("torch")
     W = torch.from_numpy(weight(8, 12))
@@ -368,6 +388,21 @@ def test_requests_without_meaning(tmp_path: Path, options: tuple[str, ...], mess
     assert result.exit_code == 2
     assert message in result.output
     assert not (tmp_path / "out.safetensors").exists()
+
+
+def test_each_seed_has_its_own_choice(tmp_path: Path) -> None:
+    """Of random scores; the same seed has the same one, and its weights have different ones."""
+    W = weight(8, 12)
+    save_file({"a.weight": W, "b.weight": W}, tmp_path / "in.safetensors")
+    kept: list[Any] = []
+    for seed in (0, 1, 0):
+        options = ("--sparsity", 0.5, "--score", "random", "--seed", seed)
+        prune(tmp_path / "in.safetensors", tmp_path / "out.safetensors", *options)
+        found = load_file(tmp_path / "out.safetensors")
+        kept.append([(found[name] != 0).tolist() for name in ("a.weight", "b.weight")])
+    assert kept[0] == kept[2]
+    assert kept[0][0] != kept[1][0]
+    assert kept[0][0] != kept[0][1]
 
 
 def test_weights_that_have_no_order(tmp_path: Path) -> None:

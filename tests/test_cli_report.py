@@ -74,3 +74,38 @@ def test_nothing_to_show_is_bad_usage(tmp_path: Path) -> None:
     result = sparsecore("report", "-o", tmp_path / "page.html")
     assert result.exit_code == 2
     assert "there is nothing to show" in result.stderr
+
+
+def test_no_file_that_is_read_is_written_over(tmp_path: Path) -> None:
+    report, *_ = written(tmp_path)
+    weights = {name: np.eye(64) for name in ("a.weight", "b.weight")}
+    sc.save_checkpoint(tmp_path / "m.safetensors", weights, shard_bytes=40_000)
+    index = tmp_path / "m.safetensors.index.json"
+    shard = tmp_path / "m-00001-of-00002.safetensors"
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    for output in (report, index, shard):
+        result = sparsecore("report", report, "--weights", index, "-o", output)
+        assert result.exit_code == 2, result.output
+        assert f"{output} would be written over" in result.stderr
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
+    report, *_ = written(tmp_path)
+    result = sparsecore("report", report, "-o", tmp_path / "none" / "page.html")
+    assert result.exit_code == 2
+    assert f"the folder of {tmp_path / 'none' / 'page.html'} does not exist" in result.stderr
+
+
+def test_weights_of_no_entries_are_not_drawn(tmp_path: Path) -> None:
+    """Whatever shape they claim: it costs a file nothing."""
+    weights = {"a.weight": np.zeros((1 << 40, 0)), "b.weight": np.zeros((3, 0, 3))}
+    path, page = tmp_path / "m.safetensors", tmp_path / "page.html"
+    for more, pictures in (({}, 0), ({"c.weight": np.eye(8)}, 1)):
+        sc.save_checkpoint(path, weights | more)
+        result = sparsecore("report", "--weights", path, "-o", page)
+        assert result.exit_code == 0, result.output
+        assert page.read_text(encoding="utf-8").count("data:image/png;base64,") == pictures
+    result = sparsecore("report", "--weights", path, "--layers", "a", "-o", page)
+    assert result.exit_code == 2
+    assert "'a' fits no layer that can be drawn" in result.stderr

@@ -11,9 +11,10 @@ import pytest
 import sparsecore as sc
 from diagnosis_cases import pruned, two_of_four
 from oracle import Array
-from sparsecore.diagnosis.backends import Backend, backends, is_24_by_chance
+from sparsecore.diagnosis.backends import Backend, backends, is_24, is_24_by_chance
 from sparsecore.diagnosis.counting import count
 from sparsecore.diagnosis.facts import LayerFacts, LayerUse, bytes_of
+from sparsecore.diagnosis.findings import findings
 from sparsecore.export.judging import judge
 from sparsecore.export.layers import Layer, Weight
 
@@ -84,6 +85,33 @@ def test_24_has_to_lie_along_the_sum() -> None:
     assert able(wrong, LayerUse("linear", "Gemm", 0))["2:4"].eligible is True
     assert able(right, None)["2:4"].eligible is None
     assert able(pruned(16, 16, sparsity=0.3), None)["2:4"].eligible is False
+
+
+@pytest.mark.parametrize("groups", [1, 64])
+def test_lines_of_one_number_are_not_24(groups: int) -> None:
+    """Of one input channel a group, whatever the zeros."""
+    weight = pruned(64, 1, 5, 5, sparsity=0.3)
+    found = facts(weight, LayerUse("convolution", "Conv", 1, groups, (5, 5)))
+    assert found.share_24["axis 1"] == 1.0
+    assert is_24(found) is False
+    sentence = backends(found)[1].why
+    assert sentence.endswith("of its groups of four have at most two nonzeros")
+    assert not sentence.startswith("100")
+    two = facts(pruned(64, 2, sparsity=0.3), LINEAR)
+    assert "two numbers at most" in backends(two)[1].why
+
+
+def test_what_was_not_counted_is_unknown() -> None:
+    """`count` was not told of the axis that is summed over."""
+    found = facts(pruned(1, 64, 64), LayerUse("linear", "aten::bmm", 2))
+    assert is_24(found) is None
+    assert {b.name: b.eligible for b in backends(found)} == {
+        "csr": True,
+        "2:4": None,
+        "cusparselt": False,
+        "tensorrt": None,
+    }
+    assert not any(verdict.code == "wrong-axis" for verdict in findings(found, (), ()))
 
 
 def test_convolutions_have_24_where_they_are_products() -> None:

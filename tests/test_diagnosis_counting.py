@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import tracemalloc
 
 import hypothesis.strategies as st
 import ml_dtypes
@@ -16,6 +17,28 @@ from sparsecore.diagnosis import counting
 from sparsecore.diagnosis.counting import count
 
 SHAPES = [(1, 1), (5, 7), (8, 4), (3, 6, 2, 2), (4, 3, 3), (2, 0), (0, 4), (9,), ()]
+
+
+def test_the_axis_that_is_summed_over_is_counted() -> None:
+    weight = two_of_four(2, 3, 8, 5, axis=2)
+    shares = count(weight, 2).share_24
+    assert set(shares) == {"axis 0", "axis 1", "axis 2", "flattened"}
+    assert shares["axis 2"] == 1.0 > shares["flattened"]
+    assert count(weight, 3).share_24["axis 3"] == share_by_loops(lines_along(weight, 3))
+    assert "axis 2" not in count(weight).share_24
+
+
+@pytest.mark.parametrize("shape", [(1 << 40, 0), (0, 1 << 40), (0, 3, 3, 3), (1 << 30, 0, 7)])
+def test_what_is_empty_costs_nothing(shape: tuple[int, ...]) -> None:
+    """Such a shape takes no bytes of a file, and must take none here."""
+    tracemalloc.start()
+    try:
+        counts = count(np.empty(shape, np.float32), 1)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert (counts.size, counts.nonzeros, set(counts.share_24.values())) == (0, 0, {1.0})
+    assert peak < 100_000
 
 
 def share_by_loops(lines: list[Array]) -> float:

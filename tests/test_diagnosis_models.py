@@ -139,6 +139,14 @@ def test_each_mask_has_its_remedy() -> None:
     assert "multiply the weight by its mask once" in remedies["by hand"]
 
 
+def test_a_mask_comes_before_what_rules_out_every_form() -> None:
+    """Of a convolution that has no kernel, either."""
+    layer = prune.l1_unstructured(nn.Conv1d(8, 8, 3), "weight", 0.9)
+    (found,) = doctor(nn.Sequential(layer), torch.ones(1, 8, 64)).layers
+    assert found.verdict.code == "mask-in-forward"
+    assert "no-kernel" in {verdict.code for verdict in found.further}
+
+
 def test_following_the_advice_helps() -> None:
     model: Any = hooked()
     prune.remove(model[0], "weight")
@@ -224,6 +232,23 @@ def test_compiled_models_are_diagnosed_as_written() -> None:
 def test_meta_weights_are_unknown() -> None:
     (layer,) = doctor(nn.Sequential(nn.Linear(8, 8, device="meta"))).layers
     assert layer.verdict.code == "unknown"
+
+
+def test_a_class_of_ones_own_is_no_form() -> None:
+    """What only carries a name more is dense; what torch wraps is taken for neither."""
+    own = type("Own", (nn.Parameter,), {})
+    model = nn.Sequential(linear(), linear())
+    for layer in model:
+        layer.weight = own(layer.weight.detach())
+    stored = {layer.facts.stored for layer in doctor(model, torch.ones(32, 64)).layers}
+    assert stored == {"dense"}
+    assert set(doctor(model, torch.ones(32, 64)).verdicts.values()) == {"not-exchangeable"}
+    wrapper = type("Wrapper", (Tensor,), {})
+    weight = torch.from_numpy(pruned(64, 64)).as_subclass(wrapper)
+    model[0].weight = nn.Parameter(weight, requires_grad=False)
+    first = doctor(model, torch.ones(32, 64)).layers[0]
+    assert (first.facts.stored, first.facts.is_sparse) == ("Wrapper", False)
+    assert "zeros-stored-dense" not in first.codes
 
 
 def test_a_model_without_weights() -> None:

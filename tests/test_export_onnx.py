@@ -1,6 +1,7 @@
 """export/onnx_file.py: what is written, what is checked, and that a failed check leaves no file."""
 
 import copy
+from pathlib import Path
 
 import pytest
 
@@ -238,6 +239,34 @@ def test_large_weights_lie_beside_the_graph(traced, tmp_path, convolutions, monk
     assert sorted(p.name for p in tmp_path.iterdir()) == ["model.onnx", "model.onnx.data"]
     assert result.nbytes == sum(p.stat().st_size for p in tmp_path.iterdir())
     for one, other in zip(run(result.path, x), run(whole.path, x), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_a_failed_exchange_leaves_the_older_model_whole(
+    traced, tmp_path, convolutions, monkeypatch
+):
+    """The data of a large model are under a new name when its graph takes the older one's place."""
+    monkeypatch.setattr(onnx_file, "_LARGEST_WEIGHTS", 1000)
+    _, x, whole = convolutions
+    path = tmp_path / "model.onnx"
+    traced(path, lambda _: None)
+    before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
+    replace = Path.replace
+
+    def refused(self, target):
+        if target == path:
+            raise OSError(5, "Input/output error")
+        return replace(self, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", refused)
+        with pytest.raises(OSError, match="Input/output"):
+            traced(path, lambda _: None)
+    now = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
+    assert before.items() <= now.items()
+    traced(path, lambda _: None)
+    assert len(list(tmp_path.iterdir())) == 2, "what the failed run left is gone"
+    for one, other in zip(run(path, x), run(whole.path, x), strict=True):
         np.testing.assert_array_equal(one, other)
 
 

@@ -183,6 +183,21 @@ def test_one_weight_of_two_layers_and_of_a_branch(tmp_path: Path) -> None:
     ]
 
 
+def test_layers_of_one_name_are_judged_by_themselves(tmp_path: Path) -> None:
+    """Names of nodes need not differ: a dense layer is not the 2:4 one that has its name."""
+    nodes = [
+        node("Gemm", ["x", "A"], ["r"], name="fc", transB=1),
+        node("Gemm", ["r", "B"], ["s"], name="fc", transB=1),
+        node("Gemm", ["s", "A"], ["fc_2"], transB=1),
+    ]
+    result = check(tmp_path, nodes, {"A": pruned(8, 8, axis=1), "B": np.ones((8, 8), "f4")})
+    assert [(layer.name, layer.weight, layer.share) for layer in result.layers] == [
+        ("fc", "A", 1.0),
+        ("fc_3", "B", 0.0),
+        ("fc_2", "A", 1.0),
+    ]
+
+
 # ---- the log ----
 
 
@@ -289,3 +304,11 @@ def test_dense_engines_multiply_by_zeros(tmp_path: Path) -> None:
     assert len(result.not_eligible()) == 1
     with pytest.raises(ValueError, match="engine is 'tvm', expected one of"):
         dense_engine_eligibility(path, "tvm")
+
+
+def test_advice_is_given_where_a_layer_needs_it() -> None:
+    torch = pytest.importorskip("torch")
+    model = torch.nn.Linear(8, 8)
+    assert "sc.pruning.prune(model, 0.5" in sc.export.tensorrt_eligibility(model).note
+    sc.pruning.prune(model, 0.5, pattern=sc.pruning.NM(2, 4, axis=1))
+    assert "To prune" not in sc.export.tensorrt_eligibility(model).note

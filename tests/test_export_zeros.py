@@ -74,3 +74,30 @@ def test_a_lost_zero_is_an_error(name: str) -> None:
 
 def test_a_weight_without_zeros_has_none_to_lose() -> None:
     assert check_zeros({"w": np.ones((2, 2))}, {}, where="here") == ()
+
+
+def test_an_initializer_stands_for_one_weight() -> None:
+    """Zeros that cover those of a weight are no proof: others may be an initial state's."""
+    W, V = weight(6, 4), weight(6, 4, seed=1)
+    for others in ({"state": np.zeros_like(W)}, {"v": np.zeros_like(W)}):
+        with pytest.raises(ArithmeticError, match=r"here: nothing there has the .* zeros of w"):
+            check_zeros({"w": W, "v": V}, {"v_": V, **others}, where="here")
+    lost = np.where(W == 0, np.float32(1), W)
+    with pytest.raises(ArithmeticError, match="zeros of w"):
+        check_zeros({"w": W, "v": 2 * W}, {"lost": lost, "v": 2 * W}, where="here")
+    with pytest.raises(ArithmeticError, match="zeros of w"):
+        check_zeros({"w": W, "v": 2 * W}, {"lost": lost, "val_0": 2 * W}, where="here")
+    nothing = np.zeros_like(W)
+    assert how(nothing.astype("f8"), folded=nothing) == "zeros"
+
+
+def test_of_several_that_may_be_it_the_most_alike_is_taken() -> None:
+    """One weight's zeros may lie within another's: each has its own initializer."""
+    W = weight(8, 8)
+    V = np.where(weight(8, 8, seed=1) == 0, np.float32(0), W)
+    assert 0 < np.count_nonzero(V) < np.count_nonzero(W)
+    held = {"a": 2 * V, "b": 3 * W.T}
+    found = check_zeros({"w": W, "v": V, "u": W}, held | {"c": 5 * W}, where="here")
+    assert [one.how for one in found] == ["zeros"] * 3
+    with pytest.raises(ArithmeticError, match="zeros of u"):
+        check_zeros({"w": W, "v": V, "u": W}, held, where="here")

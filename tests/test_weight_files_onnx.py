@@ -10,6 +10,7 @@ import pytest
 
 from sparsecore.conv_geometry import ConvGeometry
 from sparsecore.weight_files import Entry, Use, open_weights
+from sparsecore.weight_files.writing import plan_writing
 
 onnx = pytest.importorskip("onnx")
 
@@ -262,6 +263,42 @@ def test_a_name_that_is_there_twice(tmp_path: Path) -> None:
     made.graph.initializer.append(made.graph.initializer[0])
     with pytest.raises(ValueError, match="two tensors are called 'W'"):
         open_weights(saved(tmp_path / "m.onnx", made))
+
+
+def test_branches_may_have_tensors_of_one_name(tmp_path: Path) -> None:
+    """The later one has a number, also in what is written; that computes the same."""
+    reference = pytest.importorskip("onnx.reference")
+    nodes = [node("Transpose", ["W"], ["t"]), node("MatMul", ["x", "t"], ["r"])]
+    then = graph(nodes, {"W": W, "W_2": W[:1]}, "r")
+    other = graph(nodes, {"W": -W}, "r")
+    branch = node("If", ["flag"], ["y"], then_branch=then, else_branch=other)
+    inputs = {"x": (None, 6), "flag": ()}
+    made = model([branch], {}, inputs=inputs)
+    made.graph.input[1].type.tensor_type.elem_type = TensorProto.BOOL
+    opened = open_weights(saved(tmp_path / "m.onnx", made))
+    assert list(opened) == ["W", "W_3", "W_2"], "the else branch comes first"
+    assert [opened[name].use for name in opened] == [Use("MatMul", 1), Use("MatMul", 1), None]
+    np.testing.assert_array_equal(opened.dense("W_3"), W)
+    double = opened.replacing({"W_3": lambda: 2 * W})
+    plan_writing(double, tmp_path / "out.onnx", "onnx").write()
+    run = reference.ReferenceEvaluator(onnx.load(tmp_path / "out.onnx")).run
+    x = np.ones((1, 6), np.float32)
+    for flag, expected in ((True, x @ (2 * W).T), (False, x @ -W.T)):
+        (y,) = run(None, {"x": x, "flag": np.array(flag)})
+        np.testing.assert_array_equal(y, expected)
+
+
+def test_a_branch_within_a_branch_takes_what_was_renamed(tmp_path: Path) -> None:
+    """Unless it has a tensor of that name itself."""
+    takes = graph([node("MatMul", ["x", "W"], ["a"])], {}, "a")
+    has = graph([node("Gemm", ["x", "W"], ["b"])], {"W": 3 * W}, "b")
+    inside = node("If", ["flag"], ["r"], then_branch=takes, else_branch=has)
+    then = graph([inside], {"W": 2 * W}, "r")
+    other = graph([node("Gemm", ["x", "W"], ["s"], transB=1)], {"W": W}, "s")
+    branch = node("If", ["flag"], ["y"], then_branch=then, else_branch=other)
+    opened = open_weights(saved(tmp_path / "m.onnx", model([branch], {"flag": np.array(True)})))
+    found = {opened.dense(n)[0, 1]: opened[n].use for n in opened if n != "flag"}
+    assert found == {1: Use("Gemm", 1), 2: Use("MatMul", 0), 3: Use("Gemm", 0)}
 
 
 def test_the_extra_is_named_where_onnx_is_missing(

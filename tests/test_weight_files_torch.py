@@ -1,5 +1,6 @@
 """weight_files/from_torch.py: what torch.save wrote, read with no code run."""
 
+import copy
 import pickle
 import sys
 import zipfile
@@ -58,9 +59,14 @@ def test_trainers_put_the_state_deeper(tmp_path: Path, place: tuple[str, ...]) -
     assert opened.source.place == place
 
 
-def test_files_of_before_archives(tmp_path: Path) -> None:
+def test_files_of_before_archives_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before torch sees them: 8 GB are what one of 600 bytes may claim."""
     path = saved(tmp_path, {"w": torch.eye(3)}, _use_new_zipfile_serialization=False)
-    np.testing.assert_array_equal(open_weights(path).dense("w"), np.eye(3, dtype=np.float32))
+    monkeypatch.setattr(torch, "load", None)
+    with pytest.raises(ValueError, match=r"m\.pt: not an archive.* before 1\.6 .* saved again"):
+        open_weights(path)
 
 
 def test_what_cannot_be_read_is_listed(tmp_path: Path) -> None:
@@ -105,6 +111,23 @@ def test_claims_are_not_believed(tmp_path: Path) -> None:
                 archive.writestr(member, data)
         with pytest.raises(ValueError, match=message):
             open_weights(path)
+
+
+def test_members_that_overlap_are_refused(tmp_path: Path) -> None:
+    """Many that are one place of the file would be many times the file's bytes."""
+    path = saved(tmp_path, {f"w{i}": torch.zeros(4096) for i in range(4)})
+    with zipfile.ZipFile(path, "a") as archive:
+        first = next(info for info in archive.infolist() if info.filename.endswith("data/0"))
+        for info in archive.infolist():
+            if info.filename[-6:-1] == "data/":
+                info.header_offset, info.CRC = first.header_offset, first.CRC
+        for i in range(8):
+            copied = copy.copy(first)
+            copied.filename = first.filename[:-1] + str(10 + i)
+            archive.filelist.append(copied)
+        archive.writestr("archive/more", b"")  # so that the directory is written anew
+    with pytest.raises(ValueError, match=r"m\.pt: its archive lists \d+ bytes in a file of \d+"):
+        open_weights(path)
 
 
 def test_the_extra_is_named_where_torch_is_missing(

@@ -53,12 +53,6 @@ def _torch(path: Path) -> None:
     torch.save({name: torch.from_numpy(array) for name, array in weights().items()}, path)
 
 
-def _torch_legacy(path: Path) -> None:
-    torch = pytest.importorskip("torch")
-    state = {name: torch.from_numpy(array) for name, array in weights().items()}
-    torch.save(state, path, _use_new_zipfile_serialization=False)
-
-
 def _onnx(path: Path) -> None:
     pytest.importorskip("onnx")
     from onnx_graphs import model, node, saved
@@ -75,7 +69,6 @@ KINDS: dict[str, tuple[str, Callable[[Path], None]]] = {
     "npz": (".npz", _npz),
     "scipy": (".npz", _scipy),
     "torch": (".pt", _torch),
-    "torch-legacy": (".pth", _torch_legacy),
     "onnx": (".onnx", _onnx),
 }
 

@@ -2,21 +2,24 @@
 
 from collections.abc import Sequence
 
-__all__ = ["shape_text", "table_lines"]
+__all__ = ["printable", "shape_text", "table_lines"]
 
 
 def table_lines(rows: Sequence[Sequence[str]]) -> list[str]:
     """Return the lines of a table: the first row is its head, with a rule below it.
+
+    Every cell is made `printable`.
 
     Examples
     --------
     >>> table_lines([["layer", "bytes"], ["fc", "12,345"]])
     ['layer  bytes', '-------------', 'fc     12,345']
     """
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    shown = [[printable(cell) for cell in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*shown, strict=True)]
     lines = [
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in rows
+        for row in shown
     ]
     return [lines[0], "-" * max(map(len, lines)), *lines[1:]]
 
@@ -30,3 +33,14 @@ def shape_text(shape: Sequence[int]) -> str:
     '2 x 3'
     """
     return " x ".join(map(str, shape))
+
+
+def printable(text: str) -> str:
+    r"""Return a text of a file's with what could steer a terminal written out.
+
+    Examples
+    --------
+    >>> printable("fc\x1b[2J.weight")
+    'fc\\x1b[2J.weight'
+    """
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

@@ -28,6 +28,7 @@ def main(options: Options) -> None:
     # Only now: what this imports reads the number of threads when it is loaded.
     from sparsecore.bench.comparison import WrongResult
     from sparsecore.bench.run import run
+    from sparsecore.text_table import printable
 
     try:
         run(options, pinned=pinned)
@@ -36,7 +37,7 @@ def main(options: Options) -> None:
     except (OSError, ValueError, ModuleNotFoundError) as error:
         if options.command != "file" and not isinstance(error, FileNotFoundError):
             raise
-        print(f"Error: {error}", file=sys.stderr)
+        print(printable(f"Error: {error}"), file=sys.stderr)
         sys.exit(2 if options.command == "file" else 1)
 
 

@@ -16,7 +16,7 @@ _EXAMPLES = """\b
 Examples:
   sparsecore check model.onnx --target tensorrt
   sparsecore check model.onnx --target tensorrt --log build.log
-  sparsecore check model.onnx --target tensorrt --fail --skip 'conv1/*' --json
+  sparsecore check model.onnx --target tensorrt --fail --skip 'conv1.*' --json
   sparsecore check model.onnx --target onnxruntime
 """
 _ANSWER_IS_NO = 1
@@ -41,7 +41,8 @@ _ANSWER_IS_NO = 1
     "--skip",
     multiple=True,
     metavar="GLOB",
-    help="Layers that --fail does not ask of, such as 'conv1/*'; may be given several times.",
+    help="Layers that --fail does not ask of, by their names or their weights' names, such as "
+    "'conv1.*'; may be given several times.",
 )
 def check(
     file: Path, target: str, log: Path | None, as_json: bool, fail: bool, skip: tuple[str, ...]
@@ -64,6 +65,7 @@ def check(
             found = tensorrt_eligibility(file, log=log)
         else:
             found = dense_engine_eligibility(file, target)
+        refused = found.not_eligible(skip)
     click.echo(json.dumps(found.to_dict(), indent=2) if as_json else str(found))
-    if fail and found.not_eligible(skip):
+    if fail and refused:
         sys.exit(_ANSWER_IS_NO)

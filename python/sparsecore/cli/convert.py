@@ -6,7 +6,7 @@ import click
 
 from sparsecore.cli.faults import one_line_faults
 from sparsecore.cli.file_options import check_apart, writes_a_file
-from sparsecore.text_table import shape_text, table_lines
+from sparsecore.text_table import printable, shape_text, table_lines
 from sparsecore.weight_files import open_weights
 from sparsecore.weight_files.plan import Outcome
 from sparsecore.weight_files.to_onnx import into_graph
@@ -84,9 +84,9 @@ def convert(
         plan = plan_writing(placed, target, kind, skip=skip, shard_bytes=shard_bytes)
         written = "nothing was written" if dry_run else plan.write()
     for line in _table(plan.outcomes):
-        click.echo(line)
+        click.echo(printable(line))
     for note in plan.notes:
-        click.echo(f"note: {note}")
+        click.echo(printable(f"note: {note}"))
     click.echo(f"\n{weights.path}: {weights.kind}, {weights.nbytes:,} bytes")
     click.echo(f"{target}: {kind}, {written}")
 

@@ -9,9 +9,12 @@ from rich.console import Console
 
 from sparsecore.cli.doctor_progress import WeightProgress
 from sparsecore.cli.doctor_table import print_diagnosis
+from sparsecore.cli.faults import one_line_faults
+from sparsecore.cli.file_options import check_unread
 from sparsecore.diagnosis import CODES, FIXABLE, Diagnosis
 from sparsecore.diagnosis.examine import doctor as diagnose
-from sparsecore.diagnosis.words import printable
+from sparsecore.diagnosis.wish import MOST
+from sparsecore.weight_files import open_weights
 
 __all__ = ["doctor"]
 
@@ -23,7 +26,6 @@ Examples:
   sparsecore doctor model.safetensors --html diagnosis.html
   sparsecore doctor model.pt --json --fail-on below-break-even,wrong-axis
 """
-_BAD_INPUT = 2
 
 
 def _numbers(
@@ -36,8 +38,8 @@ def _numbers(
         numbers = tuple(int(part) for part in text.split(","))
     except ValueError:
         numbers = ()
-    if not numbers or min(numbers) < 1:
-        msg = f"{text!r} is not a list of natural numbers such as 1,16"
+    if not numbers or min(numbers) < 1 or max(numbers) > MOST:
+        msg = f"{text!r:.80} is not a list of natural numbers such as 1,16, of {MOST} at most"
         raise click.BadParameter(msg, context, option)
     return numbers
 
@@ -93,7 +95,9 @@ def doctor(
 
     The exit code is 1 where a weight's verdict is one of --fail-on, 2 where FILE cannot be read.
     """
-    try:
+    with one_line_faults():
+        if html is not None:
+            check_unread(html, open_weights(file).files)
         with WeightProgress() as bar:
             diagnosis = diagnose(
                 file,
@@ -105,9 +109,6 @@ def doctor(
             )
         if html is not None:
             diagnosis.save_html(html)
-    except (ValueError, TypeError, OSError, ModuleNotFoundError) as error:
-        click.echo(f"sparsecore doctor: {_one_line(error)}", err=True)
-        sys.exit(_BAD_INPUT)
     if as_json:
         click.echo(json.dumps(diagnosis.to_dict(), indent=1))
     else:
@@ -117,7 +118,3 @@ def doctor(
 
 def _fails(diagnosis: Diagnosis, codes: tuple[str, ...]) -> bool:
     return any(layer.verdict.code in codes for layer in diagnosis.layers)
-
-
-def _one_line(error: Exception) -> str:
-    return printable(" ".join(str(error).split())) or type(error).__name__

@@ -5,6 +5,8 @@ from contextlib import contextmanager
 
 import click
 
+from sparsecore.text_table import printable
+
 __all__ = ["Fault", "one_line_faults"]
 
 
@@ -20,6 +22,6 @@ def one_line_faults() -> Iterator[None]:
     try:
         yield
     except (ValueError, TypeError, OSError, ModuleNotFoundError) as error:
-        raise Fault(" ".join(str(error).split())) from error
+        raise Fault(printable(" ".join(str(error).split()))) from error
     except MemoryError as error:
         raise Fault(f"not enough memory: {error}".rstrip(": ")) from error

@@ -1,12 +1,12 @@
 """What commands that read one file and write another have in common."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
-__all__ = ["check_apart", "writes_a_file"]
+__all__ = ["check_apart", "check_unread", "writes_a_file"]
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -30,7 +30,23 @@ def writes_a_file(command: Command) -> Command:
 
 
 def check_apart(source: Path, target: Path, *, name: str = "IN") -> None:
-    """Raise UsageError where a file that is read would be written."""
+    """Raise UsageError where a file that is read would be written, or OUT's folder is missing."""
+    _check_folder(target)
     if target.exists() and target.samefile(source):
         msg = f"{name} and OUT are the same file, {source}"
+        raise click.UsageError(msg)
+
+
+def check_unread(target: Path, files: Iterable[Path]) -> None:
+    """Raise UsageError where `target` is one of the files that are read, or has no folder."""
+    _check_folder(target)
+    for file in files:
+        if target.exists() and file.exists() and target.samefile(file):
+            msg = f"{target} would be written over, but is read; choose another name"
+            raise click.UsageError(msg)
+
+
+def _check_folder(target: Path) -> None:
+    if not target.parent.is_dir():
+        msg = f"the folder of {target} does not exist"
         raise click.UsageError(msg)

@@ -7,7 +7,7 @@ import click
 from sparsecore.cli.faults import one_line_faults
 from sparsecore.cli.file_options import check_apart, writes_a_file
 from sparsecore.pruning.patterns import NM
-from sparsecore.text_table import shape_text, table_lines
+from sparsecore.text_table import printable, shape_text, table_lines
 from sparsecore.weight_files import open_weights
 from sparsecore.weight_files.prune_request import (
     ALLOCATIONS,
@@ -111,9 +111,9 @@ def prune(
                 pruning.prune(name)
         written = "nothing was written" if dry_run else plan.write()
     for line in _table([pruning.pruned[name] for name in names], reasons):
-        click.echo(line)
+        click.echo(printable(line))
     for note in plan.notes:
-        click.echo(f"note: {note}")
+        click.echo(printable(f"note: {note}"))
     click.echo(f"{target}: {written}")
 
 

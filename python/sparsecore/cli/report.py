@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from sparsecore.cli.faults import one_line_faults
+from sparsecore.cli.file_options import check_unread
 from sparsecore.html_report.write import write_html
 from sparsecore.weight_files import open_weights
 
@@ -59,5 +60,6 @@ def report(
         raise click.UsageError(msg)
     with one_line_faults():
         opened = None if weights is None else open_weights(weights)
+        check_unread(output, (*sources, *(opened.files if opened is not None else ())))
         write_html(output, *sources, weights=opened, layers=layers, title=title)
     click.echo(f"{output}: {output.stat().st_size:,} bytes")

@@ -7,6 +7,7 @@ from sparsecore.diagnosis.counting import axis_name
 from sparsecore.diagnosis.facts import LayerFacts
 from sparsecore.html_report.numbers import percent
 from sparsecore.interop import FLOAT8_DTYPES, VALUE_DTYPES
+from sparsecore.text_table import shape_text
 
 __all__ = [
     "Backend",
@@ -78,10 +79,10 @@ def kernel_obstacle(facts: LayerFacts) -> str | None:
 def is_24(facts: LayerFacts) -> bool | None:
     """Whether a weight is 2:4 along an axis that is summed over; None where that is not known."""
     lines = facts.lines_24
-    if lines:
-        return any(facts.share_24.get(line) == 1.0 for line in lines)
-    shares = tuple(facts.share_24.values())
-    return None if 1.0 in shares else False
+    found = [facts.is_24_along(line) for line in lines or facts.share_24]
+    if not lines:
+        return None if True in found or not facts.counted else False
+    return True if True in found else None if None in found else False
 
 
 def is_24_by_chance(facts: LayerFacts) -> bool:
@@ -120,12 +121,17 @@ def _sparse24(facts: LayerFacts) -> Backend:
 
 def _why_not_24(facts: LayerFacts) -> str:
     fits = is_24(facts)
-    if fits is None:
-        return "it is 2:4 along one axis; which one is summed over is unknown without the model"
     if fits:
         return ""
     lines = facts.lines_24 or tuple(facts.share_24)
-    share = max((facts.share_24.get(line, 0.0) for line in lines), default=0.0)
+    if fits is None and (facts.lines_24 or not facts.counted):
+        return "its groups of four along what is summed over were not counted"
+    if fits is None:
+        return "it is 2:4 along one axis; which one is summed over is unknown without the model"
+    long = [line for line in lines if facts.line_length(line) > 2]
+    if not long:
+        return "each sum has two numbers at most, which are 2:4 whatever they are"
+    share = max(facts.share_24.get(line, 0.0) for line in long)
     return f"{percent(share)} of its groups of four have at most two nonzeros"
 
 
@@ -138,8 +144,7 @@ def _cusparselt(facts: LayerFacts) -> Backend:
     if len(facts.shape) != 2:
         return Backend("cusparselt", False, f"it has {len(facts.shape)} axes, expected 2")
     if any(length % side for length in facts.shape):
-        sides = " x ".join(map(str, facts.shape))
-        why = f"{sides} are not both multiples of {side}, as {facts.dtype} needs"
+        why = f"{shape_text(facts.shape)} are not both multiples of {side}, as {facts.dtype} needs"
         return Backend("cusparselt", False, why)
     fits = is_24(facts)
     return Backend("cusparselt", fits, _why_not_24(facts))
@@ -157,7 +162,9 @@ def _tensorrt(facts: LayerFacts) -> Backend:
     if length % 4 or not facts.counts.size:
         return Backend("tensorrt", False, f"each sum has {length} numbers, no multiple of 4")
     line = axis_name(use.reduction_axis)
-    share = facts.share_24.get(line, 0.0)
+    share = facts.share_24.get(line)
+    if share is None:
+        return Backend("tensorrt", None, _why_not_24(facts))
     if share < 1:
         return Backend("tensorrt", False, f"{percent(share)} of its groups along {line} are 2:4")
     if use.groups > 1 or use.operator == "MatMul":

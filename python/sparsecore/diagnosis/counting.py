@@ -29,8 +29,9 @@ class Counts:
         -0.0 counts as zero, NaN as nonzero.
     share_24 : mapping of str to float
         The fraction of groups of four neighbours with at most two nonzeros, 1.0 without any group:
-        along "axis 0" and "axis 1", and of a weight of three axes or more also "flattened", along
-        all but the first together. The last group of a line may have fewer than four.
+        along "axis 0" and "axis 1", the axis that is summed over where it is another, and of a
+        weight of three axes or more also "flattened", along all but the first together. The last
+        group of a line may have fewer than four.
     """
 
     size: int
@@ -48,26 +49,33 @@ def axis_name(axis: int) -> str:
     return f"axis {axis}"
 
 
-def count(weight: Array) -> Counts:
+def count(weight: Array, summed_axis: int | None = None) -> Counts:
     """Count the nonzeros of a weight, and its groups of four.
 
     Parameters
     ----------
     weight : array of any dtype
         Read in pieces of about a million elements.
+    summed_axis : int, optional
+        Its axis that is summed over, where that is known: groups along it are counted, too.
 
     Examples
     --------
     >>> count(np.array([[1, 0, 0, 2], [3, 4, 5, 0]])).share_24["axis 1"]
     0.5
     """
-    lines = [axis_name(axis) for axis in range(min(weight.ndim, 2))]
-    lines += [FLATTENED] if weight.ndim > 2 else []
+    axes = range(weight.ndim)
+    lines = {axis_name(axis): axis for axis in axes if axis < 2 or axis == summed_axis}
+    if weight.ndim > 2:
+        lines[FLATTENED] = 1
+    if not weight.size:  # whose other lengths may be anything, since it takes no bytes
+        return Counts(0, 0, MappingProxyType(dict.fromkeys(lines, 1.0)))
     nonzeros, groups, fitting = 0, dict.fromkeys(lines, 0), dict.fromkeys(lines, 0)
     for kept in _pieces(weight):
         nonzeros += int(np.count_nonzero(kept))
-        for line in lines:
-            for few in _at_most_two(kept, line):
+        for line, axis in lines.items():
+            flat = kept.reshape(len(kept), -1) if line == FLATTENED else kept
+            for few in _at_most_two(flat, axis):
                 groups[line] += few.size
                 fitting[line] += int(np.count_nonzero(few))
     share = {line: fitting[line] / groups[line] if groups[line] else 1.0 for line in lines}
@@ -76,7 +84,7 @@ def count(weight: Array) -> Counts:
 
 def _pieces(weight: Array) -> Iterator[npt.NDArray[np.bool_]]:
     """Yield where a weight is not zero, a few of its rows at a time, in fours."""
-    if weight.ndim == 0 or weight.size == 0:
+    if weight.ndim == 0:
         yield np.atleast_1d(weight != 0)
         return
     rows = max(4, _PIECE // (weight.size // len(weight)) // 4 * 4)
@@ -91,11 +99,8 @@ def _is_not_zero(piece: Array) -> npt.NDArray[np.bool_]:
     return kept
 
 
-def _at_most_two(kept: npt.NDArray[np.bool_], line: str) -> Iterator[npt.NDArray[np.bool_]]:
-    """Yield whether groups of four along a line have at most two nonzeros: whole ones, the last."""
-    axis = 0 if line == axis_name(0) else 1
-    if line == FLATTENED:
-        kept = kept.reshape(len(kept), -1)
+def _at_most_two(kept: npt.NDArray[np.bool_], axis: int) -> Iterator[npt.NDArray[np.bool_]]:
+    """Yield whether fours along an axis have at most two nonzeros: whole ones, then the last."""
     ones = np.moveaxis(kept, axis, 0).view(np.uint8)
     whole = len(ones) // 4 * 4
     first, second, third, fourth = (ones[place:whole:4] for place in range(4))

@@ -57,7 +57,9 @@ def _layer(
     has_zeros = facts.counts.nonzeros < facts.counts.size
     if can_estimate and (has_zeros or is_known):
         times = estimated_times(facts, wish.rows_to_assume(facts), wish.costs)
-    if wish.measure and has_zeros and can_be_timed(facts) and _is_matrix(facts):
+    is_multiplied = facts.mask is None and facts.obstacle is None  # as the file has it
+    is_able = has_zeros and is_multiplied and can_be_timed(facts) and _is_matrix(facts)
+    if wish.measure and is_able:
         times = _measured(files, facts, wish, times)
     able = backends(facts)
     verdict, further = judge(facts, able, times)
@@ -75,7 +77,12 @@ def _measured(
     from sparsecore.diagnosis.measuring import measure_weight
 
     batches = tuple(time.rows for time in estimates) or wish.batches
-    measured = measure_weight(facts, files.dense(facts.name), batches, wish.timer)
+    try:
+        measured = measure_weight(facts, files.dense(facts.name), batches, wish.timer)
+    except RuntimeError as fault:  # as torch says that it gets no memory
+        rows = " or ".join(map(str, batches))
+        msg = f"{files.path}: {facts.name!r} cannot be measured with {rows} rows: {fault}"
+        raise ValueError(msg) from fault
     return tuple(with_measured(estimates, *one) for one in measured)
 
 

@@ -7,6 +7,7 @@ from typing import Literal, TypeAlias
 
 from sparsecore.diagnosis.counting import FLATTENED, Counts, axis_name
 from sparsecore.formats.storage import csr_storage, sparse24_storage
+from sparsecore.weight_files.entry import is_sparse_form
 
 __all__ = ["Bytes", "Kind", "LayerFacts", "LayerUse", "Mask", "bytes_of"]
 
@@ -112,6 +113,12 @@ class LayerFacts:
         Whether it comes from a file, without the model.
     counted : bool
         Whether its entries could be read; if not, all count as nonzero.
+    converts : bool
+        Whether ``sparsecore convert`` has a sparse form for it, by its dtype and its axes: in a
+        file only.
+    called_weight : bool
+        Whether it also has the name that convert asks for. No verdict depends on it, the advice
+        does.
     """
 
     name: str
@@ -128,6 +135,8 @@ class LayerFacts:
     device: str = "cpu"
     in_file: bool = False
     counted: bool = True
+    converts: bool = False
+    called_weight: bool = True
 
     @property
     def sparsity(self) -> float:
@@ -142,7 +151,7 @@ class LayerFacts:
     @property
     def is_sparse(self) -> bool:
         """Whether it is stored sparse."""
-        return self.stored != "dense"
+        return is_sparse_form(self.stored)
 
     @property
     def matrix_shape(self) -> tuple[int, int]:
@@ -160,6 +169,20 @@ class LayerFacts:
         if self.use.kind == "convolution":
             return (axis_name(self.use.reduction_axis), FLATTENED)
         return (axis_name(self.use.reduction_axis),)
+
+    def is_24_along(self, line: str) -> bool | None:
+        """Whether the zeros are 2:4 along a line; None where that was not counted.
+
+        A line of one or two numbers is so whatever the zeros, which says nothing: it counts as not.
+        """
+        share = self.share_24.get(line)
+        return None if share is None else share == 1.0 and self.line_length(line) > 2
+
+    def line_length(self, line: str) -> int:
+        """Return how many numbers a line of `counts.share_24` has."""
+        if line == FLATTENED:
+            return math.prod(self.shape[1:])
+        return next(n for axis, n in enumerate(self.shape) if axis_name(axis) == line)
 
     @property
     def share_24(self) -> Mapping[str, float]:

@@ -9,6 +9,7 @@ from sparsecore.diagnosis.verdict import Verdict
 from sparsecore.diagnosis.words import comparison, comparisons
 from sparsecore.html_report.numbers import nbytes_text, percent
 from sparsecore.interop import VALUE_DTYPES
+from sparsecore.text_table import shape_text
 
 __all__ = ["findings"]
 
@@ -19,7 +20,7 @@ def findings(
     """Return what was found about a layer with zeros that is stored dense, in the order tested."""
     tests = (
         _mask(facts),
-        _stored_dense(facts, times),
+        _stored_dense(facts, backends, times),
         _break_even(facts, times),
         _wrong_axis(facts),
         _shape(facts, backends, times),
@@ -42,19 +43,20 @@ def _mask(facts: LayerFacts) -> Iterator[Verdict]:
     )
 
 
-def _stored_dense(facts: LayerFacts, times: Sequence[Times]) -> Iterator[Verdict]:
-    if facts.is_sparse:
+def _stored_dense(
+    facts: LayerFacts, backends: Sequence[Backend], times: Sequence[Times]
+) -> Iterator[Verdict]:
+    if facts.stored != "dense":
         return
-    sizes = _smaller(facts)
+    sizes = _smaller(facts, backends)
     quicker = [time for time in times if time.pays]
     if quicker:
         best = comparison(max(quicker, key=lambda time: time.gain))
         sentence = f"{percent(facts.sparsity)} zeros are stored dense{sizes}: {best}"
         yield Verdict("zeros-stored-dense", f"{sentence}{_otherwise(times)}", _conversion(facts))
-    elif sizes:
+    elif sizes and (facts.converts or not facts.in_file):
         sentence = f"{percent(facts.sparsity)} zeros are stored dense{sizes}"
-        advice = "sparsecore convert IN OUT stores it sparse"
-        yield Verdict("zeros-stored-dense", sentence, advice if facts.in_file else "")
+        yield Verdict("zeros-stored-dense", sentence, _convert(facts) if facts.in_file else "")
 
 
 def _otherwise(times: Sequence[Times]) -> str:
@@ -64,22 +66,29 @@ def _otherwise(times: Sequence[Times]) -> str:
 
 
 def _conversion(facts: LayerFacts) -> str:
+    if facts.in_file and not facts.converts:
+        return "sc.nn.sparsify_(model, example_inputs) runs it sparse"
     if facts.in_file:
-        return (
-            "sparsecore convert IN OUT stores it sparse, sc.nn.sparsify_(model, example_inputs) "
-            "runs it so"
-        )
+        return f"{_convert(facts)}, sc.nn.sparsify_(model, example_inputs) runs it so"
     if facts.exchangeable:
         return "sc.nn.sparsify_(model, example_inputs) makes it sparse"
     return "write it as nn.Linear or nn.Conv2d, or call sc.linear(x, A) with A in CSR"
 
 
-def _smaller(facts: LayerFacts) -> str:
-    """Say which sparse form takes fewer bytes; nothing where none does."""
+def _convert(facts: LayerFacts) -> str:
+    how = "" if facts.called_weight else " once it is called NAME.weight"
+    return f"sparsecore convert IN OUT stores it sparse{how}"
+
+
+def _smaller(facts: LayerFacts, backends: Sequence[Backend]) -> str:
+    """Say which sparse form takes fewer bytes, of those with a kernel; nothing where none does."""
     sizes = facts.nbytes
-    forms = {"csr": sizes.csr, "2:4": sizes.sparse24 if is_24(facts) else None}
-    known = {form: size for form, size in forms.items() if size is not None}
-    if not known or kernel_obstacle(facts) is not None:
+    eligible = {one.name for one in backends if one.eligible}
+    if facts.converts and len(facts.shape) == 2 and facts.is_24_along("axis 1"):
+        eligible.add("2:4")  # which a file has along the last axis, whatever is summed over
+    forms = {"csr": sizes.csr, "2:4": sizes.sparse24}
+    known = {form: size for form, size in forms.items() if size is not None and form in eligible}
+    if not known:
         return ""
     best = min(known, key=lambda form: known[form])
     if known[best] >= sizes.dense:
@@ -110,8 +119,8 @@ def _break_even(facts: LayerFacts, times: Sequence[Times]) -> Iterator[Verdict]:
 def _wrong_axis(facts: LayerFacts) -> Iterator[Verdict]:
     lines = facts.lines_24
     others = [line for line in facts.share_24 if line not in lines]
-    fitting = [line for line in others if facts.share_24[line] == 1.0]
-    if not lines or not fitting or is_24(facts) or is_24_by_chance(facts):
+    fitting = [line for line in others if facts.is_24_along(line)]
+    if not lines or not fitting or is_24(facts) is not False or is_24_by_chance(facts):
         return
     along = max(lines, key=lambda line: facts.share_24[line])
     yield Verdict(
@@ -127,11 +136,10 @@ def _shape(
 ) -> Iterator[Verdict]:
     if _is_too_small(facts, times):
         time = min(times, key=lambda one: one.seconds["dense"])
-        sides = " x ".join(map(str, facts.shape))
         yield Verdict(
             "shape",
-            f"{sides} is too small: no density would make a sparse kernel faster; "
-            f"{comparison(time)}",
+            f"{shape_text(facts.shape)} is too small: no density would make a sparse kernel "
+            f"faster; {comparison(time)}",
             "keep it dense",
         )
     elif is_24(facts):

@@ -4,16 +4,16 @@ from collections.abc import Mapping, Sequence
 from math import prod
 from typing import Any
 
-from sparsecore.weight_files import WeightFiles
+from sparsecore.weight_files import Use, WeightFiles
 
 __all__ = ["graph_rows"]
 
-_SAME = ("Identity", "Cast", "QuantizeLinear", "DequantizeLinear", "Transpose")
 _CONVOLUTIONS = ("Conv", "FusedConv", "ConvInteger", "QLinearConv")
+_RECURRENT = ("LSTM", "GRU", "RNN")
 
 
 def graph_rows(files: WeightFiles, input_shape: Sequence[int]) -> dict[str, tuple[int, ...]]:
-    """Return the rows of each call of the weights of an ONNX file.
+    """Return the rows of each call of the weights of an ONNX file, of those where all are known.
 
     Parameters
     ----------
@@ -39,26 +39,30 @@ def graph_rows(files: WeightFiles, input_shape: Sequence[int]) -> dict[str, tupl
         msg = f"{files.path}: input_shape is {tuple(input_shape)}, which does not fit: {fault}"
         raise ValueError(msg) from fault
     shapes = dict(_known(inferred.graph))
-    rows: dict[str, tuple[int, ...]] = {}
-    origins = {name: name for name in files}
     for node in inferred.graph.node:
         _check_channels(files, node, shapes, input_shape)
-        sources = [origins[name] for name in node.input if name in origins]
-        if node.op_type in _SAME:
-            origins.update((out, source) for out in node.output for source in sources)
-            continue
-        result = shapes.get(node.output[0]) if node.output else None
-        for source in sources if result else ():
-            if files[source].use is not None and result is not None:
-                rows[source] = (*rows.get(source, ()), _rows(node.op_type, result))
+    rows: dict[str, tuple[int, ...]] = {}
+    for name, entry in files.items():
+        uses = [use for use in (entry.use, *entry.other_uses) if use is not None]
+        calls = [_rows(use, entry.shape, shapes.get(use.result)) for use in uses]
+        known = tuple(call for call in calls if call is not None)
+        if known and len(known) == len(calls):
+            rows[name] = known
     return rows
 
 
-def _rows(operator: str, result: Sequence[int]) -> int:
-    """Return how often an operator applied its weight, from the shape of its result."""
-    if operator in _CONVOLUTIONS:
-        return prod(result) // max(result[1], 1)
-    return prod(result[:-1])
+def _rows(use: Use, shape: Sequence[int], result: Sequence[int] | None) -> int | None:
+    """Return how often an operator applied its weight: its multiplications, by those of one time.
+
+    None where the shape of its result is not known, or does not tell.
+    """
+    if result is None or not prod(shape) or use.operator == "ConvTranspose":
+        return None
+    if use.operator in _RECURRENT:  # the result's last axis is that of one direction's outputs
+        return prod(result[:-1]) // shape[0]
+    is_convolution = use.operator in _CONVOLUTIONS
+    summed = prod(shape[1:]) if is_convolution else shape[use.reduction_axis]
+    return prod(result) * summed // prod(shape)
 
 
 def _check_channels(

@@ -64,12 +64,12 @@ def could_gain(times: Sequence[Times]) -> bool:
 
 def _without_findings(facts: LayerFacts, times: Sequence[Times]) -> Verdict | None:
     """Return the verdict on a layer that runs sparse, has no zeros, or is no product."""
-    if facts.is_sparse:
-        return _sparse(facts, times)
     if not facts.counted:
         reason = kernel_obstacle(facts)
-        sentence = reason or "its entries cannot be read"
+        sentence = reason or f"its entries cannot be read: {facts.stored}, {facts.dtype}"
         return Verdict("unknown" if reason is None else "no-kernel", sentence)
+    if facts.is_sparse:
+        return _sparse(facts, times)
     if facts.counts.nonzeros == facts.counts.size:
         return Verdict("no-zeros", "it has no zeros", "prune it first")
     if facts.use is not None and facts.use.kind == "lookup":
@@ -103,6 +103,7 @@ def _unknown(facts: LayerFacts, times: Sequence[Times]) -> Verdict:
             f"{zeros}; by the estimates no sparse form is clearly faster: {comparisons(times)}"
         )
         return Verdict("unknown", sentence, advice)
+    advice = "" if facts.in_file else advice  # what has no estimates in a file is not measured
     return Verdict("unknown", f"{zeros}; whether a sparse kernel is faster is unknown", advice)
 
 
@@ -110,7 +111,7 @@ def _open_axis(facts: LayerFacts) -> tuple[Verdict, ...]:
     """Return what a file does not tell about 2:4."""
     if facts.lines_24 or is_24(facts) is not None or is_24_by_chance(facts):
         return ()
-    along = [line for line, fraction in facts.share_24.items() if fraction == 1.0]
+    along = [line for line in facts.share_24 if facts.is_24_along(line)]
     if len(along) == len(facts.share_24):
         return ()
     sentence = (

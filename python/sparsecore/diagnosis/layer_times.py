@@ -21,7 +21,7 @@ def can_be_timed(facts: LayerFacts) -> bool:
     if facts.device != "cpu" or facts.counts.size == 0 or facts.dtype == "int8":
         return False
     if use is None:
-        return True
+        return len(facts.shape) in (2, 4)  # as those of nn.Linear and nn.Conv2d
     is_grouped = use.kind == "convolution" and use.groups > 1
     return use.kind in ("linear", "convolution") and not is_grouped
 

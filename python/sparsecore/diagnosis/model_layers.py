@@ -167,7 +167,8 @@ def _facts(
     mask = _mask(held.module, seen.masked.get(name))
     if effective is not None and mask is None:
         reason = f"it is computed in each forward ({effective.operator})"
-    shape, dtype, counts, itemsize = _weight(tensor, effective)
+    axis = None if use is None else use.reduction_axis
+    shape, dtype, counts, itemsize = _weight(tensor, effective, axis)
     stored = _stored(tensor)
     return LayerFacts(
         name=name,
@@ -187,7 +188,7 @@ def _facts(
 
 
 def _weight(
-    tensor: Tensor, effective: Effective | None
+    tensor: Tensor, effective: Effective | None, summed_axis: int | None
 ) -> tuple[tuple[int, ...], str, Counts, int]:
     """Return shape, dtype, counts and bytes an element of a weight as its product meets it."""
     if effective is not None:
@@ -196,14 +197,15 @@ def _weight(
     return (
         tuple(tensor.shape),
         dtype_name(tensor.dtype),
-        count_tensor(tensor),
+        count_tensor(tensor, summed_axis),
         tensor.dtype.itemsize,
     )
 
 
 def _stored(tensor: Tensor) -> str:
     """Return "dense", or what torch calls the form of a tensor."""
-    if type(tensor) not in {Tensor, nn.Parameter}:
+    # isinstance also holds of what torch wraps: a quantized tensor that is marked as a parameter.
+    if type(tensor) is not Tensor and not issubclass(type(tensor), nn.Parameter):
         return type(tensor).__name__
     if tensor.layout != torch.strided:
         return str(tensor.layout)

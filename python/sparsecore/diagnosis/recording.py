@@ -153,7 +153,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         before = self._uses.get(source)
         self._uses[source] = use if before is None else _together(before, use)
         if origin.operator is not None and source not in self._effective:
-            counts = count_tensor(base)
+            counts = count_tensor(base, use.reduction_axis)
             self._effective[source] = Effective(
                 tuple(base.shape), base.dtype, counts, origin.operator
             )

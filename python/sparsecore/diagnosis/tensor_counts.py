@@ -11,8 +11,14 @@ from sparsecore.diagnosis.counting import Counts, count
 __all__ = ["count_tensor"]
 
 
-def count_tensor(tensor: Tensor) -> Counts:
+def count_tensor(tensor: Tensor, summed_axis: int | None = None) -> Counts:
     """Count the zeros of a tensor; on the meta device, where there is none to see, there are none.
+
+    Parameters
+    ----------
+    tensor : Tensor
+    summed_axis : int, optional
+        See `count`.
 
     Examples
     --------
@@ -26,7 +32,7 @@ def count_tensor(tensor: Tensor) -> Counts:
         plain = plain.to_dense()
     if plain.is_quantized:
         plain = plain.dequantize()
-    return count(_on_host(plain))
+    return count(_on_host(plain), summed_axis)
 
 
 def _on_host(tensor: Tensor) -> Any:

@@ -9,7 +9,7 @@ from sparsecore.diagnosis.grouping import groups, is_plain, shared_suffix
 from sparsecore.diagnosis.words import printable
 from sparsecore.durations import duration
 from sparsecore.html_report.numbers import nbytes_text, percent
-from sparsecore.text_table import table_lines
+from sparsecore.text_table import shape_text, table_lines
 
 __all__ = ["heading", "plain_words", "table", "text", "totals"]
 
@@ -62,10 +62,11 @@ def table(layers: Sequence[LayerDiagnosis]) -> list[list[str]]:
 def _cells(layer: LayerDiagnosis) -> list[list[str]]:
     """Return the rows of a layer in the order of `COLUMNS`: one for each number of rows."""
     facts = layer.facts
-    shares = [facts.share_24.get(line, 0.0) for line in facts.lines_24 or tuple(facts.share_24)]
+    lines = facts.lines_24 or tuple(facts.share_24)
+    shares = [facts.share_24[line] for line in lines if line in facts.share_24]
     known = [
         printable(facts.name),
-        " x ".join(map(str, facts.shape)),
+        shape_text(facts.shape),
         printable(facts.dtype),
         percent(facts.sparsity) if facts.counted else "-",
         percent(max(shares)) if shares else "-",

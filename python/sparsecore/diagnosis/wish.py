@@ -9,7 +9,10 @@ from sparsecore.diagnosis.facts import LayerFacts
 from sparsecore.diagnosis.machine import CostsOf
 from sparsecore.timing import Timer
 
-__all__ = ["Tell", "Wish", "checked_batches", "checked_shape"]
+__all__ = ["MOST", "Tell", "Wish", "checked_batches", "checked_shape"]
+
+MOST = 2**31 - 1
+"""The most rows, and the greatest length of an axis, that can be asked for."""
 
 Tell: TypeAlias = Callable[[int, int, str], object]
 """Called as ``tell(done, total, name)`` to follow the work."""
@@ -53,7 +56,7 @@ def checked_batches(batch: int | Sequence[int] | None) -> tuple[int, ...]:
     TypeError
         For what is no integer.
     ValueError
-        For one that is less than 1, or where there is none.
+        For one that is less than 1 or more than `MOST`, or where there is none.
 
     Examples
     --------
@@ -83,7 +86,7 @@ def _naturals(values: Any, name: str) -> tuple[int, ...]:
     except TypeError:
         msg = f"doctor: {name} is {values!r:.80}, expected integers"
         raise TypeError(msg) from None
-    if not numbers or min(numbers) < 1:
-        msg = f"doctor: {name} is {values!r:.80}, expected integers of at least 1"
+    if not numbers or min(numbers) < 1 or max(numbers) > MOST:
+        msg = f"doctor: {name} is {values!r:.80}, expected integers from 1 to {MOST}"
         raise ValueError(msg)
     return numbers

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 from sparsecore.diagnosis.estimate import Times
 from sparsecore.durations import duration
+from sparsecore.text_table import printable
 
 __all__ = ["comparison", "comparisons", "printable", "rows_text"]
 
@@ -21,17 +22,6 @@ def comparison(times: Times) -> str:
     verb, how = ("takes", "measured") if times.measured else ("should take", "estimated")
     best, dense = duration(times.seconds[form]), duration(times.seconds["dense"])
     return f"{form} {verb} {best}, dense {dense} ({how}, {rows_text(times.rows)})"
-
-
-def printable(text: str) -> str:
-    r"""Return a text of a file's with what could steer a terminal written out.
-
-    Examples
-    --------
-    >>> printable("fc\x1b[2J.weight")
-    'fc\\x1b[2J.weight'
-    """
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def rows_text(*counts: int) -> str:

@@ -9,7 +9,7 @@ from typing import Any, Self, get_args
 from sparsecore.export.build_log import BuildLog
 from sparsecore.export.judging import Judgement, Verdict
 from sparsecore.export.layers import Layer
-from sparsecore.text_table import table_lines
+from sparsecore.text_table import printable, shape_text, table_lines
 
 __all__ = ["Eligibility", "LayerEligibility"]
 
@@ -92,13 +92,29 @@ class Eligibility:
     unmatched: tuple[str, ...] = ()
 
     def not_eligible(self, skip: Iterable[str] = ()) -> tuple[LayerEligibility, ...]:
-        """Return the layers that are not eligible, but for those whose names match a pattern."""
-        patterns = tuple(skip)
+        """Return the layers that are not eligible, but for those that `skip` has.
+
+        Parameters
+        ----------
+        skip : iterable of str
+            Patterns as a shell has them, of names of layers or of their weights.
+
+        Raises
+        ------
+        ValueError
+            If a pattern matches no layer.
+        """
+        skipped: set[int] = set()
+        for pattern in skip:
+            found = {i for i, layer in enumerate(self.layers) if _has_name(layer, pattern)}
+            if not found:
+                msg = f"skip has {pattern!r}, which is no layer's name, nor a weight's"
+                raise ValueError(msg)
+            skipped |= found
         return tuple(
             layer
-            for layer in self.layers
-            if layer.verdict == "not eligible"
-            and not any(fnmatchcase(layer.name, pattern) for pattern in patterns)
+            for i, layer in enumerate(self.layers)
+            if layer.verdict == "not eligible" and i not in skipped
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -108,16 +124,20 @@ class Eligibility:
     def __str__(self) -> str:
         """Return the table, the reasons, the totals and what the log says."""
         if not self.layers:
-            return f"{self.source}: no Conv, Gemm or MatMul\n{self.note}"
+            return f"{printable(self.source)}: no Conv, Gemm or MatMul\n{self.note}"
         parts = (_table(self), _reasons(self.layers), _totals(self), [self.note])
-        return "\n\n".join("\n".join(lines) for lines in parts)
+        return "\n\n".join("\n".join(map(printable, lines)) for lines in parts)
+
+
+def _has_name(layer: LayerEligibility, pattern: str) -> bool:
+    return any(fnmatchcase(name, pattern) for name in (layer.name, layer.weight or ""))
 
 
 # ---- text ----
 
 
 def _table(result: Eligibility) -> list[str]:
-    head = ["layer", "operator", "shape", "dtype", "2:4", "verdict"]
+    head = ["layer", "operator", "weight", "shape", "dtype", "2:4", "verdict"]
     rows = [_row(layer) for layer in result.layers]
     if result.log is not None:
         head.append("in the log")
@@ -129,7 +149,8 @@ def _row(layer: LayerEligibility) -> list[str]:
     return [
         layer.name,
         layer.operator,
-        "-" if layer.shape is None else " x ".join(map(str, layer.shape)),
+        layer.weight or "-",
+        "-" if layer.shape is None else shape_text(layer.shape),
         layer.dtype or "-",
         "-" if layer.share is None else f"{layer.share:.1%}",
         layer.verdict,

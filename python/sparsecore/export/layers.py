@@ -12,6 +12,7 @@ from sparsecore.interop import Array
 from sparsecore.weight_files import Entry, Use, WeightFiles, open_weights
 from sparsecore.weight_files.onnx_tensors import graphs
 from sparsecore.weight_files.onnx_uses import node_label
+from sparsecore.weight_files.onnx_zeros import is_zero_known, nonzero_numbers
 
 if TYPE_CHECKING:
     from torch import nn
@@ -36,7 +37,8 @@ class Weight:
     groups : int
         Of a convolution; else 1.
     read : callable
-        Returns the numbers, as an array of that shape.
+        Returns the numbers, as an array of that shape; of integers with a zero point whether each
+        is another one.
     """
 
     name: str
@@ -105,7 +107,8 @@ def layers_of_file(weights: WeightFiles) -> Iterator[Layer]:
         if node.op_type in _OPERATORS:
             name = node_label(node)
             found = used.get(name)
-            weight = None if found is None else _weight_of_file(weights, *found)
+            is_constant = found is not None and is_zero_known(weights, found[0])
+            weight = _weight_of_file(weights, *found) if found and is_constant else None
             yield Layer(name, node.op_type, weight)
 
 
@@ -128,8 +131,14 @@ def _weight_of_file(weights: WeightFiles, entry: Entry, use: Use) -> Weight:
         entry.dtype,
         use.reduction_axis,
         use.groups,
-        lambda: weights.dense(entry.name),
+        lambda: _numbers(weights, entry),
     )
+
+
+def _numbers(weights: WeightFiles, entry: Entry) -> Array:
+    numbers = nonzero_numbers(weights, entry)
+    assert numbers is not None  # else it is none of the layer's weights
+    return numbers
 
 
 def _weight_of_module(name: str, module: nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d) -> Weight:

@@ -18,6 +18,7 @@ from sparsecore.export.result import Exported
 from sparsecore.export.runtime import allowed_error, optimised_constants, outputs_of
 from sparsecore.export.tracing import leaf_tensors, longer, trace
 from sparsecore.export.zeros import WeightCheck, check_zeros
+from sparsecore.files.replacing import data_beside, unused_data
 from sparsecore.interop import Array
 from sparsecore.nn.accuracy import outputs_difference
 from sparsecore.nn.example import Example
@@ -61,7 +62,8 @@ def to_onnx(
         What the model is called with, as in ``sc.nn.sparsify_``.
     path : path
         Ends in ".onnx". A model too large for one file has its weights beside it, in
-        ``path.data``.
+        ``path.data``, or where that is there in ``path-1a2b3c4d.data``; those of an older model
+        called `path` are deleted when it is replaced.
     dynamic_batch : bool
         Whether the first axis of the inputs stays open: of all that are as long there as the first.
     opset : int, optional
@@ -126,7 +128,7 @@ def to_onnx(
         more = longer(example, _batch(example) + 1)
         pairs.append((more, leaf_tensors(more.output(model))))
     with _appearing(target) as staged:
-        _write(traced.proto, staged)
+        _write(traced.proto, staged, target)
         if verify:
             found = optimised_constants(staged, staged.parent)
             where = "to_onnx: the graph after onnxruntime's optimisers"
@@ -193,25 +195,26 @@ def _compared(staged: Path, example: Example, outputs: list[Tensor], limit: floa
 def _appearing(target: Path) -> Iterator[Path]:
     """Yield a path of the same name in a folder of its own, whose files appear when all went well.
 
-    The weights of a large model first: without the graph they are not read.
+    The weights of a large model first, under a name that nothing has: until the graph is exchanged
+    the older one is whole. What it alone has named goes then.
     """
     prefix = f".{target.name}."
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=prefix) as folder:
         staged = Path(folder, target.name)
         yield staged
+        older = data_beside(target)
         for file in _files(staged):
             file.replace(target.with_name(file.name))
+        for file in older:
+            file.unlink(missing_ok=True)
 
 
 def _files(staged: Path) -> list[Path]:
-    return [file for file in (_data(staged), staged) if file.exists()]
+    """Return the files that were staged, the graph last."""
+    return [*data_beside(staged), staged]
 
 
-def _data(path: Path) -> Path:
-    return path.with_name(f"{path.name}.data")
-
-
-def _write(proto: "onnx.ModelProto", staged: Path) -> None:
+def _write(proto: "onnx.ModelProto", staged: Path, target: Path) -> None:
     import onnx
 
     if sum(len(tensor.raw_data) for tensor in proto.graph.initializer) <= _LARGEST_WEIGHTS:
@@ -219,4 +222,4 @@ def _write(proto: "onnx.ModelProto", staged: Path) -> None:
     else:
         copy = type(proto)()
         copy.CopyFrom(proto)
-        onnx.save(copy, staged, save_as_external_data=True, location=_data(staged).name)
+        onnx.save(copy, staged, save_as_external_data=True, location=unused_data(target).name)

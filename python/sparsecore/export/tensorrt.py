@@ -19,9 +19,10 @@ __all__ = ["tensorrt_eligibility"]
 
 _NOT_RUN = (
     "TensorRT itself was not run: this is what its guide asks of weights. Which kernels run is "
-    "decided by time when it builds the engine. To prune a model so: "
-    "sc.pruning.prune(model, 0.5, pattern=sc.pruning.NM(2, 4, axis=1))."
+    "decided by time when it builds the engine."
 )
+_PRUNE_MODEL = "sc.pruning.prune(model, 0.5, pattern=sc.pruning.NM(2, 4, axis=1))"
+_PRUNE_FILE = "sparsecore prune IN.onnx OUT.onnx --pattern 2:4"
 
 
 def tensorrt_eligibility(
@@ -79,10 +80,22 @@ def tensorrt_eligibility(
     """
     source, layers = layers_of(path_or_model, caller="tensorrt_eligibility")
     judged = tuple(LayerEligibility.of(layer, judge(layer)) for layer in layers)
-    found = Eligibility("tensorrt", source, _NOT_RUN, judged)
+    found = Eligibility(
+        "tensorrt",
+        source,
+        _note(judged, is_model=not isinstance(path_or_model, str | os.PathLike)),
+        judged,
+    )
     if log is None:
         return found
     return _with_log(found, log if isinstance(log, BuildLog) else read_build_log(log))
+
+
+def _note(layers: tuple[LayerEligibility, ...], *, is_model: bool) -> str:
+    """Say what was not done, and where a layer lacks the pattern how to give it."""
+    if all(layer.share is None or layer.share == 1 for layer in layers):
+        return _NOT_RUN
+    return f"{_NOT_RUN} To prune weights so: {_PRUNE_MODEL if is_model else _PRUNE_FILE}."
 
 
 def _with_log(found: Eligibility, log: BuildLog) -> Eligibility:

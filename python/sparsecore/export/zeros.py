@@ -1,7 +1,7 @@
 """Whether the zeros of a model's weights are in an ONNX graph, however it holds the weights."""
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -30,7 +30,8 @@ class WeightCheck:
         have all of its rows, bit for bit, at other places, as where one matrix is split in three or
         a recurrent layer's gates come in another order.
         "zeros": the numbers were changed, as by a BatchNorm that was folded into them, and what was
-        zero is zero.
+        zero is zero. An initializer under another name then stands for one weight only, and for
+        none where it has nothing but zeros and the weight has not.
     """
 
     name: str
@@ -72,39 +73,62 @@ def check_zeros(
     Traceback (most recent call last):
     ArithmeticError: the file: 2 of 2 zeros of fc.weight are not zero
     """
-    graph = _Graph(initializers)
-    found = []
-    for name, weight in weights.items():
-        zeros = weight.size - int(np.count_nonzero(weight))
-        if zeros:
-            found.append(WeightCheck(name, weight.shape, zeros, graph.find(name, weight, where)))
-    return tuple(found)
+    graph = _Graph(initializers, taken=weights)
+    pruned = {name: weight for name, weight in weights.items() if _zeros(weight)}
+    found = {name: graph.find(name, weight, where) for name, weight in pruned.items()}
+    return tuple(
+        WeightCheck(
+            name, weight.shape, _zeros(weight), found[name] or graph.take(name, weight, where)
+        )
+        for name, weight in pruned.items()
+    )
 
 
 class _Graph:
     """The initializers, and their rows once they are asked for."""
 
-    def __init__(self, arrays: Mapping[str, Array]) -> None:
+    def __init__(self, arrays: Mapping[str, Array], *, taken: Iterable[str]) -> None:
         self._arrays = {name: array for name, array in arrays.items() if array.ndim >= 2}
+        self._free = set(self._arrays).difference(taken)
         self._rows: set[bytes] | None = None
 
-    def find(self, name: str, weight: Array, where: str) -> How:
-        """Return how the graph holds a weight, or raise ArithmeticError."""
-        # Its own name first: layers may have equal weights.
-        order = sorted(self._arrays, key=lambda other: other != name)
-        if any(_same_bits(weight, form) for other in order for form in self._forms(other, weight)):
+    def find(self, name: str, weight: Array, where: str) -> How | None:
+        """Return how the graph holds a weight: its bits, its rows, or others under its name.
+
+        None where it has none of these; raises ArithmeticError where what has its name lost zeros.
+        """
+        # Layers may have equal weights, which may be one initializer.
+        same = {
+            other
+            for other in self._arrays
+            if any(_same_bits(weight, form) for form in self._forms(other, weight))
+        }
+        self._free -= same
+        if same:
             return "bits"
         if lost := [_lost(weight, form) for form in self._forms(name, weight)]:
             if (fewest := min(lost)) == 0:
                 return "zeros"
             msg = f"{where}: {fewest:,} of {_zeros(weight):,} zeros of {name} are not zero"
             raise ArithmeticError(msg)
-        if self._has_rows_of(weight):
-            return "rows"
-        if any(not _lost(weight, form) for other in order for form in self._forms(other, weight)):
-            return "zeros"
-        msg = f"{where}: nothing there has the {_zeros(weight):,} zeros of {name}"
-        raise ArithmeticError(msg)
+        return "rows" if self._has_rows_of(weight) else None
+
+    def take(self, name: str, weight: Array, where: str) -> How:
+        """Let an initializer that no other weight has stand for this one: that most like it.
+
+        Raises ArithmeticError where there is none.
+        """
+        common = {
+            other: max(_common(weight, form) for form in forms)
+            for other in self._free
+            if (forms := [f for f in self._forms(other, weight) if not _lost(weight, f)])
+        }
+        best = max(sorted(common), key=lambda other: common[other], default=None)
+        if best is None or (common[best] == 0 and np.count_nonzero(weight)):
+            msg = f"{where}: nothing there has the {_zeros(weight):,} zeros of {name}"
+            raise ArithmeticError(msg)
+        self._free.remove(best)
+        return "zeros"
 
     def _forms(self, name: str, weight: Array) -> Iterator[Array]:
         """Yield an initializer as it is and transposed, where that has the weight's shape."""
@@ -140,6 +164,10 @@ def _same_bits(one: Array, other: Array) -> bool:
 
 def _lost(weight: Array, other: Array) -> int:
     return int(np.count_nonzero(other[weight == 0]))
+
+
+def _common(weight: Array, other: Array) -> int:
+    return int(np.count_nonzero(other[weight != 0]))
 
 
 def _zeros(weight: Array) -> int:

@@ -7,7 +7,8 @@ package's numpy side has no float8.
 
 import json
 import math
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,19 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
+from sparsecore.files.replacing import TAG
 from sparsecore.interop import Array
 
-__all__ = ["DTYPES", "INDEX_SUFFIX", "SUFFIX", "Entry", "TensorFiles", "open_tensors"]
+__all__ = [
+    "DTYPES",
+    "INDEX_SUFFIX",
+    "SUFFIX",
+    "Entry",
+    "TensorFiles",
+    "index_of",
+    "open_tensors",
+    "shard_names",
+]
 
 INDEX_SUFFIX = ".safetensors.index.json"
 SUFFIX = ".safetensors"
@@ -140,14 +151,31 @@ def _find(path: Path) -> Path:
     if path.is_dir():
         found = sorted(path.glob(f"*{INDEX_SUFFIX}"))
         listed = {file for index in found for file in _read_index(index).values()}
-        found += sorted(set(path.glob(f"*{SUFFIX}")) - listed)
+        found += sorted(set(path.glob(f"*{SUFFIX}")) - listed - set(_left_over(path, found)))
         if len(found) != 1:
             names = ", ".join(file.name for file in found) or "none"
             msg = f"{path}: expected one checkpoint in the folder, found {names}; name the file"
             raise ValueError(msg)
         return found[0]
-    index = path.with_name(f"{path.name.removesuffix(SUFFIX)}{INDEX_SUFFIX}")
+    index = index_of(path)
     return index if not path.exists() and index.exists() else path
+
+
+def _left_over(folder: Path, indices: Sequence[Path]) -> Iterator[Path]:
+    """Yield the shards that an index has or had: a run that was killed leaves some of these."""
+    for index in indices:
+        pattern = shard_names(index.name.removesuffix(INDEX_SUFFIX))
+        yield from (file for file in folder.iterdir() if pattern.fullmatch(file.name))
+
+
+def index_of(path: Path) -> Path:
+    """Return the index of a checkpoint's shards, by the name that it would have as one file."""
+    return path.with_name(f"{path.name.removesuffix(SUFFIX)}{INDEX_SUFFIX}")
+
+
+def shard_names(stem: str) -> re.Pattern[str]:
+    """Return what fits the names of a checkpoint's shards; `unused` may have given them a tag."""
+    return re.compile(rf"{re.escape(stem)}{TAG}-\d{{5,}}-of-\d{{5,}}{re.escape(SUFFIX)}")
 
 
 def _read_index(path: Path) -> dict[str, Path]:

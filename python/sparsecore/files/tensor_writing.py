@@ -15,10 +15,11 @@ from typing import Any
 import numpy as np
 
 from sparsecore.files.complete import complete_or_absent
-from sparsecore.files.tensor_reading import DTYPES, INDEX_SUFFIX, SUFFIX
+from sparsecore.files.replacing import unused
+from sparsecore.files.tensor_reading import DTYPES, SUFFIX, index_of, shard_names
 from sparsecore.interop import Array
 
-__all__ = ["Planned", "write_planned", "write_tensors"]
+__all__ = ["Planned", "named_shards", "write_planned", "write_tensors"]
 
 _CODES = {dtype: code for code, dtype in DTYPES.items()}
 
@@ -83,8 +84,9 @@ def write_planned(
     ----------
     path : Path
         Ends in ``.safetensors``. Several files are ``NAME-00001-of-0000N.safetensors`` and
-        ``NAME.safetensors.index.json``, which appears last. What was there is exchanged only when
-        all are written.
+        ``NAME.safetensors.index.json``, which appears last. Where a file of such a name is there,
+        all have a tag, ``NAME-1a2b3c4d-00001-of-0000N.safetensors``, and the shards that an older
+        index named go when the new one is there. A symbolic link is replaced, not followed.
     planned : mapping of str to Planned
     read : callable
         ``read(name)`` is the array, or its bytes; it is asked once for each.
@@ -106,9 +108,8 @@ def write_planned(
         with complete_or_absent(path) as temporary:
             _write_one(temporary, planned, read, metadata(list(planned), True))
         return [path]
-    stem, count = path.name.removesuffix(SUFFIX), len(shards)
-    files = [path.with_name(f"{stem}-{i:05}-of-{count:05}{SUFFIX}") for i in range(1, count + 1)]
-    index = path.with_name(f"{stem}{INDEX_SUFFIX}")
+    files, index = _shard_files(path, len(shards)), index_of(path)
+    older = named_shards(path)
     with ExitStack() as all_complete:  # which exchanges what was entered first, the index, last
         temporary = all_complete.enter_context(complete_or_absent(index))
         temporary.write_text(_index(planned, files, shards), encoding="utf-8")
@@ -116,9 +117,34 @@ def write_planned(
             temporary = all_complete.enter_context(complete_or_absent(file))
             held = {name: planned[name] for name in names}
             _write_one(temporary, held, read, metadata(names, i == 0))
-        # While an older checkpoint's files are exchanged, nothing may call the mixture one.
-        index.unlink(missing_ok=True)
+    for file in older:
+        file.unlink(missing_ok=True)
     return [*files, index]
+
+
+def named_shards(path: Path) -> list[Path]:
+    """Return the files of an older checkpoint called `path` that `write_planned` replaces.
+
+    Those that its index names and that have such names as `write_planned` gives: an index may name
+    anything, and only these are its own.
+    """
+    try:
+        where = json.loads(index_of(path).read_text(encoding="utf-8"))["weight_map"]
+        names = {name for name in where.values() if isinstance(name, str)}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return []  # there is none that could be read
+    pattern = shard_names(path.name.removesuffix(SUFFIX))
+    return [path.with_name(name) for name in sorted(names) if pattern.fullmatch(name)]
+
+
+def _shard_files(path: Path, count: int) -> Sequence[Path]:
+    stem = path.name.removesuffix(SUFFIX)
+
+    def names(tag: str) -> list[Path]:
+        numbers = range(1, count + 1)
+        return [path.with_name(f"{stem}{tag}-{i:05}-of-{count:05}{SUFFIX}") for i in numbers]
+
+    return unused(names)
 
 
 def _index(

@@ -57,8 +57,13 @@ def weights_of(source: Any) -> Weights:
         raise TypeError(msg)
     read = getattr(source, "read", source.__getitem__)
     names = {_layer_name(str(name), source): name for name in source}
-    shapes = {name: tuple(source[key].shape) for name, key in names.items()}
-    drawable = {name: shape for name, shape in shapes.items() if len(shape) > 1}
+    drawable: dict[str, tuple[int, ...]] = {}
+    for name, key in names.items():
+        weight = source[key]
+        shape = tuple(weight.shape)
+        is_listed_only = not getattr(weight, "is_readable", True)  # as an entry of a file may be
+        if len(shape) > 1 and 0 not in shape and not is_listed_only:
+            drawable[name] = shape
     return Weights(drawable, lambda name: read(names[name]))
 
 

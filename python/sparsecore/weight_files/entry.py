@@ -3,8 +3,24 @@
 from dataclasses import dataclass, field
 
 from sparsecore.conv_geometry import ConvGeometry
+from sparsecore.files.tensor_reading import DTYPES
 
-__all__ = ["Entry", "Use"]
+__all__ = ["Entry", "Use", "is_sparse_form"]
+
+_DTYPES = frozenset(dtype.name for dtype in DTYPES.values())
+_FORMS = ("dense", "csr", "coo", "2:4", "bitmask")
+
+
+def is_sparse_form(stored: str) -> bool:
+    """Whether a word for how a weight is stored names a sparse form: ours, a file's or torch's.
+
+    Examples
+    --------
+    >>> [is_sparse_form(word) for word in ("csr", "torch.sparse_coo", "dense", "quantized")]
+    [True, True, False, False]
+    """
+    word = stored.removeprefix("torch.")
+    return stored in _FORMS[1:] or word.startswith(("sparse", "SparseSemiStructuredTensor"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,11 +41,16 @@ class Use:
         Of a convolution; else 1.
     node : str
         The name of an ONNX node, or of its first output where it has none; else empty.
+    result : str
+        The first output of an ONNX node; else empty.
+    zero_point : str
+        The value of an ONNX graph that stands for zero among the weight's integers; else empty.
 
     Examples
     --------
-    >>> Use("Gemm", reduction_axis=1, node="fc/Gemm")
-    Use(operator='Gemm', reduction_axis=1, geometry=None, groups=1, node='fc/Gemm')
+    >>> use = Use("Gemm", reduction_axis=1, node="fc/Gemm")
+    >>> use.operator, use.reduction_axis, use.groups
+    ('Gemm', 1, 1)
     """
 
     operator: str
@@ -37,6 +58,8 @@ class Use:
     geometry: ConvGeometry | None = None
     groups: int = 1
     node: str = field(default="", compare=False)
+    result: str = field(default="", compare=False)
+    zero_point: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,12 +85,16 @@ class Entry:
         Of further operators.
     tied_to : str or None
         The name that it is stored under, where that is another one.
+    is_looked_up : bool
+        Whether an operator of the file looks its rows up, and none multiplies by it.
+    factor : str
+        The weight of the same shape that it is multiplied with, entry by entry; else empty.
 
     Examples
     --------
     >>> entry = Entry("fc.weight", (2, 3), "float32", 24, "dense")
-    >>> entry.size, entry.use is None
-    (6, True)
+    >>> entry.size, entry.use is None, entry.is_readable
+    (6, True, True)
     """
 
     name: str
@@ -78,6 +105,18 @@ class Entry:
     use: Use | None = None
     other_uses: tuple[Use, ...] = ()
     tied_to: str | None = None
+    is_looked_up: bool = False
+    factor: str = ""
+
+    @property
+    def is_readable(self) -> bool:
+        """Whether its elements can be read; else it is listed only."""
+        return self.dtype in _DTYPES and self.stored in _FORMS
+
+    @property
+    def is_sparse(self) -> bool:
+        """Whether it is stored sparse, in a form that is read or another."""
+        return is_sparse_form(self.stored)
 
     @property
     def size(self) -> int:

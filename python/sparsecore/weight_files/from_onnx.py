@@ -10,6 +10,7 @@ from typing import Any
 
 from sparsecore.weight_files.entry import Entry
 from sparsecore.weight_files.extras import import_for
+from sparsecore.weight_files.onnx_names import make_distinct
 from sparsecore.weight_files.onnx_tensors import Tensor, find_tensors, read_tensor
 from sparsecore.weight_files.onnx_uses import find_uses
 from sparsecore.weight_files.weights import WeightFiles, naming
@@ -43,11 +44,14 @@ def open_onnx(path: Path) -> WeightFiles:
     onnx = import_for(path, "onnx", extra="export")
     with naming(path):
         model = _load(onnx, path)
+        make_distinct(model.graph)
         source = OnnxFile(model, find_tensors(onnx, model, path.parent))
         uses = find_uses(model.graph, source.tensors)
     entries = []
     for name, tensor in source.tensors.items():
-        first, *others = uses.get(name, [None])
+        first, *others = uses.products.get(name, [None])
+        factor = uses.factors.get(name, "")
+        is_alike = bool(factor) and source.tensors[factor].shape == tensor.shape
         entries.append(
             Entry(
                 name,
@@ -57,6 +61,8 @@ def open_onnx(path: Path) -> WeightFiles:
                 "sparse" if tensor.is_sparse else "dense",
                 first,
                 tuple(use for use in others if use is not None),
+                is_looked_up=first is None and name in uses.looked_up,
+                factor=factor if is_alike else "",
             )
         )
     files = (path, *source.data_files)

@@ -1,7 +1,7 @@
 """Weights that ``torch.save`` wrote. torch reads them, with nothing of Python's pickle but data.
 
 The archive is mapped and not read, so that a weight costs memory when it is asked for. Files of
-torch before 1.6 are no archives: these are read whole.
+torch before 1.6 are no archives and are refused: torch allocates what these claim before it looks.
 """
 
 import warnings
@@ -71,11 +71,11 @@ def open_torch(path: Path) -> WeightFiles:
 
 
 def _load(torch: Any, path: Path) -> Any:
-    is_archive = _is_archive(path)
+    _check_archive(path)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of pickle protocols and devices, not of the content
-            return torch.load(path, map_location="cpu", weights_only=True, mmap=is_archive)
+            return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except Exception as fault:  # torch raises what its parts raise of a damaged file
         lines = str(fault).splitlines() or [type(fault).__name__]
         if "weights_only" in str(fault):
@@ -84,14 +84,18 @@ def _load(torch: Any, path: Path) -> Any:
         raise ValueError(msg) from fault
 
 
-def _is_archive(path: Path) -> bool:
-    """Whether a file is an archive, whose members then lie in it as they are.
+def _check_archive(path: Path) -> None:
+    """Raise ValueError unless a file is an archive whose members lie in it as they are.
 
     An archive that inflates, or lists more bytes than it has, would take memory that it does not.
     """
     with path.open("rb") as file:
         if file.read(4) != b"PK\x03\x04":
-            return False
+            msg = (
+                "not an archive of torch.save; a file of torch before 1.6 has to be saved again: "
+                "torch.save(torch.load(FILE, weights_only=True), FILE)"
+            )
+            raise ValueError(msg)
         size = file.seek(0, 2)
         try:
             with zipfile.ZipFile(file) as archive:
@@ -105,7 +109,6 @@ def _is_archive(path: Path) -> bool:
     if (claimed := sum(m.file_size for m in members)) > size:
         msg = f"its archive lists {claimed} bytes in a file of {size}"
         raise ValueError(msg)
-    return True
 
 
 # ---- the state_dict ----

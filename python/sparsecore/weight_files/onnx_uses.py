@@ -6,8 +6,8 @@ nothing is said of its use.
 """
 
 import math
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
@@ -15,32 +15,62 @@ from sparsecore.conv_geometry import ConvGeometry
 from sparsecore.weight_files.entry import Use
 from sparsecore.weight_files.onnx_tensors import Tensor, graphs, subgraphs
 
-__all__ = ["find_uses", "node_label"]
+__all__ = ["Uses", "find_uses", "node_label"]
 
 _SAME = ("Identity", "Cast", "QuantizeLinear", "DequantizeLinear", "Dropout")
 _CONVOLUTIONS = {"Conv": 1, "FusedConv": 1, "ConvInteger": 1, "QLinearConv": 3}
 _LEFT_RIGHT = {"MatMul": (0, 1), "MatMulInteger": (0, 1), "QLinearMatMul": (0, 3)}
 _DOMAINS = ("", "ai.onnx", "com.microsoft")
 _RECURRENT = ("LSTM", "GRU", "RNN")
+_QUANTIZED = (
+    "DequantizeLinear",
+    "QLinearConv",
+    "QLinearMatMul",
+    "ConvInteger",
+    "MatMulInteger",
+)
 
 
 @dataclass(frozen=True, slots=True)
 class _Origin:
-    """A tensor that a value stands for; axis i of the value is the tensor's axis ``axes[i]``."""
+    """A tensor that a value stands for; axis i of the value is the tensor's axis ``axes[i]``.
+
+    Of integers that were widened, `zero_point` names the value that stood for zero, if any does.
+    """
 
     tensor: str
     axes: tuple[int, ...]
+    zero_point: str = ""
 
 
-def find_uses(graph: Any, tensors: Mapping[str, Tensor]) -> dict[str, list[Use]]:
-    """Return for each tensor what multiplies by it, in the order in which it is run.
+@dataclass(frozen=True, slots=True)
+class Uses:
+    """What a graph does with its tensors, by their names.
+
+    Attributes
+    ----------
+    products : dict of str to list of Use
+        What multiplies by each, in the order in which it is run.
+    looked_up : set of str
+        Those whose rows a Gather looks up, by indices that are computed.
+    factors : dict of str to str
+        The tensor of the same shape that each is multiplied with, entry by entry.
+    """
+
+    products: dict[str, list[Use]] = field(default_factory=dict)
+    looked_up: set[str] = field(default_factory=set)
+    factors: dict[str, str] = field(default_factory=dict)
+
+
+def find_uses(graph: Any, tensors: Mapping[str, Tensor]) -> Uses:
+    """Return what a graph does with its tensors.
 
     Raises
     ------
     ValueError
         Where the graph goes in a circle, or makes a value twice.
     """
-    found: dict[str, list[Use]] = {}
+    found = Uses()
     origins = {name: _Origin(name, tuple(range(len(t.shape)))) for name, t in tensors.items()}
     _follow(graph, origins, tensors, found)
     return found
@@ -50,21 +80,35 @@ def _follow(
     graph: Any,
     outside: Mapping[str, _Origin],
     tensors: Mapping[str, Tensor],
-    found: dict[str, list[Use]],
+    found: Uses,
 ) -> None:
     origins = dict(outside)
     for node in _in_order(graph):
+        _note_others(node, [origins.get(name) for name in node.input], found)
         for position, name in enumerate(node.input):
             origin = origins.get(name)
             if origin is None:
                 continue
             use = _use(node, position, origin, tensors[origin.tensor].shape)
             if use is not None:
-                found.setdefault(origin.tensor, []).append(use)
+                found.products.setdefault(origin.tensor, []).append(use)
             elif position == 0 and node.output and (axes := _moved(node, origin)) is not None:
-                origins[node.output[0]] = _Origin(origin.tensor, axes)
+                zero_point = origin.zero_point or _zero_point(node, position)
+                origins[node.output[0]] = _Origin(origin.tensor, axes, zero_point)
         for inner in subgraphs(node):
             _follow(inner, origins, tensors, found)
+
+
+def _note_others(node: Any, operands: Sequence[_Origin | None], found: Uses) -> None:
+    """Note a tensor whose rows are looked up, and two that are multiplied entry by entry."""
+    if node.domain not in _DOMAINS or len(operands) != 2:
+        return
+    one, other = operands
+    if node.op_type == "Gather" and one is not None and other is None:
+        found.looked_up.add(one.tensor)
+    if node.op_type == "Mul" and one is not None and other is not None:
+        found.factors.setdefault(one.tensor, other.tensor)
+        found.factors.setdefault(other.tensor, one.tensor)
 
 
 def _in_order(graph: Any) -> Iterator[Any]:
@@ -135,7 +179,21 @@ def _use(node: Any, position: int, origin: _Origin, shape: tuple[int, ...]) -> U
     is_plain = origin.axes == tuple(range(rank))
     is_image = node.op_type in _CONVOLUTIONS and rank == 4 and is_plain
     geometry = _geometry(attributes, groups, shape) if is_image else None
-    return Use(node.op_type, origin.axes[axis], geometry, groups, node_label(node))
+    return Use(
+        node.op_type,
+        origin.axes[axis],
+        geometry,
+        groups,
+        node_label(node),
+        next(iter(node.output), ""),
+        origin.zero_point or _zero_point(node, position),
+    )
+
+
+def _zero_point(node: Any, position: int) -> str:
+    """Return the name of the value that is zero among an operand's integers; empty without one."""
+    place = position + 2  # of all these operators
+    return str(node.input[place]) if node.op_type in _QUANTIZED and place < len(node.input) else ""
 
 
 def _reduction_axis(

@@ -32,7 +32,8 @@ def open_weights(path: PathLike) -> WeightFiles:
           dense, sparse as sparsecore writes it (`save`, `save_checkpoint`), or by bitmask as
           compressed-tensors wrote it.
         - ``.pt``, ``.pth``, ``.bin``, ``.ckpt``: a state_dict by ``torch.save``, also where it lies
-          in a dict under "state_dict" or "model". Needs torch. No code of the file is run.
+          in a dict under "state_dict" or "model". Needs torch. No code of the file is run. Files of
+          torch before 1.6 are refused.
         - ``.onnx``, with its external data beside it. Needs the package onnx.
         - ``.npz``: a matrix by ``scipy.sparse.save_npz``, whose name is the file's, or dense arrays
           by ``numpy.savez``.

@@ -163,8 +163,8 @@ def _reason(weights: WeightFiles, entry: Entry, request: Request, *, is_named: b
         return f"tied to {entry.tied_to}"
     if weights.kind == "onnx" and entry.use is None and not is_named:
         return "no product of the graph is seen to take it"
-    if entry.stored not in ("dense", "csr", "coo", "2:4", "bitmask"):
-        return f"stored as {entry.stored}"
+    if not entry.is_readable:
+        return f"stored as {entry.stored}, {entry.dtype}"
     if not entry.size:
         return "it has no entries"
     return request.pattern.obstacle(view_shape(entry, request))

@@ -1,7 +1,7 @@
 """Weights written to an npz archive: one matrix as scipy's, several as numpy's dense arrays."""
 
 import zipfile
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 
 import numpy as np
 
@@ -22,6 +22,8 @@ def plan_npz(weights: WeightFiles, target: Path) -> Plan:
     ------
     TypeError
         Where numpy itself does not have a weight's dtype: bfloat16 and float8.
+    ValueError
+        Where a name would lead out of the folder into which somebody unpacks the archive.
     """
     first = next(iter(weights.values()), None)
     if first is not None and len(weights) == 1 and len(first.shape) == 2:
@@ -30,6 +32,10 @@ def plan_npz(weights: WeightFiles, target: Path) -> Plan:
         if weights.numpy_dtype(entry.name).type.__module__ != "numpy":
             msg = f"{entry.name!r} has dtype {entry.dtype}, which npz cannot hold"
             raise TypeError(msg)
+        place = PureWindowsPath(entry.name)  # whose separators are those of other systems, too
+        if place.anchor or ".." in place.parts:
+            msg = f"{entry.name!r} would be a member of {target.name} that lies outside of it"
+            raise ValueError(msg)
     outcomes = [unchanged(e, weights.dense_bytes(e.name)) for e in weights.values()]
 
     def write() -> str:

@@ -1,7 +1,8 @@
 """Weights put back into an ONNX graph: the same model with other numbers.
 
-External data stay external: those of all tensors go to one file beside the model's, NAME.data, each
-at a multiple of a page, so that they can be mapped.
+External data stay external: those of all tensors go to one new file beside the model's, NAME.data
+or that with a tag, each at a multiple of a page, so that they can be mapped. The model is exchanged
+last, and then the data of an older one go.
 """
 
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from sparsecore.files.complete import complete_or_absent
+from sparsecore.files.replacing import data_beside, unused_data
 from sparsecore.interop import Array
 from sparsecore.weight_files.from_onnx import OnnxFile
 from sparsecore.weight_files.onnx_tensors import Tensor
@@ -23,6 +25,11 @@ __all__ = ["into_graph", "plan_onnx"]
 
 _PAGE = 4096
 _COPIED = 1 << 24
+
+_NONE = (
+    "none of that name: where its exporter folded BatchNorms into the weights, theirs are other "
+    "numbers under the same names, and what is pruned is the ONNX file itself (sparsecore prune)"
+)
 
 
 def plan_onnx(weights: WeightFiles, target: Path) -> Plan:
@@ -37,14 +44,14 @@ def plan_onnx(weights: WeightFiles, target: Path) -> Plan:
     if not isinstance(source, OnnxFile):
         msg = f"{target}: an ONNX model needs its graph: sparsecore convert --into GRAPH"
         raise ValueError(msg)
-    data = target.with_name(f"{target.name}.data")
+    gone = data_beside(target)
     for file in source.data_files:
-        if data.exists() and data.samefile(file):
-            msg = f"{data}: would be written over, but has data of {weights.path}"
+        if any(older.samefile(file) for older in gone):
+            msg = f"{file}: is to be replaced, but has data of {weights.path}"
             raise ValueError(msg)
 
     def write() -> str:
-        return bytes_text(_write(weights, source, target, data))
+        return bytes_text(_write(weights, source, target))
 
     outcomes = [unchanged(weights[name], weights[name].nbytes) for name in weights.replaced]
     return Plan(outcomes, write)
@@ -62,16 +69,17 @@ def into_graph(weights: WeightFiles, graph: WeightFiles) -> WeightFiles:
         found = graph.get(name)
         here = f"{entry.dtype} {entry.shape}"
         if found is None or (found.shape, found.dtype) != (entry.shape, entry.dtype):
-            there = "none of that name" if found is None else f"one of {found.dtype} {found.shape}"
+            there = _NONE if found is None else f"one of {found.dtype} {found.shape}"
             msg = f"{weights.path}: {name!r} is {here}, the graph {graph.path} has {there}"
             raise ValueError(msg)
     return graph.replacing({name: partial(weights.dense, name) for name in weights})
 
 
-def _write(weights: WeightFiles, source: OnnxFile, target: Path, data: Path) -> list[Path]:
+def _write(weights: WeightFiles, source: OnnxFile, target: Path) -> list[Path]:
     """Write the model, and its external data where it has any; the model's file appears last."""
     before: dict[str, Any] = {}
-    is_external = any(tensor.external for tensor in source.tensors.values())
+    is_external = bool(source.data_files)
+    older, data = data_beside(target), unused_data(target)
     with ExitStack() as all_complete:
         temporary = all_complete.enter_context(complete_or_absent(target))
         file = None
@@ -89,9 +97,8 @@ def _write(weights: WeightFiles, source: OnnxFile, target: Path, data: Path) -> 
         finally:  # the model is the one that the weights were opened with
             for name, proto in before.items():
                 source.tensors[name].proto.CopyFrom(proto)
-        if file is not None:
-            file.close()
-            target.unlink(missing_ok=True)  # an older model, whose data are exchanged now
+    for file_of_older in older:
+        file_of_older.unlink(missing_ok=True)
     return [target, data] if is_external else [target]
 
 

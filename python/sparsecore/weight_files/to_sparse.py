@@ -22,12 +22,22 @@ from sparsecore.weight_files.plan import Outcome, Plan
 from sparsecore.weight_files.sparsified import sparsified
 from sparsecore.weight_files.weights import WeightFiles
 
-__all__ = ["LastRead", "is_layer", "plan_sparse"]
+__all__ = ["LastRead", "has_layer_axes", "is_called_weight", "is_layer", "plan_sparse"]
+
+
+def has_layer_axes(entry: Entry) -> bool:
+    """Whether a tensor has as many axes as the weight of a linear layer or a convolution."""
+    return len(entry.shape) in (2, 4)
+
+
+def is_called_weight(entry: Entry) -> bool:
+    """Whether a tensor has the name of a layer's weight: the header has layers by their names."""
+    return entry.name.rpartition(".")[2] == "weight"
 
 
 def is_layer(entry: Entry, skip: Iterable[str]) -> bool:
     """Whether a tensor is a layer's weight by its name and its axes, and not to be skipped."""
-    is_weight = len(entry.shape) in (2, 4) and entry.name.rpartition(".")[2] == "weight"
+    is_weight = has_layer_axes(entry) and is_called_weight(entry)
     return is_weight and not any(fnmatchcase(entry.name, pattern) for pattern in skip)
 
 

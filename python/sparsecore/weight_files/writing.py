@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from sparsecore.files.tensor_reading import INDEX_SUFFIX, SUFFIX, TensorFiles
+from sparsecore.files.tensor_reading import TensorFiles, index_of
+from sparsecore.files.tensor_writing import named_shards
 from sparsecore.weight_files.opening import TORCH_SUFFIXES
 from sparsecore.weight_files.plan import Plan
 from sparsecore.weight_files.to_bitmask import plan_bitmask
@@ -114,9 +115,9 @@ def _check_ending(target: Path, kind: str) -> None:
 
 def _check_apart(weights: WeightFiles, target: Path) -> None:
     """Raise ValueError where the files that are read would be written over."""
-    index = target.with_name(f"{target.name.removesuffix(SUFFIX)}{INDEX_SUFFIX}")
+    gone = (target, index_of(target), *named_shards(target))
     for file in weights.files:
-        if any(made.exists() and made.samefile(file) for made in (target, index)):
+        if any(path.exists() and path.samefile(file) for path in gone):
             msg = f"{target}: would be written over {file.name}, which is read; choose another name"
             raise ValueError(msg)
 

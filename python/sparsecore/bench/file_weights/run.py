@@ -23,6 +23,7 @@ from sparsecore.bench.products import FORMULA, case, peers_offers
 from sparsecore.bench.run import QUIET, checkout, measured_rows, protocol, timer
 from sparsecore.files.bitmask import is_24
 from sparsecore.interop import Array
+from sparsecore.text_table import printable
 from sparsecore.timing import machine_facts
 from sparsecore.weight_files import Entry, WeightFiles, open_weights
 
@@ -148,7 +149,7 @@ def _cells(row: Mapping[str, Any]) -> list[str]:
     found, dense = row["contenders"], row["dense_baseline"]
     median = found[dense]["median"]
     cells = [
-        row["layer"],
+        printable(row["layer"]),
         f"{row['M']} x {row['K']}",
         f"{row['sparsity']:.1f} %",
         str(row["N"]),

@@ -15,8 +15,8 @@ __all__ = ["could_gain", "judge"]
 
 # Whatever the zeros, the layer cannot run sparse.
 _HARD = ("no-kernel", "breaks-fusion", "not-exchangeable")
-# Why no sparse form gains anything.
-_SOFT = ("shape", "below-break-even")
+# Why no sparse form gains anything, the most particular reason first.
+_SOFT = ("wrong-axis", "shape", "below-break-even")
 
 
 def judge(
@@ -25,9 +25,9 @@ def judge(
     """Return the verdict on a layer, and what else was found.
 
     A mask in forward comes first: nothing else counts before it is gone. Then what rules out every
-    sparse form; then the wrong axis; then, where one gains, that it is not used; then why none
-    gains. That a file holds zeros which would take fewer bytes is so whatever the times are, so it
-    comes before all that times tell.
+    sparse form; then, where one gains, that it is not used; then why none gains. Of a file, the
+    wrong axis and zeros that would take fewer bytes are so whatever the times are, and come before
+    all that times tell.
     """
     if facts.mask is None:
         plain = _without_findings(facts, times)
@@ -36,8 +36,9 @@ def judge(
     found = findings(facts, backends, times)
     by_code = {verdict.code: verdict for verdict in reversed(found)}
     # Of a model, what is stored says nothing of speed.
-    stored = ("zeros-stored-dense",) if facts.in_file or could_gain(times) else ()
-    order = ("mask-in-forward", *_HARD, "wrong-axis", *stored, *_SOFT)
+    known = ("wrong-axis", "zeros-stored-dense") if facts.in_file else ()
+    gains = ("zeros-stored-dense",) if could_gain(times) else ()
+    order = ("mask-in-forward", *_HARD, *known, *gains, *_SOFT)
     first = next((by_code[code] for code in order if code in by_code), None)
     if first is None:
         return _unknown(facts, times), (*found, *_open_axis(facts))

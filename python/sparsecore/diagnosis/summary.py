@@ -58,7 +58,7 @@ def _amounts(layers: Sequence[LayerDiagnosis]) -> tuple[str, list[float]]:
 
 def _gains(layer: LayerDiagnosis) -> bool:
     """Whether a sparse form makes a layer faster, once what is in the way is gone."""
-    is_open = layer.verdict.code in ("zeros-stored-dense", "mask-in-forward")
+    is_open = layer.verdict.code in ("zeros-stored-dense", "mask-in-forward", "wrong-axis")
     return is_open and could_gain(layer.times)
 
 

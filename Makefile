@@ -16,6 +16,8 @@ RUN := $(VENV)/bin/python
 PIP := -m pip --disable-pip-version-check
 # Words added to the command that a target runs: make test ARGS="-k csr", make demo ARGS="--seed 1".
 ARGS ?=
+# The instruction sets that `make test` runs in, of those that the processor has.
+TARGETS ?= baseline avx2 avx512
 # And to the configuration of the core tests: make test-core CMAKE_OPTIONS=-DSPARSECORE_WIDE_TARGET=OFF
 CMAKE_OPTIONS ?=
 
@@ -53,7 +55,7 @@ test: $(VENV)/installed $(BARE)/installed
 	}
 	supported=" $$($(RUN) -c 'import sparsecore as sc; print(*sc.cpu.targets())') "
 	default=$$($(RUN) -c 'import sparsecore as sc; print(sc.cpu.target())')
-	for target in baseline avx2 avx512; do
+	for target in $(TARGETS); do
 	  some=
 	  [[ $$target == "$$default" ]] || some=--target-dependent
 	  if [[ $$supported == *" $$target "* ]]; then

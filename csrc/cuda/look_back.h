@@ -9,6 +9,7 @@
 // writes is read by others, so that no fence is needed.
 #pragma once
 
+#include "../dtype.h"
 #include "warp_scan.h"
 
 namespace sparsecore::cuda {
@@ -21,10 +22,10 @@ struct TileSum {
   SumOf what;
   std::int64_t sum;  // below 2^61
 };
-constexpr Word packed(TileSum sum) {
+constexpr SPARSECORE_INLINE Word packed(TileSum sum) {
   return static_cast<Word>(sum.sum) << 2 | static_cast<Word>(sum.what);
 }
-constexpr TileSum unpacked(Word word) {
+constexpr SPARSECORE_INLINE TileSum unpacked(Word word) {
   return {static_cast<SumOf>(word & 3u), static_cast<std::int64_t>(word >> 2)};
 }
 
